@@ -1,0 +1,33 @@
+{{ config(unique_key='event_id') }}
+
+with
+
+source as (
+
+    select * from {{ latest_rows('jsonplaceholder', 'posts') }}
+
+),
+
+renamed as (
+
+    select
+        ---------- ids
+        cast(id as varchar) as event_id,
+        cast(userId as varchar) as user_id,
+
+        ---------- strings
+        title,
+        body,
+        _extra as extra_fields_json,
+
+        ---------- timestamps
+        createdAt at time zone 'UTC' as created_at_utc,
+
+        ---------- dates
+        first_seen_date,
+        last_seen_date
+    from source
+
+)
+
+select * from renamed

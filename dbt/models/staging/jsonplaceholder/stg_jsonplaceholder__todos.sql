@@ -1,0 +1,32 @@
+{{ config(unique_key='todo_id') }}
+
+with
+
+source as (
+
+    select * from {{ latest_rows('jsonplaceholder', 'todos') }}
+
+),
+
+renamed as (
+
+    select
+        ---------- ids
+        cast(id as varchar) as todo_id,
+        cast(userId as varchar) as user_id,
+
+        ---------- strings
+        title,
+        _extra as extra_fields_json,
+
+        ---------- booleans
+        completed as is_completed,
+
+        ---------- dates
+        first_seen_date,
+        last_seen_date
+    from source
+
+)
+
+select * from renamed

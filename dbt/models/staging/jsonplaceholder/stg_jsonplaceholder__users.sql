@@ -1,0 +1,34 @@
+{{ config(unique_key='user_id') }}
+
+with
+
+source as (
+
+    select * from {{ latest_rows('jsonplaceholder', 'users') }}
+
+),
+
+renamed as (
+
+    select
+        ---------- ids
+        cast(id as varchar) as user_id,
+
+        ---------- strings
+        name,
+        username,
+        email,
+        phone,
+        website,
+        json_extract_string(address, '$.city') as city,
+        json_extract_string(company, '$.name') as company_name,
+        _extra as extra_fields_json,
+
+        ---------- dates
+        first_seen_date,
+        last_seen_date
+    from source
+
+)
+
+select * from renamed

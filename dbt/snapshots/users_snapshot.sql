@@ -1,0 +1,81 @@
+{#-
+    The history of users, computed from the days in Bronze instead of from the moments of builds: the same whatever
+    the order in which days are loaded, and complete when one build takes in many days. dbt's own snapshots keep what
+    they happen to see. The columns are called as dbt calls them.
+
+    Days that come after all built ones extend the open versions; any other day has the history computed again.
+-#}
+{{ config(schema='silver', unique_key='dbt_scd_id', incremental_strategy='extend_history') }}
+
+{%- set in_order = execute and is_incremental() and is_in_order('jsonplaceholder', 'users') %}
+
+with
+
+source as (
+
+    select *
+    from {{ bronze_rows(source('jsonplaceholder', 'users'), 'changed' if in_order else 'all') }}
+    qualify row_number() over (partition by id, dt order by _row desc) = 1
+
+),
+
+renamed as (
+
+    select
+        cast(id as varchar) as user_id,
+        name,
+        username,
+        email,
+        phone,
+        website,
+        json_extract_string(address, '$.city') as city,
+        json_extract_string(company, '$.name') as company_name,
+        dt as dbt_valid_from
+    from source
+
+),
+
+versions as (
+
+    select * from renamed
+    {% if in_order %}
+    union all by name
+    select * exclude (dbt_valid_to, dbt_scd_id)
+    from {{ this }}
+    where dbt_valid_to is null
+    {% endif %}
+
+),
+
+hashed as (
+
+    select
+        *,
+        md5(cast(row(name, username, email, phone, website, city, company_name) as varchar)) as version_hash
+    from versions
+
+),
+
+changed as (
+
+    select * exclude (version_hash)
+    from hashed
+    qualify version_hash is distinct from lag(version_hash) over (
+        partition by user_id order by dbt_valid_from
+    )
+
+),
+
+bounded as (
+
+    select
+        *,
+        lead(dbt_valid_from) over (
+            partition by user_id order by dbt_valid_from
+        ) as dbt_valid_to,
+        md5(user_id || '|' || cast(dbt_valid_from as varchar)) as dbt_scd_id
+    from changed
+
+)
+
+select * from bounded

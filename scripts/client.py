@@ -1,0 +1,295 @@
+"""The HTTP client of a source: kept-alive connections, authentication, rate limit, and retries of what is transient."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import email.utils
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
+import requests
+import requests.adapters
+import tenacity
+
+from scripts.config import settings
+from scripts.contracts import ApiKeyAuth, BasicAuth, BearerAuth
+from scripts.errors import SettingsError, SourceRejectedError, SourceUnavailableError, TerminalError
+from scripts.utils.logging_config import get_logger, redact, register_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from scripts.contracts import Source
+
+T = TypeVar("T")
+_log = get_logger("client")
+_LONGEST_WAIT = 60.0
+_SNIPPET = 160
+_USER_AGENT = "data-pipeline"
+_HTTP_TRANSIENT = frozenset({408, 429})
+_FIRST_SERVER_ERROR = 500
+_FIRST_ERROR = 400
+_FINAL_EXCEPTIONS = (
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.TooManyRedirects,
+)
+
+
+class Retries:
+    """Counts the retries of a partition; when stopped, waiting requests give up at once."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.count = 0
+        self.stopped = threading.Event()
+
+
+def fetch(
+    get: Callable[..., requests.Response],
+    url: str,
+    parse: Callable[[requests.Response], T],
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    retries: Retries | None = None,
+) -> T:
+    """Return what `parse` makes of a GET request's answer, after as many tries as the settings allow.
+
+    Connection errors, time-outs, 408, 429, 5xx, bodies that are not JSON and every exception that is not known to be
+    final are tried again, with exponential back-off and jitter, or after the time that `Retry-After` asks for.
+
+    Raises:
+        SourceRejectedError: The source refuses the request (other 4xx), or answers in another shape.
+        SourceUnavailableError: No try succeeded.
+    """
+    config = settings()
+    counted = retries or Retries()
+
+    def attempt() -> T:
+        response = get(url, params=params, headers=headers, timeout=config.api_timeout)
+        check_status(response)
+        try:
+            return parse(response)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError as error:
+            kind = response.headers.get("Content-Type", "no content type")
+            message = f"the body is not JSON ({kind}): {error}"
+            raise _RetryableError(message) from None
+
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        counted.count += 1
+        wait = state.next_action.sleep if state.next_action else 0
+        reason = describe(_outcome(state))
+        _log.warning(
+            "retry %d of %d in %.1f s: %s", state.attempt_number, config.api_retries, wait, reason, extra={"url": url}
+        )
+
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_any(
+            tenacity.stop_after_attempt(config.api_retries + 1),
+            tenacity.stop_when_event_set(counted.stopped),
+            _asked_to_wait_too_long,
+        ),
+        wait=_wait,
+        retry=tenacity.retry_if_exception(is_transient),
+        sleep=tenacity.sleep_using_event(counted.stopped),
+        before_sleep=before_sleep,
+        reraise=True,
+    )
+    try:
+        return retrying(attempt)
+    except TerminalError as error:
+        raise type(error)(error.what, where=error.where or url, expected=error.expected, hint=error.hint) from None
+    except _FINAL_EXCEPTIONS as error:
+        raise SourceRejectedError(redact(str(error)), where=url, expected="a valid URL that answers") from None
+    except msgspec.ValidationError as error:
+        raise SourceRejectedError(f"the response has another shape: {error}", where=url) from None
+    except Exception as error:
+        tries = retrying.statistics.get("attempt_number", 1)
+        raise SourceUnavailableError(
+            f"no usable answer in {tries} tries; the last: {describe(error)}",
+            where=url,
+            hint="when the source is back, run the same command again: what is loaded stays",
+        ) from error
+
+
+def check_status(response: requests.Response) -> None:
+    """Raise what an HTTP status means: nothing for success, a retryable error, or a final one."""
+    status = response.status_code
+    if not isinstance(status, int):
+        response.raise_for_status()
+        return
+    if status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR:
+        message = f"HTTP {status} {response.reason}"
+        raise _RetryableError(message, retry_after=_retry_after(response))
+    if status >= _FIRST_ERROR:
+        text = " ".join(str(response.text).split())[:_SNIPPET]
+        raise SourceRejectedError(
+            f"HTTP {status} {response.reason}: {text}" if text else f"HTTP {status} {response.reason}",
+            hint=_status_hint(status),
+        )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether trying again may help."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "CERTIFICATE_VERIFY_FAILED" not in str(error)
+    if isinstance(error, requests.HTTPError) and isinstance(getattr(error.response, "status_code", None), int):
+        status = error.response.status_code
+        return status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR
+    return isinstance(error, Exception) and not isinstance(
+        error, (TerminalError, msgspec.ValidationError, *_FINAL_EXCEPTIONS)
+    )
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception of a request in a few words."""
+    if isinstance(error, requests.exceptions.Timeout):
+        return f"no answer within {settings().api_timeout:g} s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was closed in the middle of the body"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        text = str(error)
+        if "RemoteDisconnected" in text or "reset by peer" in text:
+            return "the connection was closed without an answer"
+        return "connection refused" if "refused" in text else redact(text[:_SNIPPET])
+    return redact(f"{type(error).__name__}: {error}" if not isinstance(error, _RetryableError) else str(error))
+
+
+class Client:
+    """Requests to one source; may be shared by threads."""
+
+    def __init__(self, source: Source) -> None:
+        """Prepare a session.
+
+        Raises:
+            SettingsError: An environment variable that the contract's `auth` names is not set.
+        """
+        self.base_url = _base_url(source)
+        self.session = requests.Session()
+        size = settings().api_concurrency
+        self.session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=size))
+        self.session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=size))
+        self.session.headers.update({"Accept": "application/json", "User-Agent": _USER_AGENT})
+        self._query: dict[str, str] = {}
+        self._authorize(source)
+        self._interval = 1 / source.rate_limit.requests_per_second if source.rate_limit else 0.0
+        self._next_start = 0.0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+    def get(self, url: str, **arguments: Any) -> requests.Response:  # noqa: ANN401 — the arguments of requests
+        """Send one request when the rate limit allows it."""
+        if self._interval:
+            with self._lock:
+                start = max(self._next_start, time.monotonic())
+                self._next_start = start + self._interval
+            time.sleep(max(0.0, start - time.monotonic()))
+        params = {**(arguments.pop("params", None) or {}), **self._query}
+        return self.session.get(url, params=params, **arguments)
+
+    def _authorize(self, source: Source) -> None:
+        auth = source.auth
+        if isinstance(auth, BearerAuth):
+            self.session.headers["Authorization"] = f"Bearer {_secret(auth.token_env, source)}"
+        elif isinstance(auth, BasicAuth):
+            pair = f"{_secret(auth.username_env, source)}:{_secret(auth.password_env, source)}"
+            encoded = base64.b64encode(pair.encode()).decode()
+            register_secret(encoded)
+            self.session.headers["Authorization"] = f"Basic {encoded}"
+        elif isinstance(auth, ApiKeyAuth):
+            value = _secret(auth.value_env, source)
+            if auth.header:
+                self.session.headers[auth.header] = value
+            else:
+                self._query[auth.query or ""] = value
+
+
+class _RetryableError(Exception):
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+def _base_url(source: Source) -> str:
+    configured: object = None
+    if source.base_url_env == "API_BASE_URL":
+        configured = settings().api_base_url
+    elif source.base_url_env:
+        configured = os.environ.get(source.base_url_env)
+    url = str(configured or source.base_url).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError(f"{source.base_url_env}={url} is refused", expected="a URL that starts with https://")
+    return url
+
+
+def _secret(variable: str, source: Source) -> str:
+    value = os.environ.get(variable, "")
+    if not value:
+        raise SettingsError(
+            f"{variable} is not set", where=f"source {source.source}", hint=f"set {variable} in the environment"
+        )
+    register_secret(value)
+    return value
+
+
+def _outcome(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    return error or RuntimeError("no outcome")
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    asked = getattr(_outcome(state), "retry_after", None)
+    if asked is not None:
+        return float(asked)
+    first = settings().api_retry_wait
+    return tenacity.wait_exponential_jitter(initial=first, max=_LONGEST_WAIT, jitter=first)(state)
+
+
+def _asked_to_wait_too_long(state: tenacity.RetryCallState) -> bool:
+    asked = getattr(_outcome(state), "retry_after", None)
+    return asked is not None and asked > settings().api_max_retry_after
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for, given as seconds or as a date."""
+    value = response.headers.get("Retry-After")
+    if not isinstance(value, str):
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+
+
+def _status_hint(status: int) -> str:
+    if status in {401, 403}:
+        return "check the variables that the contract's `auth` names"
+    if status in {404, 410}:
+        return "check base_url and the resource's path in the contract"
+    return "check the resource's params and pagination in the contract"

@@ -1,0 +1,142 @@
+"""Settings: everything that differs between two installations, read from the environment and `.env`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from scripts.errors import SettingsError
+
+PROJECT_DIR = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parent.parent)
+"""The folder that holds `dbt/` and `.env`; relative paths in the settings start here."""
+
+_CONNECTION_PREFIX = "duckdb:///"
+
+
+class Settings(BaseSettings):
+    """The pipeline's settings; the variable's name is the field's name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_DIR / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    api_base_url: AnyHttpUrl | None = None
+    """Base URL of the default source; without it, the one in its contract."""
+    api_timeout: float = Field(default=30.0, gt=0, le=600)
+    """Seconds that a source may take to connect, and to send the next bytes."""
+    api_retries: int = Field(default=4, ge=0, le=20)
+    """Retries after the first try of a request, for transient errors only."""
+    api_retry_wait: float = Field(default=0.5, ge=0, le=60)
+    """Seconds before the first retry; doubles with each, with jitter."""
+    api_max_retry_after: float = Field(default=120.0, ge=0, le=3600)
+    """Longest `Retry-After` in seconds that a run waits for; beyond it the run fails as transient."""
+    api_concurrency: int = Field(default=8, ge=1, le=64)
+    """Pages that are fetched at the same time."""
+    data_dir: Path = Path("data")
+    """Root of everything that the pipeline writes."""
+    bronze_dir: Path | None = None
+    """Bronze, ledger and quarantine; by default `bronze` in `DATA_DIR`."""
+    db_connection_string: str | None = None
+    """The published warehouse, as `duckdb:///path`; by default `warehouse.duckdb` in `DATA_DIR`."""
+    warehouse_keep_versions: int = Field(default=3, ge=2, le=100)
+    """Published versions that are kept for `pipeline rollback`."""
+    duckdb_memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
+    """Memory that DuckDB may use in a build."""
+    duckdb_threads: int = Field(default=2, ge=1, le=256)
+    """Threads that DuckDB may use in a build."""
+    dbt_target: Literal["dev", "ci", "prod"] = "dev"
+    """Target of `dbt/profiles.yml`."""
+    backfill_max_days: int = Field(default=366, ge=1, le=36600)
+    """Longest range of days that one request may ask for."""
+    lock_timeout: float = Field(default=3600.0, ge=0)
+    """Seconds to wait for another process that loads the same partition or builds the warehouse."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """Lowest level that is logged."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`json`, `text`, or `auto`: text on a terminal, JSON lines otherwise."""
+    alert_email: Annotated[tuple[EmailStr, ...], NoDecode] = ()
+    """Comma-separated addresses that alerts are mailed to."""
+    slack_webhook: SecretStr | None = None
+    """Slack incoming webhook that alerts are posted to; a secret."""
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _fold_case(cls, value: object, info: object) -> object:
+        name = getattr(info, "field_name", "")
+        if not isinstance(value, str):
+            return value
+        return value.upper() if name == "log_level" else value.lower()
+
+    @field_validator("alert_email", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("slack_webhook")
+    @classmethod
+    def _check_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            message = "must be a URL that starts with https://"
+            raise ValueError(message)
+        return value
+
+    @field_validator("db_connection_string")
+    @classmethod
+    def _check_connection(cls, value: str | None) -> str | None:
+        if value is not None and (not value.startswith(_CONNECTION_PREFIX) or not value.endswith(".duckdb")):
+            message = "must have the form duckdb:///path/to/warehouse.duckdb"
+            raise ValueError(message)
+        return value
+
+    @field_validator("data_dir", "bronze_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else PROJECT_DIR / value.expanduser()
+
+    @property
+    def bronze_path(self) -> Path:
+        """The Bronze folder, absolute."""
+        return self.bronze_dir or self.data_dir / "bronze"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The published warehouse file, absolute."""
+        if self.db_connection_string is None:
+            return self.data_dir / "warehouse.duckdb"
+        return PROJECT_DIR / self.db_connection_string.removeprefix(_CONNECTION_PREFIX)
+
+    @property
+    def dbt_dir(self) -> Path:
+        """The dbt project."""
+        return PROJECT_DIR / "dbt"
+
+
+@functools.lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        SettingsError: A variable has a value that cannot be used; the message names each of them.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_describe(error), hint="correct it in the environment or in .env") from None
+
+
+def _describe(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]).upper()
+        shown = "" if name == "SLACK_WEBHOOK" else f"={problem['input']!s}"
+        problems.append(f"{name}{shown} is refused: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(problems)

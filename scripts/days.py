@@ -1,0 +1,57 @@
+"""Days: the UTC dates that partitions are named after."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING
+
+from scripts.config import settings
+from scripts.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FORM = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def parse_day(text: str) -> dt.date:
+    """Return the day that a text names.
+
+    Raises:
+        UsageError: The text is not a date that exists, in the form YYYY-MM-DD.
+    """
+    try:
+        if _FORM.fullmatch(text):
+            return dt.date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise UsageError(f"`{text}` is not a date", expected="a day that exists, as YYYY-MM-DD")
+
+
+def day_range(start: str | dt.date, end: str | dt.date) -> Sequence[dt.date]:
+    """Return every day from `start` to `end`, both included.
+
+    Raises:
+        UsageError: A day does not exist, the range is reversed, reaches into the future, or is too long.
+    """
+    first = parse_day(start) if isinstance(start, str) else start
+    last = parse_day(end) if isinstance(end, str) else end
+    if first > last:
+        raise UsageError(f"the range is reversed: {first} is after {last}", expected="a start on or before the end")
+    if last > today():
+        raise UsageError(f"{last} is in the future", expected=f"days up to today, {today()} (UTC)")
+    count = (last - first).days + 1
+    limit = settings().backfill_max_days
+    if count > limit:
+        raise UsageError(
+            f"{first} to {last} are {count} days",
+            expected=f"at most {limit}",
+            hint="ask for fewer days at a time, or raise BACKFILL_MAX_DAYS",
+        )
+    return [first + dt.timedelta(days=offset) for offset in range(count)]
+
+
+def today() -> dt.date:
+    """Return the day that it is now in UTC."""
+    return dt.datetime.now(dt.UTC).date()

@@ -1,0 +1,118 @@
+"""The pipeline as a whole: load and validate the days of a request, then build."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from scripts import catalogue
+from scripts.client import Client
+from scripts.errors import PipelineError
+from scripts.ingest_api import ingest_partition
+from scripts.ledger import Entry, Partition
+from scripts.utils.logging_config import get_logger, log_context
+from scripts.validate_data import validate_partition
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
+
+    from scripts.bronze import Store
+    from scripts.runs import Run
+
+_log = get_logger("elt")
+_PARALLEL_PARTITIONS = 4
+
+State = Literal["loaded", "missing", "failed", "not validated"]
+Step = Literal["ingest", "validate"]
+
+
+class Outcome(NamedTuple):
+    """How the work on one partition ended: with its ledger record, or with an error."""
+
+    partition: Partition
+    entry: Entry | None
+    error: PipelineError | None
+
+
+class Planned(NamedTuple):
+    """A partition of a request, and what the ledger says of it."""
+
+    partition: Partition
+    state: State
+
+
+def partitions(
+    days: Iterable[dt.date], source_names: Sequence[str], resource_names: Sequence[str] | None = None
+) -> Sequence[Partition]:
+    """Return the partitions of a request, day by day.
+
+    Raises:
+        UsageError: A source or resource is not in the catalogue.
+    """
+    wanted = []
+    for day in days:
+        for source_name in source_names:
+            source = catalogue.pick(source_name)
+            wanted += [Partition(source_name, name, day) for name in catalogue.pick_resources(source, resource_names)]
+    return wanted
+
+
+def plan(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
+    """Return what the ledger says of each partition."""
+    planned = []
+    for partition in wanted:
+        entry = store.entry(partition)
+        states: dict[str, State] = {"validated": "loaded", "failed": "failed", "ingested": "not validated"}
+        planned.append(Planned(partition, states[entry.status] if entry else "missing"))
+    return planned
+
+
+def load(
+    run: Run,
+    wanted: Sequence[Partition],
+    *,
+    steps: Sequence[Step] = ("ingest", "validate"),
+    on_done: Callable[[Outcome], None] = lambda _: None,
+) -> Sequence[Outcome]:
+    """Load and validate partitions, a few at a time; one that fails does not stop the others.
+
+    Args:
+        run: The run that asks for it.
+        wanted: The partitions.
+        steps: What to do with each.
+        on_done: Called with each outcome as it comes.
+    """
+    run.store.recover()
+    sources = {partition.source for partition in wanted}
+    clients = {name: Client(catalogue.pick(name)) for name in sources} if "ingest" in steps else {}
+
+    def work(partition: Partition) -> Outcome:
+        source = catalogue.pick(partition.source)
+        entry = None
+        try:
+            if "ingest" in steps:
+                entry = ingest_partition(source, partition.resource, partition.day, run, clients[partition.source])
+            if "validate" in steps:
+                entry = validate_partition(source, partition.resource, partition.day, run)
+        except PipelineError as error:
+            with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
+                _log.error("failed: %s", error, extra={"error": type(error).__name__})  # noqa: TRY400 — the message is for a person
+            return Outcome(partition, None, error)
+        return Outcome(partition, entry, None)
+
+    outcomes = []
+    try:
+        with concurrent.futures.ThreadPoolExecutor(_PARALLEL_PARTITIONS, thread_name_prefix="partition") as executor:
+            futures = [executor.submit(work, partition) for partition in wanted]
+            try:
+                for future in futures:
+                    outcomes.append(future.result())
+                    on_done(outcomes[-1])
+            finally:
+                for future in futures:
+                    future.cancel()
+    finally:
+        for client in clients.values():
+            client.close()
+    return outcomes

@@ -1,0 +1,135 @@
+"""Every error that a person or a door has to tell apart, in one place.
+
+The type alone decides about retries: a `TransientError` may pass when it is tried again, a `TerminalError` will not.
+Each class has its own process exit code, so that a script can branch on it.
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+class PipelineError(Exception):
+    """An error with a message for the person who reads it.
+
+    Args:
+        what: What is wrong, as received or found.
+        where: The source, resource, day, file or variable it was found in.
+        expected: What was expected instead.
+        hint: What to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
+        """Keep the parts, so that a door can show them apart."""
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the whole message on one line."""
+        message = f"{self.where}: {self.what}" if self.where else self.what
+        if self.expected:
+            message += f"; expected {self.expected}"
+        if self.hint:
+            message += f" (next: {self.hint})"
+        return " ".join(message.split())
+
+
+class TerminalError(PipelineError):
+    """Trying again gives the same result: a person has to change something first."""
+
+
+class TransientError(PipelineError):
+    """Trying again later may succeed."""
+
+
+class UsageError(TerminalError):
+    """The request itself is wrong: a date that does not exist, a reversed range, an unknown name."""
+
+    exit_code = 2
+
+
+class SettingsError(TerminalError):
+    """An environment variable has a value that cannot be used."""
+
+    exit_code = 3
+
+
+class ContractError(TerminalError):
+    """A file of the source catalogue is wrong."""
+
+    exit_code = 4
+
+
+class SourceUnavailableError(TransientError):
+    """The source did not answer, or not usefully, after all retries."""
+
+    exit_code = 5
+
+
+class SourceRejectedError(TerminalError):
+    """The source refused the request, or answered in another shape than its contract says."""
+
+    exit_code = 6
+
+
+class DataError(TerminalError):
+    """The data breaks a rule of severity `fail`, or the row accounting does not add up."""
+
+    exit_code = 7
+
+
+class BronzeError(TerminalError):
+    """A file of the Bronze folder is not what the ledger says."""
+
+    exit_code = 8
+
+
+class WarehouseError(TerminalError):
+    """A build failed; what is published has not changed."""
+
+    exit_code = 9
+
+
+class LockedError(TransientError):
+    """Another process holds the lock for longer than this one may wait."""
+
+    exit_code = 10
+
+
+class StorageError(TerminalError):
+    """A folder or file cannot be written or read."""
+
+    exit_code = 11
+
+
+class StorageFullError(StorageError):
+    """The disk is full."""
+
+    exit_code = 12
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def from_os_error(error: OSError, *, where: str = "") -> StorageError:
+    """Return the storage error that says in one line what an `OSError` means for the person who reads it."""
+    place = str(error.filename or where)
+    if error.errno in _FULL:
+        return StorageFullError(
+            "no space left on the disk",
+            where=place,
+            hint="free space or point DATA_DIR to a larger disk, then run the same command again; nothing was lost",
+        )
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return StorageError(
+            f"cannot be written or read ({error.strerror})",
+            where=place,
+            expected="a folder that this user can write to",
+            hint="mend its owner or mode, or set DATA_DIR to another folder; `pipeline doctor` checks it",
+        )
+    return StorageError(f"{error.strerror or error}", where=place, hint="`pipeline doctor` checks the data folder")

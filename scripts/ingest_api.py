@@ -1,0 +1,272 @@
+"""Ingestion: one resource on one day, from the API to a Bronze partition.
+
+Runs as a script too: `python scripts/ingest_api.py --start-date 2024-01-01 --end-date 2024-01-01 --output-dir DIR`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # the folder of the script must not hide modules that are named like its files
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import concurrent.futures
+import contextlib
+import contextvars
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import msgspec
+import pyarrow as pa
+import requests
+
+from scripts import bronze, client, quarantine
+from scripts.config import settings
+from scripts.errors import SourceUnavailableError
+from scripts.ledger import DriftNote, Entry, Partition
+from scripts.pagination import walk
+from scripts.responses import Answer, normalize_response, read_answer
+from scripts.rows import Drift, RowReader
+from scripts.script import run_script
+from scripts.utils.logging_config import get_logger, log_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from scripts.contracts import Resource, Source
+    from scripts.rows import Page
+    from scripts.runs import Run
+
+__all__ = ["FetchedPage", "fetch_page", "ingest_partition", "main", "normalize_response"]
+
+_log = get_logger("ingest")
+_FETCHES = 3
+"""How often a partition is fetched from its first page when rows moved between pages while it was read."""
+
+
+class FetchedPage(TypedDict):
+    """One page as records."""
+
+    data: list[Any]
+    page: int
+    total: int | None
+
+
+def fetch_page(
+    url: str,
+    page: int,
+    page_size: int,
+    *,
+    session: requests.Session | None = None,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    page_param: str = "_page",
+    size_param: str = "_limit",
+) -> FetchedPage:
+    """Return one page of a collection: its records, its number, and the total that the API declares.
+
+    Transient errors are tried again (see `client.fetch`), final ones are not.
+
+    Args:
+        url: Address of the collection.
+        page: Number of the page, as the API counts.
+        page_size: Rows that are asked for.
+        session: Kept-alive connections to use; `requests.get` without.
+        params: Further query parameters.
+        headers: Further headers.
+        page_param: Name of the parameter with the number.
+        size_param: Name of the parameter with the size.
+
+    Raises:
+        SourceRejectedError: The source refuses the request.
+        SourceUnavailableError: No try succeeded.
+    """
+    asked = {**(params or {}), page_param: page, size_param: page_size}
+
+    def parse(response: requests.Response) -> FetchedPage:
+        payload = msgspec.json.decode(_content(response))
+        data = payload if isinstance(payload, list) else [payload]
+        total = response.headers.get("X-Total-Count")
+        known = int(total) if isinstance(total, str) and total.isdigit() else None
+        return {"data": data, "page": page, "total": known}
+
+    return client.fetch(session.get if session else requests.get, url, parse, params=asked, headers=headers)
+
+
+def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connection: client.Client) -> Entry:
+    """Load one resource on one day into Bronze, and return its ledger record.
+
+    Loading again replaces the partition; the same answers give the same bytes. Rows that do not fit the contract go to
+    quarantine, so that the record's fetched = bronze + quarantined, and declared = fetched where the API declares.
+
+    Raises:
+        SourceUnavailableError, SourceRejectedError: See `client.fetch`.
+        DataError: A row does not fit, and the contract says `fail`.
+        LockedError, StorageError: The partition cannot be written.
+    """
+    partition = Partition(source.source, name, day)
+    resource = source.resources[name]
+    reader = RowReader(resource)
+    with log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+        purpose = f"load of {partition} by {run.door}"
+        with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
+            for remaining in reversed(range(_FETCHES)):
+                started = dt.datetime.now(dt.UTC)
+                pages = _fetch(source, resource, day, reader, connection)
+                entry = _stage(pages, staged, reader, _blank(partition, resource, run, started))
+                if entry.declared in (None, entry.fetched):
+                    break
+                _complain(entry, remaining)
+            entry = staged.commit(entry)
+        for drift in entry.drift:
+            _log.warning(
+                "drift: field `%s` is %s in %d rows (policy %s), for example %s",
+                drift.field, drift.kind, drift.rows, drift.action, drift.example,
+                extra={"drift": drift.kind, "field": drift.field, "rows": drift.rows},
+            )
+        _log.info(
+            "ingested: fetched %d = Bronze %d + quarantined %d",
+            entry.fetched, entry.bronze, entry.quarantined,
+            extra={"declared": entry.declared, "pages": entry.pages, "retries": entry.retries},
+        )
+        return entry
+
+
+class _Progress(msgspec.Struct):
+    """What the pages of a partition amount to."""
+
+    answers: Iterator[Answer]
+    retries: client.Retries
+
+
+def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, connection: client.Client) -> _Progress:
+    retries = client.Retries()
+    headers = {key: _fill(value, day) for key, value in source.headers.items()}
+    context = contextvars.copy_context()
+
+    def get(url: str, params: dict[str, Any]) -> Answer:
+        def parse(response: requests.Response) -> Answer:
+            next_url = response.links.get("next", {}).get("url")
+            return read_answer(response.content, response.headers, next_url, resource, reader)
+
+        return context.copy().run(
+            client.fetch, connection.get, url, parse, params=params, headers=headers, retries=retries
+        )
+
+    def answers() -> Iterator[Answer]:
+        ahead = settings().api_concurrency
+        with concurrent.futures.ThreadPoolExecutor(ahead, thread_name_prefix="fetch") as executor:
+            try:
+                url = connection.base_url + resource.path
+                yield from walk(url, day_params(resource, day), resource, get, executor, ahead=ahead)
+            finally:
+                retries.stopped.set()
+
+    return _Progress(answers(), retries)
+
+
+def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry: Entry) -> Entry:
+    """Write the pages to the staged files, and return the record with their counts."""
+    fetched = pages = quarantined = 0
+    total: int | None = None
+    drift: dict[tuple[str, str], Drift] = {}
+    with (
+        bronze.PartitionWriter(staged.data, reader.schema) as writer,
+        staged.quarantine.open("wb") as rejected,
+        contextlib.closing(progress.answers) as answers,  # type: ignore[type-var]
+    ):
+        for answer in answers:
+            page = answer.page
+            writer.write(page.batch, _positions(page, fetched))
+            rejected.write(
+                quarantine.encode(
+                    quarantine.from_rejects(
+                        page.rejects, staged.partition, first_row=fetched, stage="schema",
+                        contract_version=entry.contract_version, run_id=entry.run_id,
+                    )
+                )
+            )
+            for key, note in page.drift.items():
+                drift[key].add(note) if key in drift else drift.setdefault(key, note)
+            fetched, pages, quarantined = fetched + page.fetched, pages + 1, quarantined + len(page.rejects)
+            total = answer.total
+    return msgspec.structs.replace(
+        entry,
+        declared=total,
+        fetched=fetched,
+        bronze=writer.rows,
+        quarantined=quarantined,
+        pages=pages,
+        retries=progress.retries.count,
+        loaded_at=dt.datetime.now(dt.UTC),
+        drift=tuple(
+            DriftNote(note.kind, note.field, note.action, note.rows, note.example) for _, note in sorted(drift.items())
+        ),
+    )
+
+
+def _blank(partition: Partition, resource: Resource, run: Run, started: dt.datetime) -> Entry:
+    return Entry(
+        *partition, status="ingested", declared=None, fetched=0, bronze=0, quarantined=0, pages=0, retries=0, path="",
+        bytes=0, content_hash="", contract_version=resource.version, run_id=run.run_id, door=run.door,
+        started_at=started, loaded_at=started,
+    )
+
+
+def _positions(page: Page, first: int) -> pa.Array:
+    if isinstance(page.positions, range):
+        return pa.array(range(first, first + len(page.positions)), type=pa.int64())
+    return pa.array([first + position for position in page.positions], type=pa.int64())
+
+
+def _complain(entry: Entry, remaining: int) -> None:
+    message = f"the API declares {entry.declared} rows, its pages held {entry.fetched}"
+    if not remaining:
+        raise SourceUnavailableError(
+            f"{message}, in {_FETCHES} tries",
+            where=str(entry.partition),
+            expected="as many rows as declared",
+            hint="check the contract's pagination, or load the day again when the source is quiet",
+        )
+    _log.warning("%s: fetching the partition again from its first page", message)
+
+
+def day_params(resource: Resource, day: dt.date) -> dict[str, Any]:
+    """Return the query parameters of a resource for one day, without those of paging."""
+    params: dict[str, Any] = {
+        key: _fill(value, day) if isinstance(value, str) else value for key, value in resource.params.items()
+    }
+    load = resource.load
+    if load.mode == "incremental":
+        midnight = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+        params[load.start_param] = midnight.strftime(load.format)
+        if load.end_param:
+            last = midnight + dt.timedelta(days=load.end == "exclusive")
+            params[load.end_param] = last.strftime(load.format)
+    return params
+
+
+def _fill(template: str, day: dt.date) -> str:
+    return template.replace("{day}", day.isoformat())
+
+
+def _content(response: requests.Response) -> bytes:
+    content = response.content
+    return content if isinstance(content, bytes) else json.dumps(response.json()).encode()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Ingest as a script; see `--help`. Returns the exit code."""
+
+    def work(run: Run, source: Source, name: str, day: dt.date) -> str:
+        with client.Client(source) as connection:
+            return str(run.store.root / ingest_partition(source, name, day, run, connection).path)
+
+    return run_script("Load days of an API into Bronze Parquet, one file per day.", work, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
