@@ -85,8 +85,9 @@ class Store:
         Waits for a process that is loading the same partition, and finishes what a killed one had decided.
         """
         folder = self.staging(partition)
-        with storage_errors(folder), locked(
-            folder.with_suffix(".lock"), purpose=purpose, timeout=timeout, keep_file=False
+        with (
+            storage_errors(folder),
+            locked(folder.with_suffix(".lock"), purpose=purpose, timeout=timeout, keep_file=False),
         ):
             _finish(self, partition)
             make_dir(folder)
@@ -181,7 +182,9 @@ class PartitionWriter:
         """Return the writer."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Write what is pending and close the file."""
         if kind is None:
             self._flush(whole=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,7 +53,8 @@ def build(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> 
 
     Args:
         run: The run that asks for it.
-        full_refresh: Make every model from scratch, from all partitions.
+        full_refresh: Make every model from scratch, from all partitions; a build does so by itself when the SQL of
+            the dbt project has changed since the last one.
         full_tests: Test all rows instead of those that the build changes.
 
     Raises:
@@ -68,14 +70,17 @@ def build(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> 
             _write_schemas(store)
             target.clone()
             with writing(target.build_path) as connection:
-                changes = meta.begin(connection, store, build_id=run.run_id, full_tests=full_tests or full_refresh)
+                changes = meta.begin(connection, store, build_id=run.run_id, full_tests=full_tests)
+                if meta.models_changed(connection, models := _hash_models()):
+                    _log.info("the models' SQL has changed since the last build: all are made from scratch")
+                    full_refresh = True
             _check_bronze(store, changes, everything=full_refresh)
             _log.info("building from %d changed partitions", len(changes), extra={"partitions": len(changes)})
             arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
             results = run_dbt(arguments, target, store.root, inherit=[lock])
             with writing(target.build_path) as connection:
                 _count_models(connection, target)
-                meta.finish(connection, _changed_meanwhile(store, changes))
+                meta.finish(connection, _changed_meanwhile(store, changes), models)
             version = _publish(target, run, results, started)
     partitions = [change.partition for change in changes]
     done = Build(version, partitions, results, time.monotonic() - started)
@@ -117,6 +122,16 @@ def _write_schemas(store: Store) -> None:
             store.write_schema(source.source, name, arrow_schema(resource))
 
 
+def _hash_models() -> str:
+    """Return a hash of all SQL of the dbt project."""
+    project, digest = settings().dbt_dir, hashlib.sha256()
+    for path in sorted(
+        path for folder in ("models", "snapshots", "macros") for path in (project / folder).rglob("*.sql")
+    ):
+        digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 def _check_bronze(store: Store, changes: Sequence[meta.Change], *, everything: bool) -> None:
     entries = list(store.entries()) if everything else [change.entry for change in changes if change.entry]
     for entry in entries:
@@ -152,7 +167,7 @@ def _count_models(connection: duckdb.DuckDBPyConnection, target: Warehouse) -> N
     for node in manifest["nodes"].values():
         if node["resource_type"] != "model":
             continue
-        rows = _number(connection, f"select count(*) from {node['relation_name']}")
+        rows = _number(connection, f"select count(*) from {node['relation_name']}")  # noqa: S608 — dbt's own name
         about = node["config"].get("meta", {})
         expected = _number(connection, about["expected_rows_sql"]) if "expected_rows_sql" in about else None
         if expected is not None and rows != expected:

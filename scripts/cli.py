@@ -76,7 +76,7 @@ def cli() -> None:
 @_days
 @_what
 @_json
-def ingest(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:  # noqa: FBT001 — click passes flags
+def ingest(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:
     """Load days of an API into Bronze. Loading a day again replaces it."""
     return _load(start_date, end_date, sources, resources, ("ingest",), as_json=as_json)
 
@@ -85,7 +85,7 @@ def ingest(start_date: str, end_date: str, sources: Sequence[str], resources: Se
 @_days
 @_what
 @_json
-def validate(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:  # noqa: FBT001 — click passes flags
+def validate(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:
     """Check loaded days against the rules of their contract."""
     return _load(start_date, end_date, sources, resources, ("validate",), as_json=as_json)
 
@@ -94,7 +94,7 @@ def validate(start_date: str, end_date: str, sources: Sequence[str], resources: 
 @click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
 @click.option("--full-tests", is_flag=True, help="Test all rows, not only those that the build changes.")
 @_json
-def build(full_refresh: bool, full_tests: bool, as_json: bool) -> int:  # noqa: FBT001 — click passes flags
+def build(full_refresh: bool, full_tests: bool, as_json: bool) -> int:
     """Build Silver and Gold from the days that changed, test them, and publish."""
     from scripts.build import build as build_warehouse
     from scripts.views import show_build
@@ -110,7 +110,7 @@ def build(full_refresh: bool, full_tests: bool, as_json: bool) -> int:  # noqa: 
 @click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
 @_json
 def run(
-    start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], full_refresh: bool, as_json: bool  # noqa: FBT001 — click passes flags
+    start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], full_refresh: bool, as_json: bool
 ) -> int:
     """Ingest and validate a range of days, then build; prints what became of every row."""
     wanted = _wanted(start_date, end_date, sources, resources)
@@ -124,7 +124,13 @@ def run(
 @click.option("--reprocess", is_flag=True, help="Load days again that are loaded.")
 @_json
 def backfill(
-    start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], dry_run: bool, reprocess: bool, as_json: bool  # noqa: FBT001 — click passes flags
+    start_date: str,
+    end_date: str,
+    sources: Sequence[str],
+    resources: Sequence[str],
+    dry_run: bool,
+    reprocess: bool,
+    as_json: bool,
 ) -> int:
     """Load the days of a range that are missing or have failed, then build once."""
     from scripts.elt import plan
@@ -143,7 +149,7 @@ def backfill(
 @cli.command()
 @click.option("--verify", is_flag=True, help="Read every Bronze file and compare its hash.")
 @_json
-def status(verify: bool, as_json: bool) -> int:  # noqa: FBT001 — click passes flags
+def status(verify: bool, as_json: bool) -> int:
     """Show the rows of every partition and model; exits non-zero where they do not add up."""
     from scripts.status import read_status
     from scripts.views import show_status
@@ -171,7 +177,7 @@ def _some_days(command: _Command) -> _Command:
 @_some_days
 @_json
 def quarantine_list(
-    sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool  # noqa: FBT001 — click passes flags
+    sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool
 ) -> int:
     """Count quarantined rows by partition and rule."""
     from scripts.views import show_quarantine
@@ -201,7 +207,7 @@ def quarantine_show(
 @_some_days
 @_json
 def quarantine_replay(
-    sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool  # noqa: FBT001 — click passes flags
+    sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool
 ) -> int:
     """Admit the quarantined rows that pass now; `pipeline build` then takes them in."""
     from scripts import catalogue
@@ -224,7 +230,7 @@ def quarantine_replay(
 @cli.command()
 @click.option("--to", "version", metavar="VERSION", help="Version to publish.  [default: the one before]")
 @click.option("--list", "listing", is_flag=True, help="List the kept versions and do nothing.")
-def rollback(version: str | None, listing: bool) -> int:  # noqa: FBT001 — click passes flags
+def rollback(version: str | None, listing: bool) -> int:
     """Publish the version before the current one; the next build starts from it."""
     from scripts.build import roll_back, warehouse
 
@@ -272,7 +278,7 @@ def sources_generate() -> int:
 
 @cli.command()
 @_json
-def doctor(as_json: bool) -> int:  # noqa: FBT001 — click passes flags
+def doctor(as_json: bool) -> int:
     """Check this installation; each problem comes with its fix."""
     from scripts.doctor import examine
     from scripts.views import show_findings

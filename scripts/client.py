@@ -14,6 +14,7 @@ import msgspec
 import requests
 import requests.adapters
 import tenacity
+from typing_extensions import override
 
 from scripts.config import settings
 from scripts.contracts import ApiKeyAuth, BasicAuth, BearerAuth
@@ -97,7 +98,7 @@ def fetch(
         stop=tenacity.stop_any(
             tenacity.stop_after_attempt(config.api_retries + 1),
             tenacity.stop_when_event_set(counted.stopped),
-            _asked_to_wait_too_long,
+            _WaitTooLong(),
         ),
         wait=_wait,
         retry=tenacity.retry_if_exception(is_transient),
@@ -115,8 +116,11 @@ def fetch(
         raise SourceRejectedError(f"the response has another shape: {error}", where=url) from None
     except Exception as error:
         tries = retrying.statistics.get("attempt_number", 1)
+        asked = getattr(error, "retry_after", None)
+        too_long = asked is not None and asked > config.api_max_retry_after
+        waiting = f", asking to wait {asked:g} s (API_MAX_RETRY_AFTER is {config.api_max_retry_after:g})"
         raise SourceUnavailableError(
-            f"no usable answer in {tries} tries; the last: {describe(error)}",
+            f"no usable answer in {tries} tries; the last: {describe(error)}{waiting if too_long else ''}",
             where=url,
             hint="when the source is back, run the same command again: what is loaded stays",
         ) from error
@@ -190,7 +194,9 @@ class Client:
         """Return the client."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the connections."""
         self.close()
 
@@ -266,9 +272,13 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return tenacity.wait_exponential_jitter(initial=first, max=_LONGEST_WAIT, jitter=first)(state)
 
 
-def _asked_to_wait_too_long(state: tenacity.RetryCallState) -> bool:
-    asked = getattr(_outcome(state), "retry_after", None)
-    return asked is not None and asked > settings().api_max_retry_after
+class _WaitTooLong(tenacity.stop.stop_base):
+    """Stops when the source asks for a longer wait than the settings allow."""
+
+    @override
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        asked = getattr(_outcome(retry_state), "retry_after", None)
+        return asked is not None and asked > settings().api_max_retry_after
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -41,7 +41,9 @@ def run_demo() -> int:
             os.environ.pop(variable, None)
         config.settings.cache_clear()
         start_logging()
-        _say(f"The sample API listens on {api.url}. It will refuse, break off and send rubbish; the pipeline goes on.\n")
+        _say(
+            f"The sample API listens on {api.url}. It will refuse, break off and send rubbish; the pipeline goes on.\n"
+        )
         run = Run.start(door="demo")
         wanted = partitions(day_range("2024-01-01", "2024-01-03"), _SOURCES)
         with progress("ingest and validate", len(wanted)) as advance:
@@ -53,7 +55,7 @@ def run_demo() -> int:
     data = config.settings().data_dir
     _say(
         f"The warehouse is {data / 'warehouse.duckdb'}; look around with\n"
-        f"  DATA_DIR={data} uv run pipeline dbt show --inline 'select * from gold.fct_events limit 5'\n"
+        f"  DATA_DIR={data} uv run pipeline dbt show --select fct_events --limit 5\n"
     )
     return exit_code(outcomes) or int(bool(read_status(run.store).problems))
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from scripts import bronze, catalogue, generate, ledger
+from scripts import bronze, catalogue, generate
 from scripts.bronze import DATA_FILE, Store
 from scripts.build import warehouse
 from scripts.config import settings
@@ -138,7 +138,7 @@ def _ledger() -> Finding:
         "ledger",
         ok=not strangers,
         found=f"{len(entries)} partitions" if not strangers else f"files of no partition: {', '.join(strangers[:3])}",
-        fix=f"move them out of {store.root}, or load their days with `pipeline ingest`; data files are named {DATA_FILE}",
+        fix=f"move them out of {store.root}, or load their days with `pipeline ingest`; ours are named {DATA_FILE}",
     )
 
 

@@ -96,8 +96,10 @@ def load(
             if "validate" in steps:
                 entry = validate_partition(source, partition.resource, partition.day, run)
         except PipelineError as error:
-            with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
-                _log.error("failed: %s", error, extra={"error": type(error).__name__})  # noqa: TRY400 — the message is for a person
+            with log_context(
+                run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day
+            ):
+                _log.error("failed: %s", error, extra={"error": type(error).__name__})
             return Outcome(partition, None, error)
         return Outcome(partition, entry, None)
 

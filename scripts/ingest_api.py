@@ -17,7 +17,7 @@ import contextlib
 import contextvars
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 import pyarrow as pa
@@ -34,7 +34,7 @@ from scripts.script import run_script
 from scripts.utils.logging_config import get_logger, log_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from scripts.contracts import Resource, Source
     from scripts.rows import Page
@@ -124,18 +124,24 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
         for drift in entry.drift:
             _log.warning(
                 "drift: field `%s` is %s in %d rows (policy %s), for example %s",
-                drift.field, drift.kind, drift.rows, drift.action, drift.example,
+                drift.field,
+                drift.kind,
+                drift.rows,
+                drift.action,
+                drift.example,
                 extra={"drift": drift.kind, "field": drift.field, "rows": drift.rows},
             )
         _log.info(
             "ingested: fetched %d = Bronze %d + quarantined %d",
-            entry.fetched, entry.bronze, entry.quarantined,
+            entry.fetched,
+            entry.bronze,
+            entry.quarantined,
             extra={"declared": entry.declared, "pages": entry.pages, "retries": entry.retries},
         )
         return entry
 
 
-class _Progress(msgspec.Struct):
+class _Progress(NamedTuple):
     """What the pages of a partition amount to."""
 
     answers: Iterator[Answer]
@@ -184,8 +190,12 @@ def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry:
             rejected.write(
                 quarantine.encode(
                     quarantine.from_rejects(
-                        page.rejects, staged.partition, first_row=fetched, stage="schema",
-                        contract_version=entry.contract_version, run_id=entry.run_id,
+                        page.rejects,
+                        staged.partition,
+                        first_row=fetched,
+                        stage="schema",
+                        contract_version=entry.contract_version,
+                        run_id=entry.run_id,
                     )
                 )
             )
@@ -210,9 +220,22 @@ def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry:
 
 def _blank(partition: Partition, resource: Resource, run: Run, started: dt.datetime) -> Entry:
     return Entry(
-        *partition, status="ingested", declared=None, fetched=0, bronze=0, quarantined=0, pages=0, retries=0, path="",
-        bytes=0, content_hash="", contract_version=resource.version, run_id=run.run_id, door=run.door,
-        started_at=started, loaded_at=started,
+        *partition,
+        status="ingested",
+        declared=None,
+        fetched=0,
+        bronze=0,
+        quarantined=0,
+        pages=0,
+        retries=0,
+        path="",
+        bytes=0,
+        content_hash="",
+        contract_version=resource.version,
+        run_id=run.run_id,
+        door=run.door,
+        started_at=started,
+        loaded_at=started,
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TABLES = """
 create schema if not exists meta;
+create schema if not exists changes;
 create table if not exists meta.partitions (
     source varchar not null,
     resource varchar not null,
@@ -50,6 +51,7 @@ create table if not exists meta.models (
     source varchar,
     resource varchar
 );
+create table if not exists meta.project (models_hash varchar);
 create or replace table meta.build (build_id varchar, full_tests boolean, started_at_utc timestamp);
 create or replace table meta.rebuilt_models (model varchar);
 """
@@ -103,8 +105,22 @@ def begin(connection: duckdb.DuckDBPyConnection, store: Store, *, build_id: str,
     ]
 
 
-def finish(connection: duckdb.DuckDBPyConnection, unsure: Sequence[Partition]) -> None:
-    """Note that the tables hold what the ledger said, but for the partitions in `unsure`, and clear the notes of the build."""
+def models_changed(connection: duckdb.DuckDBPyConnection, models_hash: str) -> bool:
+    """Return whether the tables were built by models with other SQL."""
+    known = connection.execute("select models_hash from meta.project").fetchall()
+    return bool(known) and known != [(models_hash,)]
+
+
+def finish(connection: duckdb.DuckDBPyConnection, unsure: Sequence[Partition], models_hash: str) -> None:
+    """Note that the tables hold what the ledger said, and clear the notes of the build.
+
+    Args:
+        connection: The build.
+        unsure: Partitions that were loaded again while the build read them; the next build processes them.
+        models_hash: Identifies the SQL of the models.
+    """
+    connection.execute("delete from meta.project")
+    connection.execute("insert into meta.project values (?)", [models_hash])
     connection.execute("delete from meta.partitions where status = 'removed'")
     connection.execute("update meta.partitions set built_hash = content_hash where status = 'validated'")
     for partition in unsure:

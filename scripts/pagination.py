@@ -68,7 +68,9 @@ def _count_pages(
     for answer in _in_order(executor, ahead, url, requests, get):
         yield answer
         seen += answer.page.fetched
-        if answer.page.fetched == 0 or (answer.total is not None and pagination.stop == "total" and seen >= answer.total):
+        if answer.page.fetched == 0 or (
+            answer.total is not None and pagination.stop == "total" and seen >= answer.total
+        ):
             return
         if pagination.stop == "short_page" and answer.page.fetched < size:
             return

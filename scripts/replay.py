@@ -59,8 +59,12 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
                 _merge(writer, entry, back, run, reader.schema)
             stay = [
                 msgspec.structs.replace(
-                    rows[reject.position], stage="schema", rule=reject.rule, reason=reject.reason,
-                    contract_version=resource.version, run_id=run.run_id,
+                    rows[reject.position],
+                    stage="schema",
+                    rule=reject.rule,
+                    reason=reject.reason,
+                    contract_version=resource.version,
+                    run_id=run.run_id,
                 )
                 for reject in page.rejects
             ]

@@ -38,7 +38,9 @@ class Answer:
     fingerprint: int
 
 
-def read_answer(body: bytes, headers: Mapping[str, str], next_url: str | None, resource: Resource, reader: RowReader) -> Answer:
+def read_answer(
+    body: bytes, headers: Mapping[str, str], next_url: str | None, resource: Resource, reader: RowReader
+) -> Answer:
     """Return what a response says.
 
     Raises:
@@ -49,9 +51,7 @@ def read_answer(body: bytes, headers: Mapping[str, str], next_url: str | None, r
     try:
         records, envelope = _records(body, resource)
         page = reader.read(records)
-        return Answer(
-            page, _total(headers, envelope, resource), _cursor(envelope, resource), next_url, hash(body)
-        )
+        return Answer(page, _total(headers, envelope, resource), _cursor(envelope, resource), next_url, hash(body))
     except msgspec.ValidationError as error:
         raise SourceRejectedError(
             f"the response has another shape: {error}", expected=f"{resource.response.shape} as in the contract"

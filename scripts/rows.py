@@ -74,7 +74,7 @@ class Page:
     @property
     def fetched(self) -> int:
         """Number of records that the source sent: the admitted and the rejected ones."""
-        return self.batch.num_rows + len(self.rejects)
+        return int(self.batch.num_rows) + len(self.rejects)
 
 
 class RowReader:
@@ -91,9 +91,7 @@ class RowReader:
         self._struct = msgspec.defstruct(
             "Record",
             [
-                (name, _python_type(column))
-                if not column.nullable
-                else (name, _python_type(column) | None, None)
+                (name, _python_type(column)) if not column.nullable else (name, _python_type(column) | None, None)
                 for name, column in sorted(names.items(), key=lambda item: item[1].nullable)
             ],
             rename={name: column.key for name, column in names.items()},
@@ -102,9 +100,7 @@ class RowReader:
         )
         self._attributes = list(names)
         self._decoder = msgspec.json.Decoder(list[self._struct])  # type: ignore[name-defined]
-        self._fields = {
-            column.key: msgspec.json.Decoder(_python_type(column)) for column in self._columns
-        }
+        self._fields = {column.key: msgspec.json.Decoder(_python_type(column)) for column in self._columns}
 
     def read(self, body: bytes | msgspec.Raw) -> Page:
         """Return the records of a JSON list.
@@ -156,35 +152,37 @@ class RowReader:
             raise _MisfitError("not_an_object", "the record is not a JSON object") from None
         except msgspec.DecodeError as error:
             raise _MisfitError("malformed", f"the record is not valid JSON: {error}") from None
-        values, kept, noted = {}, {}, []
+        values: dict[str, Any] = {}
+        kept: dict[str, msgspec.Raw] = {}
+        noted: list[Drift] = []
         for key, value in fields.items():
             if key not in self._by_key:
                 self._apply(self._resource.on_unknown, "unknown", key, "is not in the contract", value, noted)
                 if self._resource.on_unknown == "evolve":
                     kept[key] = value
         for attribute, column in zip(self._attributes, self._columns, strict=True):
-            value = fields.get(column.key)
-            if value is None or bytes(value) == b"null":
+            found = fields.get(column.key)
+            if found is None or bytes(found) == b"null":
                 values[attribute] = None
                 if not column.nullable:
                     self._apply(
                         self._policy(column, self._resource.on_missing),
                         "missing",
                         column.key,
-                        "is missing" if value is None else "is null, and may not be",
-                        value,
+                        "is missing" if found is None else "is null, and may not be",
+                        found,
                         noted,
                     )
                 continue
             try:
-                values[attribute] = self._fields[column.key].decode(value)
+                values[attribute] = self._fields[column.key].decode(found)
             except msgspec.DecodeError as error:
                 values[attribute] = None
                 action = self._policy(column, self._resource.on_mistyped)
-                reason = f"is {_shorten(value)}, expected {column.type} ({error})"
-                self._apply(action, "mistyped", column.key, reason, value, noted)
+                reason = f"is {_shorten(found)}, expected {column.type} ({error})"
+                self._apply(action, "mistyped", column.key, reason, found, noted)
                 if action == "evolve":
-                    kept[column.key] = value
+                    kept[column.key] = found
         for event in noted:
             drift.setdefault((event.kind, event.field), dataclasses.replace(event, rows=0)).add(event)
         extra = canonical_json(msgspec.json.encode(kept)) if kept else None
@@ -222,9 +220,7 @@ class RowReader:
 
 def arrow_schema(resource: Resource) -> pa.Schema:
     """Return the schema of a resource's Bronze files: its columns, `_extra` (JSON text) and `_row` (int64)."""
-    fields = [
-        pa.field(column.name, _arrow_type(column.type)) for column in resource.columns
-    ]
+    fields = [pa.field(column.name, _arrow_type(column.type)) for column in resource.columns]
     return pa.schema([*fields, pa.field(EXTRA, pa.string()), pa.field(ROW, pa.int64(), nullable=False)])
 
 
@@ -309,8 +305,8 @@ def _utc(value: dt.datetime | None) -> dt.datetime | None:
 
 def _to_scale(value: decimal.Decimal, kind: pa.Decimal128Type) -> decimal.Decimal:
     # more digits than the column holds is a misfit: rounding would lose what the source sent
-    with decimal.localcontext(prec=kind.precision, traps=[decimal.Inexact, decimal.InvalidOperation]) as context:
-        return value.quantize(decimal.Decimal(1).scaleb(-kind.scale), context=context)
+    context = decimal.Context(prec=kind.precision, traps=[decimal.Inexact, decimal.InvalidOperation])
+    return value.quantize(decimal.Decimal(1).scaleb(-kind.scale), context=context)
 
 
 def _shorten(value: msgspec.Raw) -> str:

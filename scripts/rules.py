@@ -48,7 +48,7 @@ class Finding:
             self.positions[position] = shown
 
     @property
-    def expectation(self) -> str:
+    def expectation(self) -> str:  # noqa: PLR0911 — one for each check
         """What the rule asks for, in words."""
         rule = self.rule
         if rule.range is not None:
@@ -100,7 +100,7 @@ def compile_rules(resource: Resource) -> pandera.DataFrameSchema:
 
 def to_frame(batch: pa.RecordBatch, resource: Resource, *, first: int = 0) -> pd.DataFrame:
     """Return Bronze rows as a data frame on Arrow memory; columns newer than the file are null."""
-    frame = batch.to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = batch.to_pandas(types_mapper=pd.ArrowDtype)
     frame.index = pd.RangeIndex(first, first + len(frame))
     for column in resource.columns:
         if column.name not in frame:

@@ -148,23 +148,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
     def _answer(self, path: str, query: Mapping[str, str], day: dt.date) -> None:
-        segments = [segment for segment in path.split("/") if segment]
-        if segments == ["simple", "price"]:
-            self._send(sample_data.prices(day))
-        elif segments == ["empty"]:
-            self._send([], headers={"X-Total-Count": "0"})
-        elif segments == ["health"]:
-            self._send({"status": "ok"})
-        elif len(segments) == 2 and segments[0] == "cursor":  # noqa: PLR2004 — /cursor/posts
-            self._send_by_cursor(_select(segments[1], query, day), query)
-        elif len(segments) == 1 and (records := _select(segments[0], query, day)):
-            self._send_page(path, records, query)
-        elif len(segments) == 2 and (found := [r for r in _select(segments[0], {}, day) if str(r["id"]) == segments[1]]):  # noqa: PLR2004 — /posts/1
-            self._send(found[0])
-        elif len(segments) == 1 and sample_data.collection(segments[0], day):
-            self._send_page(path, [], query)
-        else:
-            self._send({}, status=404)
+        match [segment for segment in path.split("/") if segment]:
+            case ["simple", "price"]:
+                self._send(sample_data.prices(day))
+            case ["empty"]:
+                self._send([], headers={"X-Total-Count": "0"})
+            case ["health"]:
+                self._send({"status": "ok"})
+            case ["cursor", name]:
+                self._send_by_cursor(_select(name, query, day), query)
+            case [name] if sample_data.collection(name, day):
+                self._send_page(path, _select(name, query, day), query)
+            case [name, number] if found := [r for r in sample_data.collection(name, day) if str(r["id"]) == number]:
+                self._send(found[0])
+            case _:
+                self._send({}, status=404)
 
     def _send_page(self, path: str, records: Sequence[sample_data.Record], query: Mapping[str, str]) -> None:
         if "_page" not in query and "_start" not in query:
@@ -222,9 +220,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send(self, payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:  # noqa: ANN401 — any JSON
         self._send_bytes(json.dumps(payload).encode(), "application/json; charset=utf-8", status, headers)
 
-    def _send_bytes(
-        self, body: bytes, kind: str, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def _send_bytes(self, body: bytes, kind: str, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

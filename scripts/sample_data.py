@@ -19,10 +19,38 @@ _COMMENTS_PER_POST = 5
 _TODOS = 200
 _KEPT_DAYS = 30
 """Days for which the API still serves the posts that were added; the first hundred stay."""
-_WORDS = (
-    "autumn river signal paper window harbor copper lantern meadow thread orbit winter cedar marble anchor pepper"
-    " violet canyon button ribbon comet saddle timber velvet walnut garden island kettle ladder mirror"
-).split()
+_WORDS = [
+    "autumn",
+    "river",
+    "signal",
+    "paper",
+    "window",
+    "harbor",
+    "copper",
+    "lantern",
+    "meadow",
+    "thread",
+    "orbit",
+    "winter",
+    "cedar",
+    "marble",
+    "anchor",
+    "pepper",
+    "violet",
+    "canyon",
+    "button",
+    "ribbon",
+    "comet",
+    "saddle",
+    "timber",
+    "velvet",
+    "walnut",
+    "garden",
+    "island",
+    "kettle",
+    "ladder",
+    "mirror",
+]
 _COINS = {"bitcoin": 42_000.0, "ethereum": 2_300.0, "solana": 100.0}
 
 Record = dict[str, Any]
@@ -51,7 +79,7 @@ def _users(index: int) -> list[Record]:
         # each day one user moves: the last of those days decides where the user lives now
         moved = max((day for day in range(1, index + 1) if day % _USERS == number % _USERS), default=0)
         name = f"{_word('first', number).title()} {_word('last', number).title()}"
-        handle = f"{name.split()[0].lower()}{number}"
+        handle = f"{name.split(maxsplit=1)[0].lower()}{number}"
         users.append(
             {
                 "id": number,
@@ -74,7 +102,7 @@ def _users(index: int) -> list[Record]:
 
 
 def _posts(index: int) -> list[Record]:
-    posts = [_post(number, index) for number in _post_numbers(index)]
+    posts = [_post(number) for number in _post_numbers(index)]
     if index >= 1:
         # the first post is edited and comes twice: the later one counts
         posts.append(posts[0] | {"title": f"{posts[0]['title']} (edited on day {index + 1})"})
@@ -90,7 +118,7 @@ def _post_numbers(index: int) -> list[int]:
     return [*range(1, _FIRST_POSTS + 1), *range(oldest_kept + 1, newest + 1)]
 
 
-def _post(number: int, index: int) -> Record:
+def _post(number: int) -> Record:
     added = 0 if number <= _FIRST_POSTS else (number - _FIRST_POSTS - 1) // _POSTS_PER_DAY + 1
     # the last post of each day was written the evening before: it comes late
     is_late = number > _FIRST_POSTS and number % _POSTS_PER_DAY == 0

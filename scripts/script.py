@@ -24,7 +24,7 @@ def run_script(
     work: Callable[[Run, Source, str, dt.date], str],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Do the work for each day and resource that the command line names, print what it returns, return the exit code."""
+    """Do the work for each day and resource that the command line names, and return the exit code."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--start-date", required=True, metavar="YYYY-MM-DD", help="first day, UTC")
     parser.add_argument("--end-date", required=True, metavar="YYYY-MM-DD", help="last day, included")

@@ -120,7 +120,8 @@ def _problem(store: Store, entry: Entry, *, content: bool) -> str:
     except OSError as error:
         return str(error)
     if (rows, kept) != (entry.bronze, entry.quarantined):
-        return f"files hold {rows} rows and {kept} quarantined ones, the ledger says {entry.bronze} and {entry.quarantined}"
+        counted = f"{entry.bronze} and {entry.quarantined}"
+        return f"files hold {rows} rows and {kept} quarantined ones, the ledger says {counted}"
     return ""
 
 
@@ -135,7 +136,7 @@ def _staging_models(connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str
 
 
 def _silver_by_day(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, int]:
-    counts = {}
+    counts: dict[Partition, int] = {}
     for model, source, resource in _staging_models(connection):
         query = f"select last_seen_date, count(*) from silver.{model} group by all"  # noqa: S608 — a model's name
         counts |= {Partition(source, resource, day): rows for day, rows in connection.execute(query).fetchall()}
@@ -148,10 +149,10 @@ def _models(
     staging = {model: (source, resource) for model, source, resource in _staging_models(connection)}
     rows = []
     query = "select model, layer, expected_row_count, expected_rows_reason from meta.models order by layer desc, model"
-    for model, layer, expected, reason in connection.execute(query).fetchall():
+    for model, layer, from_below, reason in connection.execute(query).fetchall():
         table = f"{layer}.{model}"
         count = _number(connection, f"select count(*) from {table}")  # noqa: S608 — a model's name
-        explanation = reason or ""
+        expected, explanation = from_below, reason or ""
         if model in staging:
             expected = _distinct_keys(connection, store, entries, built, *staging[model])
             explanation = "distinct keys in Bronze" if expected is not None else "build pending"

@@ -93,7 +93,9 @@ def run_dbt(
     )
 
 
-def pass_to_dbt(arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()) -> int:
+def pass_to_dbt(
+    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+) -> int:
     """Run any dbt command with the terminal's own input and output, and return its exit code."""
     with _process(arguments, warehouse, bronze_dir, inherit, logs=False) as process:
         return process.wait()
@@ -176,7 +178,11 @@ def _follow(event: dict[str, Any], complaints: list[str]) -> None:
         level = "error" if status.lower() in _BAD else "warning" if status.lower() == "warn" else "info"
         _log.log(
             {"error": 40, "warning": 30, "info": 20}[level],
-            "%s %s %s in %.2f s", node.get("resource_type", "test"), node.get("node_name"), status, seconds,
+            "%s %s %s in %.2f s",
+            node.get("resource_type", "test"),
+            node.get("node_name"),
+            status,
+            seconds,
             extra={"node": node.get("unique_id"), "status": status, "seconds": round(seconds, 3)},
         )
     elif info.get("level") == "error":

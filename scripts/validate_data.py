@@ -180,7 +180,11 @@ def _tell(entry: Entry, rows: int, findings: Sequence[Finding]) -> None:
     for finding in findings:
         _log.warning(
             "rule `%s` (%s) is broken by %d of %d rows, for example %s; expected %s",
-            finding.rule.name, finding.rule.severity, finding.rows, rows, ", ".join(finding.examples),
+            finding.rule.name,
+            finding.rule.severity,
+            finding.rows,
+            rows,
+            ", ".join(finding.examples),
             finding.expectation,
             extra={"rule": finding.rule.name, "severity": finding.rule.severity, "rows": finding.rows},
         )

@@ -1,4 +1,4 @@
-"""Views: what commands print, as tables or as JSON. They show what they are given, and decide nothing but exit codes."""
+"""Views: what commands print, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -174,7 +174,9 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
 
 
 def _show_partitions(rows: Sequence[PartitionStatus]) -> None:
-    print_table("Partitions", _PARTITION_COLUMNS, [[getattr(row, column) for column in _PARTITION_COLUMNS] for row in rows])
+    print_table(
+        "Partitions", _PARTITION_COLUMNS, [[getattr(row, column) for column in _PARTITION_COLUMNS] for row in rows]
+    )
     sums = {column: sum(getattr(row, column) or 0 for row in rows) for column in ("fetched", "bronze", "quarantined")}
     sign = "=" if sums["fetched"] == sums["bronze"] + sums["quarantined"] else "!="
     sys.stdout.write(

@@ -7,7 +7,6 @@
     {%- set names = columns | map(attribute='quoted') | list -%}
     {%- set compared = names | reject('equalto', '"last_seen_date"') | join(', ') -%}
     {%- set touched = in_keys(key, keys) ~ " or " ~ in_keys(key, new_rows) -%}
-    create schema if not exists changes;
     create table if not exists changes.{{ target.identifier }} as select {{ compared }} from {{ target }} limit 0;
     insert into changes.{{ target.identifier }}
     with
