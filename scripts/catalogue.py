@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from scripts.contracts import Source
 from scripts.errors import ContractError, UsageError
+from scripts.utils.logging_config import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,7 +123,7 @@ def _problem(document: object, problem: Any) -> str:  # noqa: ANN401 — pydanti
     if problem["type"] == "missing":
         return f"{key}: missing; this key is required"
     found = _found(document, location)
-    return f"{key}: {message}" if isinstance(found, (dict, list)) else f"{key}: found {found!r}; {message}"
+    return f"{key}: {message}" if isinstance(found, (dict, list)) else redact(f"{key}: found {found!r}; {message}")
 
 
 def _found(document: object, location: Sequence[object]) -> object:

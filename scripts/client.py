@@ -116,11 +116,11 @@ def fetch(
         raise SourceRejectedError(f"the response has another shape: {error}", where=url) from None
     except Exception as error:
         tries = retrying.statistics.get("attempt_number", 1)
-        asked = getattr(error, "retry_after", None)
-        too_long = asked is not None and asked > config.api_max_retry_after
-        waiting = f", asking to wait {asked:g} s (API_MAX_RETRY_AFTER is {config.api_max_retry_after:g})"
+        asked = getattr(error, "retry_after", None) or 0
+        limit = config.api_max_retry_after
+        waiting = f", asking to wait {asked:g} s (API_MAX_RETRY_AFTER is {limit:g})" if asked > limit else ""
         raise SourceUnavailableError(
-            f"no usable answer in {tries} tries; the last: {describe(error)}{waiting if too_long else ''}",
+            f"no usable answer in {tries} tries; the last: {describe(error)}{waiting}",
             where=url,
             hint="when the source is back, run the same command again: what is loaded stays",
         ) from error
@@ -269,7 +269,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if asked is not None:
         return float(asked)
     first = settings().api_retry_wait
-    return tenacity.wait_exponential_jitter(initial=first, max=_LONGEST_WAIT, jitter=first)(state)
+    return tenacity.wait_exponential_jitter(multiplier=first, max=_LONGEST_WAIT, jitter=first)(state)
 
 
 class _WaitTooLong(tenacity.stop.stop_base):

@@ -264,9 +264,13 @@ class Rule(_Model):
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
+            import pyarrow as pa  # noqa: PLC0415 — few commands evaluate patterns
+            import pyarrow.compute  # noqa: PLC0415
+
             try:
-                re.compile(value)
-            except re.error as error:
+                # the engine that evaluates rules (RE2) knows no look-around and no back-references
+                pyarrow.compute.match_substring_regex(pa.array([""]), value)
+            except pa.ArrowInvalid as error:
                 message = f"not a regular expression: {error}"
                 raise ValueError(message) from None
         return value

@@ -299,8 +299,11 @@ def _arrow_type(name: str) -> pa.DataType:
 
 
 def _utc(value: dt.datetime | None) -> dt.datetime | None:
-    # a time without an offset counts as UTC
-    return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
+    # a time without an offset counts as UTC; others are converted here, because pyarrow drops the offset
+    # where PYARROW_IGNORE_TIMEZONE is set, which importing pandera does
+    if value is None or value.tzinfo is dt.UTC:
+        return value
+    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
 def _to_scale(value: decimal.Decimal, kind: pa.Decimal128Type) -> decimal.Decimal:

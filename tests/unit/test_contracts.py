@@ -1,0 +1,152 @@
+"""Contracts: what a source file may say, and how an error names file, key, what was found and what is valid."""
+
+import copy
+
+import pytest
+import yaml
+
+from scripts import catalogue
+from scripts.errors import ContractError
+
+GOOD = {
+    "source": "shop",
+    "description": "A shop.",
+    "owner": "team@example.com",
+    "base_url": "https://shop.example.com",
+    "default_resource": "orders",
+    "resources": {
+        "orders": {
+            "description": "Orders.",
+            "path": "/orders",
+            "primary_key": ["id"],
+            "columns": [
+                {"name": "id", "type": "integer", "nullable": False, "description": "Key."},
+                {"name": "total", "type": "decimal(12, 2)", "description": "Amount in euro."},
+                {"name": "note", "type": "string", "description": "Text."},
+            ],
+            "rules": [{"name": "total_positive", "severity": "fail", "column": "total", "range": {"min": 0}}],
+        }
+    },
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_document(document):
+        path = tmp_path / "shop.yml"
+        path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+        return catalogue.read(path)
+
+    return read_document
+
+
+def changed(path, value):
+    document = copy.deepcopy(GOOD)
+    *parents, last = path
+    place = document
+    for key in parents:
+        place = place[key]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return document
+
+
+ORDERS = ("resources", "orders")
+RULE = (*ORDERS, "rules", 0)
+
+
+def test_a_small_contract_is_enough(read):
+    assert read(GOOD).resources["orders"].load.mode == "snapshot"
+
+
+def test_every_shipped_contract_is_valid():
+    assert set(catalogue.load()) >= {"coin_prices", "jsonplaceholder"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("owner",), KeyError, ["owner: missing"]),
+        (("base_ulr",), "x", ["unknown key `base_ulr`", "valid are source, description"]),
+        (("base_url",), "shop", ["base_url: found 'shop'", "valid URL"]),
+        (("base_url",), "https://me:secret@shop.example.com", ["base_url", "credentials"]),
+        (("default_resource",), "order", ["default_resource `order` is not one of orders"]),
+        (("source",), "store", ["source: found `store`", "`shop`"]),
+        (("auth",), {"type": "bearer", "token": "abc"}, ["unknown key `token`", "token_env"]),
+        (("auth",), {"type": "oauth9"}, ["'oauth9'", "'bearer'"]),
+        (("auth",), {"type": "bearer", "token_env": "my token"}, ["auth.bearer.token_env: found 'my token'"]),
+        (("rate_limit",), {"requests_per_second": 0}, ["rate_limit.requests_per_second: found 0", "greater than 0"]),
+        ((*ORDERS, "path"), "orders", ["resources.orders.path: found 'orders'"]),
+        ((*ORDERS, "columns"), [], ["resources.orders.columns"]),
+        ((*ORDERS, "columns", 1, "type"), "money", ["resources.orders.columns.1.type: found 'money'", "integer"]),
+        ((*ORDERS, "columns", 1, "type"), "decimal(40, 2)", ["precision up to 38"]),
+        ((*ORDERS, "columns", 2, "name"), "ID", ["column `ID` is declared twice"]),
+        ((*ORDERS, "columns", 2, "name"), "dt", ["column name `dt` is reserved", "`field`"]),
+        ((*ORDERS, "columns", 2, "field"), "total", ["field `total` is read into two columns"]),
+        ((*ORDERS, "primary_key"), ["key"], ["primary_key names column `key`", "declared are id, total, note"]),
+        ((*ORDERS, "on_unknown"), "ignore", ["found 'ignore'", "'evolve', 'discard', 'quarantine' or 'fail'"]),
+        ((*ORDERS, "pagination"), {"type": "scroll"}, ["'scroll'", "'page', 'offset', 'link', 'cursor'"]),
+        ((*ORDERS, "pagination"), {"type": "page"}, ["pagination.page.stop: missing"]),
+        ((*ORDERS, "pagination"), {"type": "page", "stop": "total"}, ["`stop: total` needs `total`"]),
+        ((*ORDERS, "total"), {"header": "X", "path": "y"}, ["give `header` or `path`"]),
+        ((*RULE, "severity"), "panic", ["found 'panic'", "'fail', 'quarantine' or 'warn'"]),
+        ((*RULE, "column"), "sum", ["rule `total_positive` names column `sum`"]),
+        ((*RULE, "column"), "note", ["`range` is for numbers", "`note` is string"]),
+        ((*RULE, "range"), {"min": 5, "max": 1}, ["`min` 5 is above `max` 1"]),
+        ((*RULE, "range"), {}, ["give `min`, `max` or both"]),
+        ((*RULE, "not_null"), True, ["give exactly one of", "not_null", "range"]),
+        ((*ORDERS, "rules", 0), {"name": "p", "severity": "warn", "column": "note", "pattern": "("}, ["not a regular expression"]),
+        ((*ORDERS, "rules", 0), {"name": "n", "severity": "quarantine", "row_count": {"min": 1}}, ["`fail` or `warn`"]),
+        ((*ORDERS, "freshness"), {"warn_after_hours": 9, "error_after_hours": 1}, ["`warn_after_hours` is above"]),
+    ],
+)
+def test_an_error_names_the_file_the_key_and_what_is_valid(read, path, value, words):
+    with pytest.raises(ContractError) as caught:
+        read(changed(path, value))
+
+    message = str(caught.value)
+    assert "shop.yml" in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("source: [shop\n", "not valid YAML"),
+        ("source: shop\nsource: shop\n", "key `source` stands twice"),
+        ("- a\n- b\n", "holds list at its top"),
+        ("", "holds NoneType at its top"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+    ids=["torn", "double_key", "a_list", "empty", "code"],
+)
+def test_a_file_that_is_no_contract_is_refused(read, text, words):
+    with pytest.raises(ContractError, match=words):
+        read(text)
+
+
+def test_every_broken_file_is_named_at_once(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yml").write_text("owner: x\n")
+
+    with pytest.raises(ContractError) as caught:
+        catalogue.load(tmp_path)
+    assert "one.yml" in str(caught.value)
+    assert "two.yml" in str(caught.value)
+
+
+def test_a_secret_in_a_contract_is_not_repeated(read):
+    with pytest.raises(ContractError) as caught:
+        read(changed(("base_url",), "https://me:hunter2@shop.example.com"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_version_follows_what_decides_about_rows(read):
+    first = read(GOOD).resources["orders"].version
+
+    assert read(GOOD).resources["orders"].version == first
+    assert read(changed((*RULE, "range"), {"min": 1})).resources["orders"].version != first

@@ -1,0 +1,38 @@
+"""Days: what is a date, and which ranges are refused."""
+
+import datetime as dt
+
+import pytest
+
+from scripts.days import day_range, today
+from scripts.errors import UsageError
+
+
+def test_both_ends_are_included():
+    assert day_range("2024-02-28", "2024-03-01") == [dt.date(2024, 2, 28), dt.date(2024, 2, 29), dt.date(2024, 3, 1)]
+
+
+@pytest.mark.parametrize("text", ["2024-02-30", "2024-13-01", "20240101", "2024-1-1", "yesterday", "", "2024-01-01T00:00"])
+def test_a_day_that_does_not_exist_is_refused(text):
+    with pytest.raises(UsageError, match="is not a date"):
+        day_range(text, "2024-03-01")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2024-01-02", "2024-01-01", "reversed"),
+        ("2024-01-01", str(today() + dt.timedelta(days=1)), "in the future"),
+        ("2020-01-01", "2024-01-01", "are 1462 days"),
+    ],
+)
+def test_a_range_that_makes_no_sense_is_refused(start, end, words):
+    with pytest.raises(UsageError, match=words):
+        day_range(start, end)
+
+
+def test_the_longest_range_is_a_setting(env):
+    env("BACKFILL_MAX_DAYS", 2)
+
+    with pytest.raises(UsageError, match="BACKFILL_MAX_DAYS"):
+        day_range("2024-01-01", "2024-01-03")

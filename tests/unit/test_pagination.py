@@ -1,0 +1,131 @@
+"""Paging over scripted answers; `tests/integration/test_paging.py` does it over HTTP."""
+
+import concurrent.futures
+
+import pyarrow as pa
+import pytest
+
+from scripts.contracts import Resource
+from scripts.errors import SourceRejectedError
+from scripts.pagination import walk
+from scripts.responses import Answer
+from scripts.rows import Page
+
+URL = "http://api.invalid/x"
+
+
+def resource(pagination, total=None):
+    return Resource.model_validate(
+        {
+            "description": "x",
+            "path": "/x",
+            "primary_key": ["id"],
+            "columns": [{"name": "id", "type": "integer", "nullable": False, "description": "x"}],
+            "pagination": pagination,
+            **({"total": total} if total else {}),
+        }
+    )
+
+
+class Source:
+    """A collection of `size` rows, served in pages."""
+
+    def __init__(self, size, *, declares=True, cap=None, deaf=False):
+        self.size, self.declares, self.cap, self.deaf = size, declares, cap, deaf
+        self.asked = []
+
+    def get(self, _url, params):
+        self.asked.append(params)
+        limit = min(params.get("limit", 10), self.cap or 10**9)
+        start = params["offset"] if "offset" in params else (params["page"] - 1) * limit
+        if self.deaf:
+            start = 0
+        ids = list(range(start, min(start + limit, self.size)))
+        batch = pa.record_batch({"id": pa.array(ids, pa.int64())})
+        return Answer(Page(batch, range(len(ids)), (), {}), self.size if self.declares else None, None, None, hash(str(ids)))
+
+
+def fetched(source, contract):
+    with concurrent.futures.ThreadPoolExecutor(3) as executor:
+        answers = list(walk(URL, {}, contract, source.get, executor, ahead=3))
+    return [row for answer in answers for row in answer.page.batch.column("id").to_pylist()]
+
+
+KINDS = {
+    "page": {"type": "page", "page_param": "page", "size_param": "limit", "page_size": 10},
+    "offset": {"type": "offset", "offset_param": "offset", "limit_param": "limit", "page_size": 10},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stop", ["total", "short_page", "empty_page"])
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 95, 100])
+def test_every_row_comes_once_and_in_order(kind, stop, size):
+    contract = resource({**KINDS[kind], "stop": stop}, {"header": "X-Total-Count"} if stop == "total" else None)
+
+    assert fetched(Source(size, declares=stop == "total"), contract) == list(range(size))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_that_caps_the_page_size_loses_nothing(kind):
+    contract = resource({**KINDS[kind], "stop": "total"}, {"header": "X-Total-Count"})
+
+    assert fetched(Source(35, cap=4), contract) == list(range(35))
+
+
+def test_with_a_total_no_page_too_many_is_asked_for():
+    source = Source(30)
+
+    fetched(source, resource({**KINDS["page"], "stop": "total"}, {"header": "X-Total-Count"}))
+
+    assert sorted(params["page"] for params in source.asked) == [1, 2, 3]
+
+
+def test_a_source_that_does_not_know_the_parameter_is_refused():
+    with pytest.raises(SourceRejectedError, match="page 2 is the same as page 1"):
+        fetched(Source(100, deaf=True), resource({**KINDS["page"], "stop": "total"}, {"header": "X-Total-Count"}))
+
+
+def chain(**steps):
+    def get(url, params):
+        key = params.get("cursor", url)
+        batch = pa.record_batch({"id": pa.array([1], pa.int64())})
+        cursor, next_url = steps.get("cursors", {}).get(key), steps.get("links", {}).get(url)
+        return Answer(Page(batch, range(1), (), {}), None, cursor, next_url, hash(key))
+
+    return get
+
+
+def follow(get, contract):
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return list(walk(URL, {}, contract, get, executor, ahead=1))
+
+
+def test_links_are_followed_to_the_page_without_one():
+    get = chain(links={URL: "/x?p=2", "http://api.invalid/x?p=2": "?p=3"})
+
+    assert len(follow(get, resource({"type": "link", "stop": "no_next_link"}))) == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("https://evil.invalid/x", "leads to https://evil.invalid"), ("?p=1", "leads back to")],
+    ids=["another_host", "a_loop"],
+)
+def test_a_link_that_leads_astray_is_refused(target, words):
+    get = chain(links={URL: target, "http://api.invalid/x?p=1": "?p=1"})
+
+    with pytest.raises(SourceRejectedError, match=words):
+        follow(get, resource({"type": "link", "stop": "no_next_link"}))
+
+
+CURSOR = {"type": "cursor", "cursor_param": "cursor", "cursor_path": "next", "stop": "no_cursor"}
+
+
+def test_cursors_are_followed_to_the_page_without_one():
+    assert len(follow(chain(cursors={URL: "a", "a": "b"}), resource(CURSOR))) == 3
+
+
+def test_a_cursor_that_comes_again_is_refused():
+    with pytest.raises(SourceRejectedError, match="cursor `a` comes again"):
+        follow(chain(cursors={URL: "a", "a": "a"}), resource(CURSOR))

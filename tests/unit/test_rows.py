@@ -1,0 +1,203 @@
+"""Records to rows: types, policies, and that no record is lost."""
+
+import datetime as dt
+import decimal
+import json
+
+import hypothesis
+import hypothesis.strategies as st
+import msgspec
+import pytest
+
+from scripts.contracts import Resource
+from scripts.errors import DataError
+from scripts.rows import RowReader, to_record
+
+COLUMNS = [
+    {"name": "id", "type": "integer", "nullable": False, "description": "x"},
+    {"name": "name", "type": "string", "nullable": False, "description": "x"},
+    {"name": "price", "type": "decimal(10, 2)", "description": "x"},
+    {"name": "score", "type": "number", "description": "x"},
+    {"name": "ok", "type": "boolean", "description": "x"},
+    {"name": "born", "type": "date", "description": "x"},
+    {"name": "seen", "field": "seen-at", "type": "timestamp", "description": "x"},
+    {"name": "address", "type": "json", "description": "x"},
+]
+
+
+def contract(**policies):
+    return Resource.model_validate(
+        {"description": "x", "path": "/x", "primary_key": ["id"], "columns": COLUMNS, **policies}
+    )
+
+
+def read(records, **policies):
+    return RowReader(contract(**policies)).read(json.dumps(records).encode())
+
+
+FULL = {
+    "id": 1,
+    "name": "Una",
+    "price": 12.25,
+    "score": 0.5,
+    "ok": True,
+    "born": "2000-02-29",
+    "seen-at": "2024-01-01T02:00:00+02:00",
+    "address": {"city": "Ulm"},
+}
+
+
+def test_every_type_is_read():
+    (row,) = read([FULL]).batch.to_pylist()
+
+    assert row == {
+        "id": 1,
+        "name": "Una",
+        "price": decimal.Decimal("12.25"),
+        "score": 0.5,
+        "ok": True,
+        "born": dt.date(2000, 2, 29),
+        "seen": dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+        "address": '{"city":"Ulm"}',
+        "_extra": None,
+    }
+
+
+def test_an_offset_counts_whatever_other_libraries_tell_pyarrow(monkeypatch):
+    """Importing pandera sets this variable; pyarrow then drops offsets."""
+    monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", "1")
+
+    (row,) = read([FULL]).batch.to_pylist()
+
+    assert row["seen"] == dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+
+
+def test_a_row_turns_back_into_the_record_that_gives_it():
+    reader = RowReader(contract())
+    record = FULL | {"new": [1]}
+    page = reader.read(json.dumps([record]).encode())
+
+    again = reader.read_each([to_record(page.batch.to_pylist()[0], contract())])
+
+    assert again.batch.equals(page.batch)
+
+
+def test_a_time_without_offset_counts_as_utc():
+    (row,) = read([FULL | {"seen-at": "2024-01-01T00:00:00"}]).batch.to_pylist()
+
+    assert row["seen"] == dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "words"),
+    [
+        ({"id": "1"}, "mistyped", 'field `id` is "1", expected integer'),
+        ({"id": 1.5}, "mistyped", "field `id` is 1.5"),
+        ({"id": True}, "mistyped", "field `id` is true"),
+        ({"id": 2**63}, "mistyped", "field `id` is 9223372036854775808"),
+        ({"id": None}, "missing", "field `id` is null, and may not be"),
+        ({"name": None}, "missing", "field `name` is null"),
+        ({"name": 7}, "mistyped", "expected string"),
+        ({"price": 1.005}, "mistyped", "more digits"),
+        ({"price": 123456789.25}, "mistyped", "more digits"),
+        ({"born": "2023-02-29"}, "mistyped", "expected date"),
+        ({"seen-at": "yesterday"}, "mistyped", "expected timestamp"),
+        ({"ok": "yes"}, "mistyped", "expected boolean"),
+    ],
+)
+def test_a_misfit_is_quarantined_with_its_raw_record(change, rule, words):
+    page = read([FULL, FULL | change, FULL])
+
+    (reject,) = page.rejects
+    assert (reject.position, reject.rule) == (1, rule)
+    assert words in reject.reason
+    assert json.loads(reject.raw) == FULL | change
+    assert list(page.positions) == [0, 2]
+
+
+@pytest.mark.parametrize("record", [7, "text", None, [1], True], ids=str)
+def test_a_record_that_is_no_object_is_quarantined(record):
+    (reject,) = read([record]).rejects
+
+    assert reject.rule == "not_an_object"
+
+
+def test_half_a_surrogate_pair_is_quarantined_and_spares_its_neighbours():
+    page = RowReader(contract()).read(b'[{"id": 1, "name": "\\ud800"}, {"id": 2, "name": "b"}]')
+
+    assert [reject.rule for reject in page.rejects] == ["malformed"]
+    assert page.batch.column("id").to_pylist() == [2]
+
+
+def test_an_unknown_field_is_kept_and_noted():
+    page = read([FULL, FULL | {"tags": ["a"]}, FULL | {"tags": []}], on_unknown="evolve")
+
+    assert page.batch.column("_extra").to_pylist() == [None, '{"tags":["a"]}', '{"tags":[]}']
+    (drift,) = page.drift.values()
+    assert (drift.kind, drift.field, drift.rows, drift.example) == ("unknown", "tags", 2, '["a"]')
+
+
+def test_an_unknown_field_is_dropped_when_the_contract_says_so():
+    page = read([FULL | {"tags": ["a"]}], on_unknown="discard")
+
+    assert page.batch.column("_extra").to_pylist() == [None]
+    assert [drift.action for drift in page.drift.values()] == ["discard"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "record"),
+    [
+        ("on_unknown", FULL | {"new": 1}),
+        ("on_missing", {"id": 1}),
+        ("on_mistyped", FULL | {"score": "high"}),
+        ("on_mistyped", FULL | {"price": 1.005}),
+    ],
+)
+def test_each_policy_can_quarantine_and_fail(policy, record):
+    assert len(read([record], **{policy: "quarantine"}).rejects) == 1
+    with pytest.raises(DataError, match="its policy for this is `fail`"):
+        read([record], **{policy: "fail"})
+
+
+def test_a_mistyped_value_can_be_kept_beside_the_row():
+    (row,) = read([FULL | {"score": "high"}], on_mistyped="evolve").batch.to_pylist()
+
+    assert (row["score"], row["_extra"]) == (None, '{"score":"high"}')
+
+
+def test_a_missing_value_can_be_admitted_as_null():
+    page = read([{"id": 1}], on_missing="evolve")
+
+    assert page.batch.column("name").to_pylist() == [None]
+    assert [drift.kind for drift in page.drift.values()] == ["missing"]
+
+
+@pytest.mark.parametrize("action", ["evolve", "discard"])
+def test_no_policy_admits_a_row_without_its_key(action):
+    assert len(read([FULL | {"id": None}], on_missing=action).rejects) == 1
+
+
+def test_something_else_than_a_list_is_refused():
+    with pytest.raises(msgspec.ValidationError):
+        RowReader(contract()).read(b'{"id": 1}')
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+RECORDS = st.lists(
+    JSON | st.fixed_dictionaries({"id": st.integers() | JSON, "name": st.text() | JSON}, optional={"new": JSON, "price": JSON}),
+    max_size=8,
+)
+
+
+@hypothesis.given(RECORDS, st.sampled_from(["evolve", "discard", "quarantine"]))
+@hypothesis.settings(deadline=None, max_examples=200)
+def test_every_record_is_admitted_or_rejected(records, action):
+    page = read(records, on_unknown=action, on_missing=action, on_mistyped=action)
+
+    places = sorted([*page.positions, *(reject.position for reject in page.rejects)])
+    assert places == list(range(len(records)))
+    assert page.fetched == len(records)
