@@ -305,10 +305,10 @@ def dbt(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if len(sys.argv) == 1 or {"-h", "--help", "--version"} & set(sys.argv[1:]):
+        cli()
     from scripts.process import run_to_exit_code
 
-    if any(argument in {"-h", "--help", "--version"} for argument in sys.argv[1:]) or len(sys.argv) == 1:
-        cli()
     sys.exit(run_to_exit_code(_invoke))
 
 

@@ -33,7 +33,7 @@ def run_demo() -> int:
         os.environ |= {
             "API_BASE_URL": api.url,
             "COIN_API_BASE_URL": api.url,
-            "DATA_DIR": str(PROJECT_DIR / "data" / "demo"),
+            "DATA_DIR": os.environ.get("DEMO_DIR", str(PROJECT_DIR / "data" / "demo")),
             "LOG_LEVEL": "WARNING",
             "LOG_FORMAT": "text",
         }

@@ -23,7 +23,7 @@ def settings_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("API_RETRY_WAIT", "0.01")
     config.settings.cache_clear()
-    setup_logging("pipeline")
+    setup_logging("pipeline", "WARNING")
     yield
     config.settings.cache_clear()
 

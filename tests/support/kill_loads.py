@@ -1,0 +1,80 @@
+"""Kill the reload of a partition at every instruction; print what readers find, and what the next run makes of it."""
+
+import datetime as dt
+import hashlib
+import json
+import sys
+
+sys.path.insert(0, "tests/support")
+
+from killer import die_at, in_child
+
+from scripts import catalogue
+from scripts.client import Client
+from scripts.ingest_api import ingest_partition
+from scripts.ledger import Partition
+from scripts.runs import Run
+from scripts.validate_data import validate_partition
+
+DAY = dt.date(2024, 1, 2)
+WHAT = Partition("jsonplaceholder", "posts", DAY)
+STRICT = catalogue.pick("jsonplaceholder")
+DOCUMENT = STRICT.model_dump(mode="json", exclude_defaults=True)
+DOCUMENT["resources"]["posts"] |= {"on_mistyped": "evolve", "rules": []}
+MILD = type(STRICT).model_validate(DOCUMENT)
+
+
+def load(source):
+    run = Run.start(door="test")
+    with Client(source) as connection:
+        ingest_partition(source, "posts", DAY, run, connection)
+    validate_partition(source, "posts", DAY, run)
+
+
+def state():
+    """What a reader of the files sees, and what the ledger says."""
+    store = Run.start(door="test").store
+    data = store.data(WHAT)
+    entry = store.entry(WHAT)
+    return {
+        "file": hashlib.sha256(data.read_bytes()).hexdigest() if data.exists() else None,
+        "files": sorted(path.name for path in data.parent.iterdir()) if data.parent.exists() else [],
+        "ledger": entry and [entry.content_hash, entry.bronze, entry.quarantined, entry.status],
+        "quarantined": len(store.quarantine(WHAT).read_text().splitlines()) if store.quarantine(WHAT).exists() else 0,
+    }
+
+
+def report(label, number=0, *, recover=False):
+    def work():
+        if recover:
+            Run.start(door="test").store.recover()
+        print(json.dumps({"label": label, "number": number, **state()}))
+
+    in_child(work)
+
+
+def main():
+    for label, before, after in (("first", None, STRICT), ("mild", STRICT, MILD), ("strict", MILD, STRICT)):
+        number = 0
+        while True:
+            number += 1
+            if before is not None:
+                in_child(lambda source=before: load(source))
+                if number == 1:
+                    report("before " + label)
+
+            def work(at=number, source=after):
+                die_at(at)
+                load(source)
+
+            code = in_child(work)
+            if code == 0:
+                report("after " + label)
+                break
+            if code != -9:
+                raise SystemExit(f"the load failed at instruction {number}: {code}")
+            report("killed " + label, number)
+            report("recovered " + label, number, recover=True)
+
+
+main()

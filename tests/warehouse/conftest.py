@@ -1,0 +1,43 @@
+"""Fixtures of tests that build with dbt."""
+
+import duckdb
+import pytest
+
+from scripts import build as builds
+from scripts.days import day_range
+from scripts.elt import load, partitions
+from scripts.runs import Run
+
+SOURCES = ("jsonplaceholder", "coin_prices")
+
+
+@pytest.fixture
+def load_days(api):
+    """Load days from the sample API into this test's Bronze folder."""
+
+    def load_all(*days, sources=SOURCES, resources=None):
+        run = Run.start(door="test")
+        for day in days:
+            outcomes = load(run, partitions(day_range(day, day), sources, resources))
+            assert [outcome.error for outcome in outcomes if outcome.error] == []
+
+    return load_all
+
+
+@pytest.fixture
+def build():
+    """Build and publish this test's warehouse."""
+
+    def build_all(**options):
+        return builds.build(Run.start(door="test"), **options)
+
+    return build_all
+
+
+def tables(path, schemas=("silver", "gold")):
+    """Return the rows of every table of some schemas, sorted, by the table's name."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        names = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where list_contains(?, schema_name) order by all", [list(schemas)]
+        ).fetchall()
+        return {f"{schema}.{name}": connection.execute(f"select * from {schema}.{name} order by all").fetchall() for schema, name in names}

@@ -1,0 +1,332 @@
+"""Builds with the real dbt: fresh and incremental, in any order, failed, killed, together, and under readers."""
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import duckdb
+import pytest
+
+from scripts import config, sample_data
+from scripts.build import warehouse
+from scripts.config import PROJECT_DIR
+from scripts.errors import BronzeError
+from scripts.ledger import Partition
+from scripts.runs import Run
+from scripts.status import read_status
+from scripts.transform import DbtFailedError, target_dir
+
+from .conftest import tables
+
+pytestmark = pytest.mark.slow
+
+DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
+
+
+def published():
+    return tables(warehouse().path)
+
+
+def compiled(model):
+    (path,) = target_dir(warehouse()).glob(f"compiled/**/{model}.sql")
+    return path.read_text()
+
+
+READER = """
+import json, sys, duckdb
+count = 0
+while True:
+    with duckdb.connect(sys.argv[1], read_only=True) as connection:
+        events = connection.execute("select count(*) from gold.fct_events").fetchone()[0]
+        silver = connection.execute("select count(*) from silver.stg_jsonplaceholder__events").fetchone()[0]
+        assert events == silver, (events, silver)
+    count += 1
+    if connection and sys.stdin in __import__("select").select([sys.stdin], [], [], 0)[0]:
+        break
+print(count)
+"""
+
+
+def test_days_in_any_order_and_twice_give_the_same_tables_under_a_reader(load_days, build, tmp_path, env):
+    """One build of all days, against five builds of shuffled and repeated ones, with a reader in a loop."""
+    load_days(*DAYS)
+    build()
+    in_order = published()
+    assert {name: len(rows) for name, rows in in_order.items()} == {
+        "gold.dim_users": 10,
+        "gold.fct_coin_prices_daily": 9,
+        "gold.fct_events": 118,
+        "gold.fct_user_activity_daily": 27,
+        "silver.stg_coin_prices__prices": 9,
+        "silver.stg_jsonplaceholder__comments": 600,
+        "silver.stg_jsonplaceholder__events": 118,
+        "silver.stg_jsonplaceholder__todos": 200,
+        "silver.stg_jsonplaceholder__users": 10,
+        "silver.users_snapshot": 12,
+    }
+
+    env("DATA_DIR", tmp_path / "shuffled")
+    reader = None
+    for day in ("2024-01-03", "2024-01-01", "2024-01-03", "2024-01-02", "2024-01-01"):
+        load_days(day)
+        build()
+        if reader is None:
+            reader = subprocess.Popen(
+                [sys.executable, "-c", READER, str(warehouse().path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+    build()
+    count, _ = reader.communicate("stop\n", timeout=60)
+
+    assert reader.returncode == 0
+    assert int(count) > 20
+    assert published() == in_order
+
+
+def test_a_build_reads_only_the_files_that_changed(load_days, build):
+    load_days(DAYS[0])
+    build()
+    load_days(DAYS[1])
+
+    done = build()
+
+    assert {partition.day for partition in done.partitions} == {dt.date(2024, 1, 2)}
+    for model in ("stg_jsonplaceholder__events", "users_snapshot", "stg_coin_prices__prices"):
+        assert "dt=2024-01-02/part-0.parquet" in compiled(model)
+        assert "dt=2024-01-01/part-0.parquet" not in compiled(model)
+    incremental = published()
+    build(full_refresh=True, full_tests=True)
+    assert published() == incremental
+
+
+def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, build, monkeypatch):
+    """Rows of a reloaded or removed day go; keys that an earlier day has come back as they were there."""
+    load_days(*DAYS)
+    build()
+    real = sample_data.collection
+    gone = {"posts": {1, 2, 105, 111}, "users": {2}, "comments": {1, 2, 600}, "todos": {3}}
+
+    def fewer(name, day):
+        records = real(name, day)
+        if day != dt.date(2024, 1, 3):
+            return records
+        return tuple(record for record in records if record["id"] not in gone.get(name, ()))
+
+    monkeypatch.setattr(sample_data, "collection", fewer)
+    load_days(DAYS[2])
+    build()
+    after_reload = published()
+    build(full_refresh=True)
+    assert published() == after_reload
+    events = {row[0]: row for row in after_reload["silver.stg_jsonplaceholder__events"]}
+    assert events["1"][-1] == dt.date(2024, 1, 2)
+    assert "111" not in events
+
+    store = Run.start(door="test").store
+    for name in ("posts", "users", "comments", "todos"):
+        partition = Partition("jsonplaceholder", name, dt.date(2024, 1, 2))
+        store.record(partition).unlink()
+        store.data(partition).unlink()
+    build()
+    after_removal = published()
+    build(full_refresh=True)
+    assert published() == after_removal
+    assert read_status(store).problems == []
+
+
+@pytest.fixture
+def own_project(tmp_path, monkeypatch):
+    """A copy of the dbt project that a test may change."""
+    copy = tmp_path / "dbt"
+    shutil.copytree(PROJECT_DIR / "dbt", copy, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(config.Settings, "dbt_dir", property(lambda _: copy))
+    return copy
+
+
+def test_a_red_test_publishes_nothing_and_names_model_and_test(load_days, build, own_project):
+    load_days(DAYS[0])
+    build()
+    before, version = published(), warehouse().current()
+    bad = own_project / "tests" / "no_user_one.sql"
+    bad.write_text("select * from {{ ref('fct_events') }} where user_id = '1'")
+    load_days(DAYS[1])
+
+    with pytest.raises(DbtFailedError, match=r"test `no_user_one` fail: Got 1\d results"):
+        build()
+    assert (warehouse().current(), published()) == (version, before)
+
+    bad.unlink()
+    build()
+    assert warehouse().current() == "000002"
+    assert len(published()["gold.fct_events"]) == 109
+
+
+def test_changed_sql_makes_the_models_from_scratch(load_days, build, own_project):
+    load_days(DAYS[0])
+    build()
+    model = own_project / "models" / "marts" / "fct_coin_prices_daily.sql"
+    model.write_text(model.read_text().replace("        price_usd\n", "        price_usd * 2 as price_usd\n"))
+
+    build()
+
+    silver = {(row[0], row[3]): row[2] for row in published()["silver.stg_coin_prices__prices"]}
+    gold = {(row[0], row[1]): row[2] for row in published()["gold.fct_coin_prices_daily"]}
+    assert gold == {key: price * 2 for key, price in silver.items()}
+
+
+def test_a_day_that_fails_a_rule_stays_out_and_silver_keeps_what_it_had(load_days, build, blog, api):
+    from scripts.client import Client
+    from scripts.errors import DataError
+    from scripts.ingest_api import ingest_partition
+    from scripts.validate_data import validate_partition
+
+    load_days(*DAYS[:2])
+    build()
+    before = published()
+    run, day = Run.start(door="test"), dt.date(2024, 1, 2)
+    document = blog.model_dump(mode="json", exclude_defaults=True)
+    document["resources"]["posts"]["rules"] = [{"name": "many", "severity": "fail", "row_count": {"min": 1000}}]
+    strict = type(blog).model_validate(document)
+    with Client(strict) as connection:
+        ingest_partition(strict, "posts", day, run, connection)
+    with pytest.raises(DataError, match="number of rows at least 1000"):
+        validate_partition(strict, "posts", day, run)
+
+    build()
+
+    assert published() == before
+
+
+def test_a_torn_file_stops_the_build_and_reloading_mends_it(load_days, build):
+    load_days(DAYS[0])
+    store = Run.start(door="test").store
+    path = store.data(Partition("jsonplaceholder", "posts", dt.date(2024, 1, 1)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    with pytest.raises(BronzeError, match=r"torn or changed file.*pipeline ingest --source jsonplaceholder --resource posts") as caught:
+        build()
+    assert caught.value.exit_code == 8
+    assert warehouse().current() is None
+
+    load_days(DAYS[0])
+    assert path.read_bytes() == whole
+
+
+def test_a_foreign_file_stops_the_build(load_days, build):
+    load_days(DAYS[0], resources=["posts"], sources=["jsonplaceholder"])
+    stranger = Run.start(door="test").store.root / "jsonplaceholder" / "posts" / "dt=2024-01-05" / "copy.parquet"
+    stranger.parent.mkdir()
+    stranger.write_bytes(b"PAR1")
+
+    with pytest.raises(BronzeError, match=r"1 Parquet files that no ledger record names.*dt=2024-01-05/copy.parquet"):
+        build()
+
+
+def test_two_builds_started_together_both_succeed(load_days):
+    load_days(DAYS[0])
+    command = [sys.executable, "-m", "scripts.cli", "build", "--json"]
+    both = [
+        subprocess.Popen(command, cwd=PROJECT_DIR, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    results = [process.communicate(timeout=200) for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], results
+    assert sorted(json.loads(out)["version"] for out, _ in results) == ["000001", "000002"]
+    assert any("waiting for build by cli" in log for _, log in results)
+
+
+def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_days, build):
+    """Kill -9 before twelve instructions of the builder and twice while dbt runs: the reader sees the old version or the new."""
+    load_days(*DAYS[:2])
+    build()
+    old = published()
+    load_days(DAYS[2])
+    count = subprocess.run(
+        [sys.executable, "tests/support/kill_build.py", "0"], cwd=PROJECT_DIR, env=os.environ | {"DATA_DIR": str(config.settings().data_dir) + "-copy"},
+        text=True, capture_output=True, timeout=120, check=False,
+    )
+    total = len(count.stdout)
+    assert total > 20, count.stderr[-2000:]
+    # the first and the last instructions, and some between
+    points = [2, 8, 14, 20, *range(total - 7, total + 1)]
+    new = None
+    for point in points:
+        done = subprocess.run(
+            [sys.executable, "tests/support/kill_build.py", str(point)], cwd=PROJECT_DIR, env=os.environ, capture_output=True, timeout=120, check=False
+        )
+        state = published()
+        if state != old:
+            new = new or state
+            assert state == new
+        assert done.returncode in (-9, 0), done.stderr[-2000:]
+
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.cli", "build"], cwd=PROJECT_DIR, env=os.environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+        )
+        for line in process.stderr:
+            if "model stg_jsonplaceholder" in line:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+    build()
+    final = published()
+    assert new in (None, final)
+    build(full_refresh=True)
+    assert published() == final
+    assert not list(warehouse().workspace.parent.glob(".next*"))
+
+
+def test_status_adds_up_and_finds_a_lost_row(load_days, build):
+    load_days(*DAYS[:2])
+    build()
+    store = Run.start(door="test").store
+    assert read_status(store, content=True).problems == []
+
+    path = warehouse().path.resolve()
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("delete from silver.stg_jsonplaceholder__events where event_id = '5'")
+
+    (problem,) = [problem for problem in read_status(store).problems if "stg_jsonplaceholder__events" in problem]
+    assert "108 rows, expected 109: distinct keys in Bronze" in problem
+
+
+def test_dbt_commands_run_on_a_copy(load_days, build):
+    load_days(DAYS[0])
+    build()
+    version = warehouse().current()
+
+    def dbt(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.cli", "dbt", *arguments], cwd=PROJECT_DIR, env=os.environ, text=True, capture_output=True, timeout=120, check=False
+        )
+
+    stale = dbt("source", "freshness", "--select", "source:jsonplaceholder")
+    shown = dbt("show", "--select", "fct_events", "--limit", "3")
+
+    assert "ERROR STALE" in stale.stdout
+    assert "comment_count" in shown.stdout, shown.stdout
+    assert warehouse().current() == version
+
+
+def test_the_demo_adds_up_and_a_second_one_gives_the_same_tables(tmp_path):
+    environ = {key: value for key, value in os.environ.items() if key != "DATA_DIR"} | {"DEMO_DIR": str(tmp_path / "demo")}
+    command = [sys.executable, "-m", "scripts.cli", "demo"]
+
+    first = subprocess.run(command, cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, timeout=200, check=False)
+    before = tables(tmp_path / "demo" / "warehouse.duckdb")
+    second = subprocess.run(command, cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, timeout=200, check=False)
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert "fetched 2621 = Bronze 2616 + quarantined 5" in first.stdout
+    for word in ("HTTP 429", "HTTP 500", "closed without an answer", "drift: field `tags`", "rule `title_length`"):
+        assert word in first.stderr
+    assert tables(tmp_path / "demo" / "warehouse.duckdb") == before
