@@ -177,7 +177,7 @@ def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, 
 def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry: Entry) -> Entry:
     """Write the pages to the staged files, and return the record with their counts."""
     fetched = pages = quarantined = 0
-    total: int | None = None
+    totals: set[int] = set()
     drift: dict[tuple[str, str], Drift] = {}
     with (
         bronze.PartitionWriter(staged.data, reader.schema) as writer,
@@ -202,10 +202,12 @@ def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry:
             for key, note in page.drift.items():
                 drift[key].add(note) if key in drift else drift.setdefault(key, note)
             fetched, pages, quarantined = fetched + page.fetched, pages + 1, quarantined + len(page.rejects)
-            total = answer.total
+            if answer.total is not None:
+                totals.add(answer.total)
     return msgspec.structs.replace(
         entry,
-        declared=total,
+        # pages that declare different totals were read while rows moved: the one that does not fit speaks
+        declared=max(totals, key=lambda total: total != fetched, default=None),
         fetched=fetched,
         bronze=writer.rows,
         quarantined=quarantined,

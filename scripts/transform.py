@@ -102,7 +102,7 @@ def pass_to_dbt(
 
 
 def read_results(path: Path) -> Sequence[NodeResult]:
-    """Return the nodes of a `run_results.json`."""
+    """Return the models and tests of a `run_results.json`."""
     return [
         NodeResult(
             name=(parts := result["unique_id"].split("."))[2],
@@ -112,6 +112,7 @@ def read_results(path: Path) -> Sequence[NodeResult]:
             message=_one_line(result.get("message") or ""),
         )
         for result in json.loads(path.read_text())["results"]
+        if not result["unique_id"].startswith("exposure.")
     ]
 
 

@@ -1,7 +1,8 @@
 """Fixtures that all tests share: a data folder of their own, and the sample API over HTTP."""
 
-import datetime as dt
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +11,7 @@ from scripts.runs import Run
 from scripts.sample_api import serving
 from scripts.utils.logging_config import setup_logging
 
-DAY = dt.date(2024, 1, 1)
+PIPELINE = (sys.executable, "-m", "scripts.cli")
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,20 @@ def blog():
 
 
 @pytest.fixture
-def clean_environ():
-    """The environment for a process of a test."""
-    return {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
+def start():
+    """Run a command, the pipeline's own by default, as a process in the environment of the test."""
+
+    def run_process(*arguments, program=PIPELINE, cwd=config.PROJECT_DIR, timeout=280, **environ):
+        return subprocess.run(
+            [*program, *map(str, arguments)],
+            cwd=cwd,
+            env=os.environ
+            | {"PYTHONPATH": str(config.PROJECT_DIR)}
+            | {name: str(value) for name, value in environ.items()},
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run_process

@@ -2,19 +2,14 @@
 
 import collections
 import json
-import subprocess
 import sys
 
 import pytest
 
-from scripts.config import PROJECT_DIR
-
 
 @pytest.fixture
-def states(api, clean_environ, tmp_path):
-    command = [sys.executable, "tests/support/kill_loads.py"]
-    environ = clean_environ | {"API_CONCURRENCY": "1", "PYTHONPATH": str(PROJECT_DIR), "LOG_LEVEL": "ERROR"}
-    done = subprocess.run(command, cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, timeout=280, check=False)
+def states(api, start):
+    done = start(program=[sys.executable, "tests/support/kill_loads.py"], API_CONCURRENCY="1", LOG_LEVEL="ERROR")
     assert done.returncode == 0, done.stderr[-2000:]
     by_label = collections.defaultdict(list)
     for line in done.stdout.splitlines():

@@ -12,6 +12,7 @@ import pytest
 from scripts import client, ingest_api
 from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError
 from scripts.sample_api import Fault
+from scripts.utils.logging_config import setup_logging
 
 DAY = dt.date(2024, 1, 2)
 
@@ -148,7 +149,13 @@ def test_fewer_rows_than_declared_are_not_loaded(load, api, blog):
     short = with_resource(
         blog,
         "comments",
-        pagination={"type": "page", "page_param": "_page", "size_param": "_limit", "page_size": 100, "stop": "short_page"},
+        pagination={
+            "type": "page",
+            "page_param": "_page",
+            "size_param": "_limit",
+            "page_size": 100,
+            "stop": "short_page",
+        },
         params={"_start": 0},
     )
 
@@ -203,8 +210,6 @@ def test_pages_are_fetched_concurrently_over_kept_alive_connections(load, api, m
 
 
 def test_every_log_line_of_a_load_names_run_source_resource_and_day(load, run, capsys, api):
-    from scripts.utils.logging_config import setup_logging
-
     setup_logging("pipeline")
     api.faults.append(Fault("status", path="/posts", status=500))
 
@@ -214,5 +219,8 @@ def test_every_log_line_of_a_load_names_run_source_resource_and_day(load, run, c
     assert len(lines) >= 3
     for line in lines:
         assert (line["run_id"], line["source"], line["resource"], line["day"]) == (
-            run.run_id, "jsonplaceholder", "posts", "2024-01-02",
+            run.run_id,
+            "jsonplaceholder",
+            "posts",
+            "2024-01-02",
         )

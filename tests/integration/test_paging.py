@@ -15,21 +15,69 @@ DAY = dt.date(2024, 1, 3)
 TOTAL = {"header": "X-Total-Count"}
 KINDS = {
     "none": {},
-    "page": {"pagination": {"type": "page", "page_param": "_page", "size_param": "_limit", "page_size": 7, "stop": "total"}, "total": TOTAL},
-    "page_short": {"pagination": {"type": "page", "page_param": "_page", "size_param": "_limit", "page_size": 11, "stop": "short_page"}},
-    "page_empty": {"pagination": {"type": "page", "page_param": "_page", "size_param": "_limit", "page_size": 11, "stop": "empty_page"}, "total": TOTAL},
-    "offset": {"pagination": {"type": "offset", "offset_param": "_start", "limit_param": "_limit", "page_size": 50, "stop": "total"}, "total": TOTAL},
-    "link": {"params": {"_page": 1}, "pagination": {"type": "link", "stop": "no_next_link", "size_param": "_limit", "page_size": 9}, "total": TOTAL},
+    "page": {
+        "pagination": {"type": "page", "page_param": "_page", "size_param": "_limit", "page_size": 7, "stop": "total"},
+        "total": TOTAL,
+    },
+    "page_short": {
+        "pagination": {
+            "type": "page",
+            "page_param": "_page",
+            "size_param": "_limit",
+            "page_size": 11,
+            "stop": "short_page",
+        }
+    },
+    "page_empty": {
+        "pagination": {
+            "type": "page",
+            "page_param": "_page",
+            "size_param": "_limit",
+            "page_size": 11,
+            "stop": "empty_page",
+        },
+        "total": TOTAL,
+    },
+    "offset": {
+        "pagination": {
+            "type": "offset",
+            "offset_param": "_start",
+            "limit_param": "_limit",
+            "page_size": 50,
+            "stop": "total",
+        },
+        "total": TOTAL,
+    },
+    "link": {
+        "params": {"_page": 1},
+        "pagination": {"type": "link", "stop": "no_next_link", "size_param": "_limit", "page_size": 9},
+        "total": TOTAL,
+    },
     "cursor": {
         "path": "/cursor/comments",
         "response": {"shape": "envelope", "data_path": "data"},
         "total": {"path": "meta.total"},
-        "pagination": {"type": "cursor", "cursor_param": "cursor", "cursor_path": "next_cursor", "size_param": "limit", "page_size": 97, "stop": "no_cursor"},
+        "pagination": {
+            "type": "cursor",
+            "cursor_param": "cursor",
+            "cursor_path": "next_cursor",
+            "size_param": "limit",
+            "page_size": 97,
+            "stop": "no_cursor",
+        },
     },
     "cursor_has_more": {
         "path": "/cursor/comments",
         "response": {"shape": "envelope", "data_path": "data"},
-        "pagination": {"type": "cursor", "cursor_param": "cursor", "cursor_path": "next_cursor", "has_more_path": "has_more", "size_param": "limit", "page_size": 100, "stop": "has_more_false"},
+        "pagination": {
+            "type": "cursor",
+            "cursor_param": "cursor",
+            "cursor_path": "next_cursor",
+            "has_more_path": "has_more",
+            "size_param": "limit",
+            "page_size": 100,
+            "stop": "has_more_false",
+        },
     },
 }
 
@@ -78,7 +126,10 @@ def test_the_bytes_do_not_depend_on_the_paging(api, run, blog):
 def test_an_incremental_source_is_asked_for_its_day(api, run, blog):
     document = blog.model_dump(mode="json", exclude_defaults=True)
     document["resources"]["posts"]["load"] = {
-        "mode": "incremental", "start_param": "created_gte", "end_param": "created_lt", "format": "%Y-%m-%dT%H:%M:%SZ"
+        "mode": "incremental",
+        "start_param": "created_gte",
+        "end_param": "created_lt",
+        "format": "%Y-%m-%dT%H:%M:%SZ",
     }
     contract = Source.model_validate(document)
     with Client(contract) as connection:

@@ -17,7 +17,7 @@ DAY = ["--start-date", "2024-01-01", "--end-date", "2024-01-03"]
 
 
 @pytest.fixture
-def mounted(tmp_path):
+def mounted(tmp_path, start):
     """Run the command line with its data folder on a file system of its own: `mounted(options, script)`."""
     if shutil.which("unshare") is None:
         pytest.skip("needs `unshare` from util-linux")
@@ -29,10 +29,8 @@ def mounted(tmp_path):
     def call(script):
         folder = tmp_path / "disk"
         folder.mkdir(exist_ok=True)
-        environ = os.environ | {"DATA_DIR": str(folder / "data"), "PYTHON": sys.executable, "DISK": str(folder)}
-        return subprocess.run(
-            ["unshare", flags, "bash", "-ec", script], cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, timeout=200, check=False
-        )
+        environ = {"DATA_DIR": str(folder / "data"), "PYTHON": sys.executable, "DISK": str(folder)}
+        return start(program=["unshare", flags, "bash", "-ec", script], **environ)
 
     return call
 
@@ -83,7 +81,13 @@ def test_doctor_explains_a_read_only_folder(mounted):
 
 @pytest.mark.parametrize(
     ("number", "kind", "code"),
-    [(28, StorageFullError, 12), (122, StorageFullError, 12), (30, StorageError, 11), (13, StorageError, 11), (5, StorageError, 11)],
+    [
+        (28, StorageFullError, 12),
+        (122, StorageFullError, 12),
+        (30, StorageError, 11),
+        (13, StorageError, 11),
+        (5, StorageError, 11),
+    ],
 )
 def test_each_error_of_the_system_has_its_class(number, kind, code):
     error = from_os_error(OSError(number, os.strerror(number), "/data/x"))
@@ -97,7 +101,10 @@ def test_a_lock_is_waited_for_and_says_for_whom(tmp_path):
     with locked(path, purpose="the first", timeout=0):
         assert is_locked(path)
         assert "the first (process" in lock_holder(path)
-        with pytest.raises(LockedError, match="the second waited 0 s for the first"), locked(path, purpose="the second", timeout=0):
+        with (
+            pytest.raises(LockedError, match="the second waited 0 s for the first"),
+            locked(path, purpose="the second", timeout=0),
+        ):
             pass
     assert not is_locked(path)
 
@@ -126,9 +133,24 @@ def test_a_lock_without_a_file_to_keep_is_still_exclusive(tmp_path):
 
 
 def test_two_loads_of_one_partition_wait_for_each_other(api):
-    command = [sys.executable, "-m", "scripts.cli", "ingest", "--start-date", "2024-01-02", "--end-date", "2024-01-02", "--resource", "comments", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.cli",
+        "ingest",
+        "--start-date",
+        "2024-01-02",
+        "--end-date",
+        "2024-01-02",
+        "--resource",
+        "comments",
+        "--json",
+    ]
     processes = [
-        subprocess.Popen(command, cwd=PROJECT_DIR, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)
+        subprocess.Popen(
+            command, cwd=PROJECT_DIR, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(3)
     ]
     results = [process.communicate(timeout=120) for process in processes]
 

@@ -6,6 +6,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from scripts.bronze import PartitionWriter
 from scripts.client import Client
 from scripts.errors import BronzeError, DataError, UsageError
 from scripts.ingest_api import ingest_partition
@@ -91,7 +92,7 @@ def test_a_rule_of_severity_fail_fails_the_partition_and_says_which_rows(load, r
 
 
 def test_a_day_that_is_not_loaded_is_refused_with_the_command_that_loads_it(run, blog):
-    with pytest.raises(UsageError, match="is not loaded .*pipeline ingest --source jsonplaceholder --resource posts"):
+    with pytest.raises(UsageError, match=r"is not loaded .*pipeline ingest --source jsonplaceholder --resource posts"):
         validate_partition(blog, "posts", DAY, run)
 
 
@@ -149,8 +150,6 @@ def test_replay_without_a_mend_changes_nothing(load, run, blog):
 
 def test_accounting_goes_red_if_one_row_were_lost(load, run, blog, mocker):
     """The check itself: a writer that drops one row does not get past it."""
-    from scripts.bronze import PartitionWriter
-
     real = PartitionWriter.append
     mocker.patch.object(PartitionWriter, "append", lambda self, batch: real(self, batch.slice(1)))
 

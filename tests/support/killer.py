@@ -9,7 +9,19 @@ import signal
 import sys
 
 _EVENTS = frozenset(
-    {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.truncate", "os.chmod", "fcntl.flock", "shutil.rmtree", "subprocess.Popen"}
+    {
+        "open",
+        "os.rename",
+        "os.remove",
+        "os.mkdir",
+        "os.rmdir",
+        "os.symlink",
+        "os.truncate",
+        "os.chmod",
+        "fcntl.flock",
+        "shutil.rmtree",
+        "subprocess.Popen",
+    }
 )
 
 
@@ -28,7 +40,10 @@ def die_at(count, *, tell=None):
     def hook(event, arguments):
         if event not in _EVENTS:
             return
-        if event == "open" and (not isinstance(arguments[0], (str, os.PathLike)) or not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+        if event == "open" and (
+            not isinstance(arguments[0], (str, os.PathLike))
+            or not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        ):
             return
         step()
 

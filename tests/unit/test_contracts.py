@@ -97,7 +97,11 @@ def test_every_shipped_contract_is_valid():
         ((*RULE, "range"), {"min": 5, "max": 1}, ["`min` 5 is above `max` 1"]),
         ((*RULE, "range"), {}, ["give `min`, `max` or both"]),
         ((*RULE, "not_null"), True, ["give exactly one of", "not_null", "range"]),
-        ((*ORDERS, "rules", 0), {"name": "p", "severity": "warn", "column": "note", "pattern": "("}, ["not a regular expression"]),
+        (
+            (*ORDERS, "rules", 0),
+            {"name": "p", "severity": "warn", "column": "note", "pattern": "("},
+            ["not a regular expression"],
+        ),
         ((*ORDERS, "rules", 0), {"name": "n", "severity": "quarantine", "row_count": {"min": 1}}, ["`fail` or `warn`"]),
         ((*ORDERS, "freshness"), {"warn_after_hours": 9, "error_after_hours": 1}, ["`warn_after_hours` is above"]),
     ],

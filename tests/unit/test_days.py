@@ -12,7 +12,9 @@ def test_both_ends_are_included():
     assert day_range("2024-02-28", "2024-03-01") == [dt.date(2024, 2, 28), dt.date(2024, 2, 29), dt.date(2024, 3, 1)]
 
 
-@pytest.mark.parametrize("text", ["2024-02-30", "2024-13-01", "20240101", "2024-1-1", "yesterday", "", "2024-01-01T00:00"])
+@pytest.mark.parametrize(
+    "text", ["2024-02-30", "2024-13-01", "20240101", "2024-1-1", "yesterday", "", "2024-01-01T00:00"]
+)
 def test_a_day_that_does_not_exist_is_refused(text):
     with pytest.raises(UsageError, match="is not a date"):
         day_range(text, "2024-03-01")

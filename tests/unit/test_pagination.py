@@ -42,7 +42,9 @@ class Source:
             start = 0
         ids = list(range(start, min(start + limit, self.size)))
         batch = pa.record_batch({"id": pa.array(ids, pa.int64())})
-        return Answer(Page(batch, range(len(ids)), (), {}), self.size if self.declares else None, None, None, hash(str(ids)))
+        return Answer(
+            Page(batch, range(len(ids)), (), {}), self.size if self.declares else None, None, None, hash(str(ids))
+        )
 
 
 def fetched(source, contract):

@@ -188,7 +188,10 @@ JSON = st.recursive(
     max_leaves=5,
 )
 RECORDS = st.lists(
-    JSON | st.fixed_dictionaries({"id": st.integers() | JSON, "name": st.text() | JSON}, optional={"new": JSON, "price": JSON}),
+    JSON
+    | st.fixed_dictionaries(
+        {"id": st.integers() | JSON, "name": st.text() | JSON}, optional={"new": JSON, "price": JSON}
+    ),
     max_size=8,
 )
 

@@ -30,7 +30,11 @@ def evaluate(tmp_path, rule, rows=ROWS):
     )
     schema = arrow_schema(contract)
     count = len(rows["id"])
-    values = rows | {"price": [p and decimal.Decimal(p) for p in rows["price"]], "_extra": [None] * count, "_row": range(count)}
+    values = rows | {
+        "price": [p and decimal.Decimal(p) for p in rows["price"]],
+        "_extra": [None] * count,
+        "_row": range(count),
+    }
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({field.name: pa.array(values[field.name], field.type) for field in schema}), path)
     _, findings = rules.evaluate(path, contract)
@@ -74,7 +78,9 @@ def test_positions_count_on_from_batch_to_batch(tmp_path, monkeypatch):
     assert evaluate(tmp_path, Q | {"unique": ["id"]}, rows) == [0]
 
 
-@pytest.mark.parametrize(("bounds", "is_broken"), [({"min": 5}, True), ({"max": 3}, True), ({"min": 4, "max": 4}, False)])
+@pytest.mark.parametrize(
+    ("bounds", "is_broken"), [({"min": 5}, True), ({"max": 3}, True), ({"min": 4, "max": 4}, False)]
+)
 def test_the_number_of_rows_can_be_a_rule(tmp_path, bounds, is_broken):
     rule = {"severity": "warn", "row_count": bounds}
     contract = Resource.model_validate(
