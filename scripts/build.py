@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scripts import bronze, catalogue, ledger, meta
 from scripts.config import settings
 from scripts.errors import BronzeError, WarehouseError
-from scripts.rows import arrow_schema
+from scripts.schema import arrow_schema
 from scripts.storage import storage_errors, write_atomically
 from scripts.transform import NodeResult, pass_to_dbt, run_dbt, target_dir
 from scripts.utils.logging_config import get_logger, log_context

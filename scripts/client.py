@@ -1,172 +1,27 @@
-"""The HTTP client of a source: kept-alive connections, authentication, rate limit, and retries of what is transient."""
+"""The HTTP client of a source: kept-alive connections, authentication and rate limit."""
 
 from __future__ import annotations
 
 import base64
-import datetime as dt
-import email.utils
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
 import requests
 import requests.adapters
-import tenacity
-from typing_extensions import override
 
 from scripts.config import settings
-from scripts.contracts import ApiKeyAuth, BasicAuth, BearerAuth
-from scripts.errors import SettingsError, SourceRejectedError, SourceUnavailableError, TerminalError
-from scripts.utils.logging_config import get_logger, redact, register_secret
+from scripts.errors import SettingsError
+from scripts.protocol import ApiKeyAuth, BasicAuth, BearerAuth
+from scripts.utils.logging_config import register_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from scripts.contracts import Source
 
-T = TypeVar("T")
-_log = get_logger("client")
-_LONGEST_WAIT = 60.0
-_SNIPPET = 160
 _USER_AGENT = "data-pipeline"
-_HTTP_TRANSIENT = frozenset({408, 429})
-_FIRST_SERVER_ERROR = 500
-_FIRST_ERROR = 400
-_FINAL_EXCEPTIONS = (
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidHeader,
-    requests.exceptions.TooManyRedirects,
-)
-
-
-class Retries:
-    """Counts the retries of a partition; when stopped, waiting requests give up at once."""
-
-    def __init__(self) -> None:
-        """Start at zero."""
-        self.count = 0
-        self.stopped = threading.Event()
-
-
-def fetch(
-    get: Callable[..., requests.Response],
-    url: str,
-    parse: Callable[[requests.Response], T],
-    *,
-    params: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-    retries: Retries | None = None,
-) -> T:
-    """Return what `parse` makes of a GET request's answer, after as many tries as the settings allow.
-
-    Connection errors, time-outs, 408, 429, 5xx, bodies that are not JSON and every exception that is not known to be
-    final are tried again, with exponential back-off and jitter, or after the time that `Retry-After` asks for.
-
-    Raises:
-        SourceRejectedError: The source refuses the request (other 4xx), or answers in another shape.
-        SourceUnavailableError: No try succeeded.
-    """
-    config = settings()
-    counted = retries or Retries()
-
-    def attempt() -> T:
-        response = get(url, params=params, headers=headers, timeout=config.api_timeout)
-        check_status(response)
-        try:
-            return parse(response)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError as error:
-            kind = response.headers.get("Content-Type", "no content type")
-            message = f"the body is not JSON ({kind}): {error}"
-            raise _RetryableError(message) from None
-
-    def before_sleep(state: tenacity.RetryCallState) -> None:
-        counted.count += 1
-        wait = state.next_action.sleep if state.next_action else 0
-        reason = describe(_outcome(state))
-        _log.warning(
-            "retry %d of %d in %.1f s: %s", state.attempt_number, config.api_retries, wait, reason, extra={"url": url}
-        )
-
-    retrying = tenacity.Retrying(
-        stop=tenacity.stop_any(
-            tenacity.stop_after_attempt(config.api_retries + 1),
-            tenacity.stop_when_event_set(counted.stopped),
-            _WaitTooLong(),
-        ),
-        wait=_wait,
-        retry=tenacity.retry_if_exception(is_transient),
-        sleep=tenacity.sleep_using_event(counted.stopped),
-        before_sleep=before_sleep,
-        reraise=True,
-    )
-    try:
-        return retrying(attempt)
-    except TerminalError as error:
-        raise type(error)(error.what, where=error.where or url, expected=error.expected, hint=error.hint) from None
-    except _FINAL_EXCEPTIONS as error:
-        raise SourceRejectedError(redact(str(error)), where=url, expected="a valid URL that answers") from None
-    except msgspec.ValidationError as error:
-        raise SourceRejectedError(f"the response has another shape: {error}", where=url) from None
-    except Exception as error:
-        tries = retrying.statistics.get("attempt_number", 1)
-        asked = getattr(error, "retry_after", None) or 0
-        limit = config.api_max_retry_after
-        waiting = f", asking to wait {asked:g} s (API_MAX_RETRY_AFTER is {limit:g})" if asked > limit else ""
-        raise SourceUnavailableError(
-            f"no usable answer in {tries} tries; the last: {describe(error)}{waiting}",
-            where=url,
-            hint="when the source is back, run the same command again: what is loaded stays",
-        ) from error
-
-
-def check_status(response: requests.Response) -> None:
-    """Raise what an HTTP status means: nothing for success, a retryable error, or a final one."""
-    status = response.status_code
-    if not isinstance(status, int):
-        response.raise_for_status()
-        return
-    if status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR:
-        message = f"HTTP {status} {response.reason}"
-        raise _RetryableError(message, retry_after=_retry_after(response))
-    if status >= _FIRST_ERROR:
-        text = " ".join(str(response.text).split())[:_SNIPPET]
-        raise SourceRejectedError(
-            f"HTTP {status} {response.reason}: {text}" if text else f"HTTP {status} {response.reason}",
-            hint=_status_hint(status),
-        )
-
-
-def is_transient(error: BaseException) -> bool:
-    """Return whether trying again may help."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "CERTIFICATE_VERIFY_FAILED" not in str(error)
-    if isinstance(error, requests.HTTPError) and isinstance(getattr(error.response, "status_code", None), int):
-        status = error.response.status_code
-        return status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR
-    return isinstance(error, Exception) and not isinstance(
-        error, (TerminalError, msgspec.ValidationError, *_FINAL_EXCEPTIONS)
-    )
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception of a request in a few words."""
-    if isinstance(error, requests.exceptions.Timeout):
-        return f"no answer within {settings().api_timeout:g} s"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was closed in the middle of the body"
-    if isinstance(error, requests.exceptions.ConnectionError):
-        text = str(error)
-        if "RemoteDisconnected" in text or "reset by peer" in text:
-            return "the connection was closed without an answer"
-        return "connection refused" if "refused" in text else redact(text[:_SNIPPET])
-    return redact(f"{type(error).__name__}: {error}" if not isinstance(error, _RetryableError) else str(error))
 
 
 class Client:
@@ -231,12 +86,6 @@ class Client:
                 self._query[auth.query or ""] = value
 
 
-class _RetryableError(Exception):
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
 def _base_url(source: Source) -> str:
     configured: object = None
     if source.base_url_env == "API_BASE_URL":
@@ -257,49 +106,3 @@ def _secret(variable: str, source: Source) -> str:
         )
     register_secret(value)
     return value
-
-
-def _outcome(state: tenacity.RetryCallState) -> BaseException:
-    error = state.outcome.exception() if state.outcome else None
-    return error or RuntimeError("no outcome")
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    asked = getattr(_outcome(state), "retry_after", None)
-    if asked is not None:
-        return float(asked)
-    first = settings().api_retry_wait
-    return tenacity.wait_exponential_jitter(multiplier=first, max=_LONGEST_WAIT, jitter=first)(state)
-
-
-class _WaitTooLong(tenacity.stop.stop_base):
-    """Stops when the source asks for a longer wait than the settings allow."""
-
-    @override
-    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        asked = getattr(_outcome(retry_state), "retry_after", None)
-        return asked is not None and asked > settings().api_max_retry_after
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, given as seconds or as a date."""
-    value = response.headers.get("Retry-After")
-    if not isinstance(value, str):
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
-
-
-def _status_hint(status: int) -> str:
-    if status in {401, 403}:
-        return "check the variables that the contract's `auth` names"
-    if status in {404, 410}:
-        return "check base_url and the resource's path in the contract"
-    return "check the resource's params and pagination in the contract"

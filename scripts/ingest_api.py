@@ -23,7 +23,7 @@ import msgspec
 import pyarrow as pa
 import requests
 
-from scripts import bronze, client, quarantine
+from scripts import bronze, client, parquet, quarantine, retries
 from scripts.config import settings
 from scripts.errors import SourceUnavailableError
 from scripts.ledger import DriftNote, Entry, Partition
@@ -68,7 +68,7 @@ def fetch_page(
 ) -> FetchedPage:
     """Return one page of a collection: its records, its number, and the total that the API declares.
 
-    Transient errors are tried again (see `client.fetch`), final ones are not.
+    Transient errors are tried again (see `retries.fetch`), final ones are not.
 
     Args:
         url: Address of the collection.
@@ -93,7 +93,7 @@ def fetch_page(
         known = int(total) if isinstance(total, str) and total.isdigit() else None
         return {"data": data, "page": page, "total": known}
 
-    return client.fetch(session.get if session else requests.get, url, parse, params=asked, headers=headers)
+    return retries.fetch(session.get if session else requests.get, url, parse, params=asked, headers=headers)
 
 
 def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connection: client.Client) -> Entry:
@@ -103,7 +103,7 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
     quarantine, so that the record's fetched = bronze + quarantined, and declared = fetched where the API declares.
 
     Raises:
-        SourceUnavailableError, SourceRejectedError: See `client.fetch`.
+        SourceUnavailableError, SourceRejectedError: See `retries.fetch`.
         DataError: A row does not fit, and the contract says `fail`.
         LockedError, StorageError: The partition cannot be written.
     """
@@ -145,11 +145,11 @@ class _Progress(NamedTuple):
     """What the pages of a partition amount to."""
 
     answers: Iterator[Answer]
-    retries: client.Retries
+    retries: retries.Retries
 
 
 def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, connection: client.Client) -> _Progress:
-    retries = client.Retries()
+    attempts = retries.Retries()
     headers = {key: _fill(value, day) for key, value in source.headers.items()}
     context = contextvars.copy_context()
 
@@ -159,7 +159,7 @@ def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, 
             return read_answer(response.content, response.headers, next_url, resource, reader)
 
         return context.copy().run(
-            client.fetch, connection.get, url, parse, params=params, headers=headers, retries=retries
+            retries.fetch, connection.get, url, parse, params=params, headers=headers, retries=attempts
         )
 
     def answers() -> Iterator[Answer]:
@@ -169,9 +169,9 @@ def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, 
                 url = connection.base_url + resource.path
                 yield from walk(url, day_params(resource, day), resource, get, executor, ahead=ahead)
             finally:
-                retries.stopped.set()
+                attempts.stopped.set()
 
-    return _Progress(answers(), retries)
+    return _Progress(answers(), attempts)
 
 
 def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry: Entry) -> Entry:
@@ -180,7 +180,7 @@ def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry:
     totals: set[int] = set()
     drift: dict[tuple[str, str], Drift] = {}
     with (
-        bronze.PartitionWriter(staged.data, reader.schema) as writer,
+        parquet.PartitionWriter(staged.data, reader.schema) as writer,
         staged.quarantine.open("wb") as rejected,
         contextlib.closing(progress.answers) as answers,  # type: ignore[type-var]
     ):

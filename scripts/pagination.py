@@ -8,8 +8,8 @@ import math
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from scripts.contracts import CursorPagination, LinkPagination, NoPagination, OffsetPagination, PagePagination
 from scripts.errors import SourceRejectedError
+from scripts.protocol import CursorPagination, LinkPagination, NoPagination, OffsetPagination, PagePagination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

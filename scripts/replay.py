@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from scripts import bronze, quarantine
+from scripts import bronze, parquet, quarantine
 from scripts.config import settings
-from scripts.rows import ROW, RowReader
+from scripts.rows import RowReader
+from scripts.schema import ROW
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.validate_data import loaded_entry, validate_partition
 
@@ -55,7 +56,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             page = reader.read_each(row.raw for row in rows)
             places = pa.array([rows[position].row for position in page.positions], type=pa.int64())
             back = pa.RecordBatch.from_arrays([*page.batch.columns, places], schema=reader.schema)
-            with bronze.PartitionWriter(staged.data, reader.schema) as writer:
+            with parquet.PartitionWriter(staged.data, reader.schema) as writer:
                 _merge(writer, entry, back, run, reader.schema)
             stay = [
                 msgspec.structs.replace(
@@ -85,21 +86,21 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
         return Replayed(partition, entry.quarantined - after.quarantined, after.quarantined)
 
 
-def _merge(writer: bronze.PartitionWriter, entry: Entry, back: pa.RecordBatch, run: Run, schema: pa.Schema) -> None:
+def _merge(writer: parquet.PartitionWriter, entry: Entry, back: pa.RecordBatch, run: Run, schema: pa.Schema) -> None:
     """Write the rows of a partition and those that come back, in the order of their places."""
     waiting = pa.Table.from_batches([back]).sort_by(ROW)
-    for batch in bronze.read_batches(run.store.data(entry.partition)):
+    for batch in parquet.read_batches(run.store.data(entry.partition)):
         if batch.num_rows == 0:
             continue
         last = batch.column(ROW)[-1].as_py()
         due = sum(1 for place in waiting[ROW].to_pylist() if place < last)
-        both = pa.concat_tables([pa.Table.from_batches([bronze.conform(batch, schema)]), waiting.slice(0, due)])
+        both = pa.concat_tables([pa.Table.from_batches([parquet.conform(batch, schema)]), waiting.slice(0, due)])
         _append(writer, both.sort_by(ROW))
         waiting = waiting.slice(due)
     _append(writer, waiting)
 
 
-def _append(writer: bronze.PartitionWriter, table: pa.Table) -> None:
+def _append(writer: parquet.PartitionWriter, table: pa.Table) -> None:
     batches: Sequence[pa.RecordBatch] = table.combine_chunks().to_batches()
     for batch in batches:
         writer.append(batch)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scripts.contracts import CursorPagination, EnvelopeResponse, FlatMapResponse
 from scripts.errors import SourceRejectedError
+from scripts.protocol import CursorPagination, EnvelopeResponse, FlatMapResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

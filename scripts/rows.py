@@ -7,27 +7,22 @@ record by record, by the same types, so that each record's own misfit decides wh
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import decimal
-import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
 from scripts.errors import DataError
+from scripts.schema import ROW, arrow_schema, canonical_json, python_type, split_records, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from scripts.contracts import Action, Column, Resource
 
-ROW = "_row"
-EXTRA = "_extra"
-_INT64 = 2**63
 _EXAMPLE_LENGTH = 80
 _ARROW_MISFITS = (pa.ArrowException, OverflowError, decimal.DecimalException)
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +86,7 @@ class RowReader:
         self._struct = msgspec.defstruct(
             "Record",
             [
-                (name, _python_type(column)) if not column.nullable else (name, _python_type(column) | None, None)
+                (name, python_type(column)) if not column.nullable else (name, python_type(column) | None, None)
                 for name, column in sorted(names.items(), key=lambda item: item[1].nullable)
             ],
             rename={name: column.key for name, column in names.items()},
@@ -100,7 +95,7 @@ class RowReader:
         )
         self._attributes = list(names)
         self._decoder = msgspec.json.Decoder(list[self._struct])  # type: ignore[name-defined]
-        self._fields = {column.key: msgspec.json.Decoder(_python_type(column)) for column in self._columns}
+        self._fields = {column.key: msgspec.json.Decoder(python_type(column)) for column in self._columns}
 
     def read(self, body: bytes | msgspec.Raw) -> Page:
         """Return the records of a JSON list.
@@ -207,56 +202,9 @@ class RowReader:
         arrays = []
         for attribute, column, field in zip(self._attributes, self._columns, self._body_schema, strict=False):
             values = [getattr(record, attribute) for record in records]
-            if column.type == "json":
-                values = [None if value is None else canonical_json(value) for value in values]
-            elif column.type == "timestamp":
-                values = [_utc(value) for value in values]
-            elif column.type.startswith("decimal"):
-                values = [None if value is None else _to_scale(value, field.type) for value in values]
-            arrays.append(pa.array(values, type=field.type))
+            arrays.append(to_array(values, column, field.type))
         arrays.append(pa.array(extras, type=pa.string()))
         return pa.RecordBatch.from_arrays(arrays, schema=self._body_schema)
-
-
-def arrow_schema(resource: Resource) -> pa.Schema:
-    """Return the schema of a resource's Bronze files: its columns, `_extra` (JSON text) and `_row` (int64)."""
-    fields = [pa.field(column.name, _arrow_type(column.type)) for column in resource.columns]
-    return pa.schema([*fields, pa.field(EXTRA, pa.string()), pa.field(ROW, pa.int64(), nullable=False)])
-
-
-def split_records(body: bytes | msgspec.Raw) -> list[str]:
-    """Return each record of a JSON list as text, as it was received.
-
-    Raises:
-        msgspec.DecodeError: The body is not a JSON list.
-    """
-    try:
-        return [bytes(raw).decode() for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # half a surrogate pair is all that strict parsers refuse and JSON texts still hold
-        try:
-            return [json.dumps(record) for record in json.loads(bytes(body))]
-        except (ValueError, TypeError) as error:
-            raise msgspec.DecodeError(str(error)) from None
-
-
-def canonical_json(value: bytes | msgspec.Raw) -> str:
-    """Return JSON as text without insignificant white space, its keys in the order received."""
-    return msgspec.json.format(bytes(value), indent=-1).decode()
-
-
-def to_record(row: dict[str, Any], resource: Resource) -> str:
-    """Return a Bronze row as the JSON record that reads into the same row."""
-    record: dict[str, Any] = {}
-    for column in resource.columns:
-        value = row[column.name]
-        if value is None:
-            continue
-        record[column.key] = msgspec.Raw(value.encode()) if column.type == "json" else value
-    record |= msgspec.json.decode(row[EXTRA] or "{}", type=dict[str, msgspec.Raw])
-    return _ENCODER.encode(record).decode()
 
 
 class _MisfitError(Exception):
@@ -265,51 +213,6 @@ class _MisfitError(Exception):
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
         self.rule = rule
-
-
-_PYTHON_TYPES: dict[str, Any] = {
-    "string": str,
-    "integer": Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)],
-    "number": float,
-    "boolean": bool,
-    "date": dt.date,
-    "timestamp": dt.datetime,
-    "json": msgspec.Raw,
-}
-_ARROW_TYPES: dict[str, Callable[[], pa.DataType]] = {
-    "string": pa.string,
-    "integer": pa.int64,
-    "number": pa.float64,
-    "boolean": pa.bool_,
-    "date": pa.date32,
-    "timestamp": lambda: pa.timestamp("us", tz="UTC"),
-    "json": pa.string,
-}
-
-
-def _python_type(column: Column) -> Any:  # noqa: ANN401 — a type expression
-    return _PYTHON_TYPES.get(column.type, decimal.Decimal)
-
-
-def _arrow_type(name: str) -> pa.DataType:
-    if name.startswith("decimal"):
-        precision, scale = name.removeprefix("decimal(").removesuffix(")").split(",")
-        return pa.decimal128(int(precision), int(scale))
-    return _ARROW_TYPES[name]()
-
-
-def _utc(value: dt.datetime | None) -> dt.datetime | None:
-    # a time without an offset counts as UTC; others are converted here, because pyarrow drops the offset
-    # where PYARROW_IGNORE_TIMEZONE is set, which importing pandera does
-    if value is None or value.tzinfo is dt.UTC:
-        return value
-    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-
-
-def _to_scale(value: decimal.Decimal, kind: pa.Decimal128Type) -> decimal.Decimal:
-    # more digits than the column holds is a misfit: rounding would lose what the source sent
-    context = decimal.Context(prec=kind.precision, traps=[decimal.Inexact, decimal.InvalidOperation])
-    return value.quantize(decimal.Decimal(1).scaleb(-kind.scale), context=context)
 
 
 def _shorten(value: msgspec.Raw) -> str:

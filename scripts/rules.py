@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pandera.pandas as pandera
 
-from scripts.bronze import read_batches
+from scripts.parquet import read_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from scripts.contracts import Range, Resource, Rule
+    from scripts.checks import Range, Rule
+    from scripts.contracts import Resource
 
 _MAX_EXAMPLES = 3
 

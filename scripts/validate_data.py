@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
-from scripts import bronze, quarantine
+from scripts import bronze, parquet, quarantine
 from scripts.config import settings
 from scripts.errors import DataError, UsageError
 from scripts.ledger import Entry, Partition, RuleNote
 from scripts.quarantine import QuarantinedRow
-from scripts.rows import ROW, arrow_schema, to_record
 from scripts.rules import Finding, evaluate
+from scripts.schema import ROW, arrow_schema, to_record
 from scripts.script import run_script
 from scripts.utils.logging_config import get_logger, log_context
 
@@ -115,13 +115,13 @@ def _move(
     moved: list[QuarantinedRow] = []
     first = 0
     schema = arrow_schema(resource)
-    with bronze.PartitionWriter(staged.data, schema) as writer:
-        for batch in bronze.read_batches(data):
+    with parquet.PartitionWriter(staged.data, schema) as writer:
+        for batch in parquet.read_batches(data):
             hit = [position - first for position in reasons if first <= position < first + batch.num_rows]
             for row, position in zip(batch.take(hit).to_pylist(), hit, strict=True):
                 moved.append(_quarantined(entry, row, reasons[first + position], resource, run))
             keep = pa.array(sorted(set(range(batch.num_rows)) - set(hit)), type=pa.int64())
-            writer.append(bronze.conform(batch.take(keep) if hit else batch, schema))
+            writer.append(parquet.conform(batch.take(keep) if hit else batch, schema))
             first += batch.num_rows
     rows = sorted([*bronze.quarantined_rows(run.store, entry), *moved], key=lambda row: row.row)
     staged.quarantine.write_bytes(quarantine.encode(rows))

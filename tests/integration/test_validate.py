@@ -6,10 +6,10 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.bronze import PartitionWriter
 from scripts.client import Client
 from scripts.errors import BronzeError, DataError, UsageError
 from scripts.ingest_api import ingest_partition
+from scripts.parquet import PartitionWriter
 from scripts.replay import replay_partition
 from scripts.validate_data import validate_partition
 

@@ -19,7 +19,7 @@ def test_a_folder_that_is_named_like_a_library_does_not_hide_it(name):
     """Without `__init__.py` in the folder, importing the name still finds the library."""
     assert not (PROJECT_DIR / name / "__init__.py").exists()
     spec = importlib.util.find_spec(name)
-    assert "site-packages" in str(spec.origin or list(spec.submodule_search_locations)[0])
+    assert "site-packages" in str(spec.origin or next(iter(spec.submodule_search_locations)))
 
 
 def test_no_module_is_called_like_a_dbt_plugin():
@@ -61,9 +61,7 @@ def dbt_documents():
 
 
 def test_every_model_has_a_file_beside_it_that_states_its_grain_and_columns():
-    described = {
-        model["name"]: model for document in dbt_documents().values() for model in document.get("models", [])
-    }
+    described = {model["name"]: model for document in dbt_documents().values() for model in document.get("models", [])}
     models = [path for folder in ("models", "snapshots") for path in (PROJECT_DIR / "dbt" / folder).rglob("*.sql")]
 
     assert {path.stem for path in models} == set(described)

@@ -11,7 +11,8 @@ import pytest
 
 from scripts.contracts import Resource
 from scripts.errors import DataError
-from scripts.rows import RowReader, to_record
+from scripts.rows import RowReader
+from scripts.schema import to_record
 
 COLUMNS = [
     {"name": "id", "type": "integer", "nullable": False, "description": "x"},

@@ -8,7 +8,7 @@ import pytest
 
 from scripts import rules
 from scripts.contracts import Resource
-from scripts.rows import arrow_schema
+from scripts.schema import arrow_schema
 
 COLUMNS = [
     {"name": "id", "type": "integer", "nullable": False, "description": "x"},
