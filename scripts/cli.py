@@ -212,9 +212,12 @@ def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step]) -
 
 def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, as_json: bool) -> int:
     from scripts.build import build as build_warehouse
-    from scripts.views import exit_code, show_run
+    from scripts.views import exit_code, show_outcomes, show_run
 
     outcomes = _do_load(started, wanted, ("ingest", "validate"))
+    if outcomes and all(outcome.error for outcome in outcomes):
+        show_outcomes(outcomes, as_json=as_json)
+        return exit_code(outcomes)
     done = build_warehouse(started, full_refresh=full_refresh)
     show_run(started.store, outcomes, done, as_json=as_json)
     return exit_code(outcomes)

@@ -104,16 +104,16 @@ def load(
         return Outcome(partition, entry, None)
 
     outcomes = []
+    executor = concurrent.futures.ThreadPoolExecutor(_PARALLEL_PARTITIONS, thread_name_prefix="partition")
     try:
-        with concurrent.futures.ThreadPoolExecutor(_PARALLEL_PARTITIONS, thread_name_prefix="partition") as executor:
-            futures = [executor.submit(work, partition) for partition in wanted]
-            try:
-                for future in futures:
-                    outcomes.append(future.result())
-                    on_done(outcomes[-1])
-            finally:
-                for future in futures:
-                    future.cancel()
+        for future in [executor.submit(work, partition) for partition in wanted]:
+            outcomes.append(future.result())
+            on_done(outcomes[-1])
+        executor.shutdown()
+    except BaseException as error:
+        # who interrupts does not want to wait for requests under way
+        executor.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
     finally:
         for client in clients.values():
             client.close()

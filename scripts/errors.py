@@ -6,7 +6,12 @@ Each class has its own process exit code, so that a script can branch on it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class PipelineError(Exception):
@@ -37,6 +42,17 @@ class PipelineError(Exception):
         if self.hint:
             message += f" (next: {self.hint})"
         return " ".join(message.split())
+
+
+@contextlib.contextmanager
+def located(place: object) -> Iterator[None]:
+    """Name a place, such as a partition, in every `PipelineError` of the block that does not name it."""
+    try:
+        yield
+    except PipelineError as error:
+        if str(place) not in str(error):
+            error.where = f"{place}: {error.where}" if error.where else str(place)
+        raise
 
 
 class TerminalError(PipelineError):

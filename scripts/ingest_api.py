@@ -25,7 +25,7 @@ import requests
 
 from scripts import bronze, client, parquet, quarantine, retries
 from scripts.config import settings
-from scripts.errors import SourceUnavailableError
+from scripts.errors import SourceUnavailableError, located
 from scripts.ledger import DriftNote, Entry, Partition
 from scripts.pagination import walk
 from scripts.responses import Answer, normalize_response, read_answer
@@ -110,7 +110,7 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
     reader = RowReader(resource)
-    with log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+    with located(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
         purpose = f"load of {partition} by {run.door}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             for remaining in reversed(range(_FETCHES)):

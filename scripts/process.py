@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
         return fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was loaded stays; run the same command again\n")
-        return INTERRUPTED
+        sys.stderr.flush()
+        # threads may be waiting for a source; whatever they are at, the next run finishes or clears it
+        os._exit(INTERRUPTED)
     except BrokenPipeError:
         return 0
     except OSError as error:

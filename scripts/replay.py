@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,15 +90,15 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
 def _merge(writer: parquet.PartitionWriter, entry: Entry, back: pa.RecordBatch, run: Run, schema: pa.Schema) -> None:
     """Write the rows of a partition and those that come back, in the order of their places."""
     waiting = pa.Table.from_batches([back]).sort_by(ROW)
+    places, taken = waiting[ROW].to_pylist(), 0
     for batch in parquet.read_batches(run.store.data(entry.partition)):
         if batch.num_rows == 0:
             continue
-        last = batch.column(ROW)[-1].as_py()
-        due = sum(1 for place in waiting[ROW].to_pylist() if place < last)
-        both = pa.concat_tables([pa.Table.from_batches([parquet.conform(batch, schema)]), waiting.slice(0, due)])
-        _append(writer, both.sort_by(ROW))
-        waiting = waiting.slice(due)
-    _append(writer, waiting)
+        due = bisect.bisect_left(places, batch.column(ROW)[-1].as_py(), lo=taken)
+        here = [pa.Table.from_batches([parquet.conform(batch, schema)]), waiting.slice(taken, due - taken)]
+        _append(writer, pa.concat_tables(here).sort_by(ROW))
+        taken = due
+    _append(writer, waiting.slice(taken))
 
 
 def _append(writer: parquet.PartitionWriter, table: pa.Table) -> None:

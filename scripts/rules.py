@@ -41,7 +41,7 @@ class Finding:
 
     def add(self, position: int, value: object) -> None:
         """Note one row."""
-        shown = "null" if value is None or value is pd.NA else repr(value)
+        shown = "null" if value is None or value is pd.NA else repr(value) if isinstance(value, str) else str(value)
         self.rows += 1
         if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(shown)

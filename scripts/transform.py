@@ -156,7 +156,7 @@ def environment(warehouse: Warehouse, bronze_dir: Path) -> Mapping[str, str]:
         "DBT_TARGET": config.dbt_target,
         "DUCKDB_MEMORY_LIMIT": config.duckdb_memory_limit,
         "DUCKDB_THREADS": str(config.duckdb_threads),
-        "DUCKDB_TEMP_DIR": str(warehouse.workspace / "temp"),
+        "DUCKDB_TEMP_DIR": str(warehouse.scratch),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }

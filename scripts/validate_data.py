@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from scripts import bronze, parquet, quarantine
 from scripts.config import settings
-from scripts.errors import DataError, UsageError
+from scripts.errors import DataError, UsageError, located
 from scripts.ledger import Entry, Partition, RuleNote
 from scripts.quarantine import QuarantinedRow
 from scripts.rules import Finding, evaluate
@@ -53,7 +53,7 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Ent
     """
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
-    with log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+    with located(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
         purpose = f"validation of {partition} by {run.door}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             entry = loaded_entry(run, partition)

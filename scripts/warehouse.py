@@ -56,6 +56,11 @@ class Warehouse:
         return self.root / "builds" / ".next"
 
     @property
+    def scratch(self) -> Path:
+        """The folder in which DuckDB keeps what does not fit into memory while it builds."""
+        return self.root / "builds" / ".scratch"
+
+    @property
     def build_path(self) -> Path:
         """The file that a build works on."""
         return self.workspace / self.path.name
@@ -82,6 +87,7 @@ class Warehouse:
 
     def clone(self) -> Path:
         """Return a private copy of the published version, or the path of a file that does not exist yet."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
         shutil.rmtree(self.workspace, ignore_errors=True)
         make_dir(self.workspace)
         if (version := self.current()) is not None:

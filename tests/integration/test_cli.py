@@ -212,8 +212,7 @@ def test_an_interrupt_is_one_line(start, api, tmp_path):
         time.sleep(0.05)
 
     process.send_signal(signal.SIGINT)
-    api.closing.set()
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=20)
 
     assert process.returncode == 130
     assert "interrupted" in text
