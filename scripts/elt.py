@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scripts import catalogue
 from scripts.client import Client
-from scripts.errors import PipelineError
+from scripts.errors import PipelineError, StorageError
 from scripts.ingest_api import ingest_partition
 from scripts.ledger import Entry, Partition
 from scripts.utils.logging_config import get_logger, log_context
@@ -82,6 +82,9 @@ def load(
         wanted: The partitions.
         steps: What to do with each.
         on_done: Called with each outcome as it comes.
+
+    Raises:
+        StorageError: The data folder cannot be written; what was loaded stays.
     """
     run.store.recover()
     sources = {partition.source for partition in wanted}
@@ -95,6 +98,9 @@ def load(
                 entry = ingest_partition(source, partition.resource, partition.day, run, clients[partition.source])
             if "validate" in steps:
                 entry = validate_partition(source, partition.resource, partition.day, run)
+        except StorageError:
+            # the same for every partition: say it once
+            raise
         except PipelineError as error:
             with log_context(
                 run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day

@@ -49,7 +49,7 @@ def _path(source: Source) -> Path:
 
 def _dbt_source(source: Source) -> str:
     location = (
-        'read_parquet(\'{{ env_var("BRONZE_DIR") }}/' + source.source + "/${name}/*/*.parquet',"
+        'read_parquet(\'{{ env_var("BRONZE_DIR", "../data/bronze") }}/' + source.source + "/${name}/*/*.parquet',"
         " hive_partitioning = true, hive_types = {'dt': date}, union_by_name = true)"
     )
     document = {

@@ -121,6 +121,10 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
                     break
                 _complain(entry, remaining)
             entry = staged.commit(entry)
+        if resource.total is not None and entry.declared is None:
+            _log.warning(
+                "the API declares no total, although its contract says where: whether rows are missing is not known"
+            )
         for drift in entry.drift:
             _log.warning(
                 "drift: field `%s` is %s in %d rows (policy %s), for example %s",

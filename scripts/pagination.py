@@ -60,7 +60,7 @@ def _count_pages(
     if first.total is not None:
         # a source may cap, or ignore, the page size that it is asked for
         size = seen if seen != size else size
-    elif pagination.stop == "short_page" and seen < size:
+    elif pagination.stop != "empty_page" and seen < size:
         return
     known = None if first.total is None or pagination.stop != "total" else math.ceil(first.total / size)
     numbers = itertools.count(1) if known is None else range(1, known)
@@ -68,11 +68,12 @@ def _count_pages(
     for answer in _in_order(executor, ahead, url, requests, get):
         yield answer
         seen += answer.page.fetched
-        if answer.page.fetched == 0 or (
-            answer.total is not None and pagination.stop == "total" and seen >= answer.total
-        ):
+        if answer.page.fetched == 0:
             return
-        if pagination.stop == "short_page" and answer.page.fetched < size:
+        if pagination.stop == "total" and answer.total is not None:
+            if seen >= answer.total:
+                return
+        elif pagination.stop != "empty_page" and answer.page.fetched < size:
             return
 
 

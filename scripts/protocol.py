@@ -87,7 +87,8 @@ class PagePagination(ContractModel):
 
     type: Literal["page"]
     stop: Stop
-    """`total`: when the declared total is reached; `short_page`: after a page that is not full; `empty_page`."""
+    """`total`: when the declared total is reached, or as `short_page` where none is declared after all;
+    `short_page`: after a page that is not full; `empty_page`: after a page without rows."""
     page_param: str = "page"
     size_param: str | None = "per_page"
     page_size: Annotated[int, Field(ge=1, le=100_000)] = 100

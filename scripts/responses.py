@@ -119,7 +119,9 @@ def _total(headers: Mapping[str, str], envelope: bytes | None, resource: Resourc
         place = f"`{resource.total.path}`"
         raw = _at(envelope, resource.total.path or "") if envelope else None
         found = None if raw is None else bytes(raw).decode().strip('"')
-    if found is None or not found.strip().isdigit():
+    if found is None:
+        return None
+    if not found.strip().isdigit():
         raise SourceRejectedError(
             f"the response declares its total as {found!r} in {place}",
             expected="a number of rows there, as in the contract",

@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scripts import sample_data
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _DEFAULT_LIMIT = 10
+Kind = Literal["status", "timeout", "truncated", "html", "disconnect"]
 
 
 @dataclasses.dataclass
@@ -49,13 +50,19 @@ class Fault:
         day: Only for requests about this day.
     """
 
-    kind: Literal["status", "timeout", "truncated", "html", "disconnect"]
+    kind: Kind
     path: str = "/"
     times: int = 1
     status: int = 500
     retry_after: int | None = None
     seconds: float = 60.0
     day: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a kind that does not exist."""
+        if self.kind not in get_args(Kind):
+            message = f"kind `{self.kind}` is not one of {', '.join(get_args(Kind))}"
+            raise TypeError(message)
 
 
 class SampleApi(http.server.ThreadingHTTPServer):

@@ -98,7 +98,7 @@ def locked(path: Path, *, purpose: str, timeout: float, keep_file: bool = True) 
 def is_locked(path: Path) -> bool:
     """Return whether a process holds the lock now."""
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from scripts import catalogue, config
+from scripts.contracts import Source
 from scripts.runs import Run
 from scripts.sample_api import serving
 from scripts.utils.logging_config import setup_logging
@@ -57,8 +58,11 @@ def run():
 
 @pytest.fixture
 def blog():
-    """The contract of the default source."""
-    return catalogue.pick("jsonplaceholder")
+    """The contract of the default source, with small pages."""
+    document = catalogue.pick("jsonplaceholder").model_dump(mode="json", exclude_defaults=True)
+    for resource in document["resources"].values():
+        resource["pagination"]["page_size"] = 100
+    return Source.model_validate(document)
 
 
 @pytest.fixture

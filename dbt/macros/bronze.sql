@@ -38,7 +38,7 @@
             {{ "and content_hash is distinct from built_hash" if which == 'changed' }}
         order by dt
     {%- endset -%}
-    {%- set root = env_var('BRONZE_DIR') | replace("'", "''") -%}
+    {%- set root = env_var('BRONZE_DIR', '../data/bronze') | replace("'", "''") -%}
     {%- set paths = [relation.schema ~ '/' ~ relation.identifier ~ '/dt=0001-01-01/schema.parquet'] -%}
     {%- do paths.extend(run_query(query).columns[0].values()) -%}
     ['{{ root }}/{{ paths | join("', '" ~ root ~ "/") }}']

@@ -67,7 +67,30 @@ def test_a_read_only_folder_is_one_line(mounted, api):
     )
 
     assert done.returncode == 11, done.stderr
+    assert done.stderr.count("error: ") == 1
     assert "cannot be written or read (Read-only file system)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_up_in_a_build_changes_nothing_that_is_published(mounted, api):
+    done = mounted(
+        """
+        days="--start-date 2024-01-01 --end-date 2024-01-01"
+        mount -t tmpfs -o size=64m tmpfs $DISK
+        $PYTHON -m scripts.cli run $days > /dev/null
+        dd if=/dev/zero of=$DISK/filler bs=1k count=$(($(df -k --output=avail $DISK | tail -1) - 1000)) 2> /dev/null
+        code=0; $PYTHON -m scripts.cli build > /dev/null || code=$?
+        rm $DISK/filler
+        [ "$(readlink $DISK/data/warehouse/current)" = builds/000001 ]
+        $PYTHON -m scripts.cli status > /dev/null
+        $PYTHON -m scripts.cli build > /dev/null
+        [ "$(readlink $DISK/data/warehouse/current)" = builds/000002 ]
+        exit $code
+        """
+    )
+
+    assert done.returncode == 12, done.stderr
+    assert "no space left on the disk" in done.stderr
     assert "Traceback" not in done.stderr
 
 

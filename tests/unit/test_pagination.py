@@ -68,6 +68,13 @@ def test_every_row_comes_once_and_in_order(kind, stop, size):
     assert fetched(Source(size, declares=stop == "total"), contract) == list(range(size))
 
 
+@pytest.mark.parametrize("size", [0, 9, 10, 25])
+def test_where_no_total_is_declared_after_all_a_short_page_is_the_last(size):
+    contract = resource({**KINDS["page"], "stop": "total"}, {"header": "X-Total-Count"})
+
+    assert fetched(Source(size, declares=False), contract) == list(range(size))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_source_that_caps_the_page_size_loses_nothing(kind):
     contract = resource({**KINDS[kind], "stop": "total"}, {"header": "X-Total-Count"})
@@ -131,3 +138,14 @@ def test_cursors_are_followed_to_the_page_without_one():
 def test_a_cursor_that_comes_again_is_refused():
     with pytest.raises(SourceRejectedError, match="cursor `a` comes again"):
         follow(chain(cursors={URL: "a", "a": "a"}), resource(CURSOR))
+
+
+def test_pages_are_fetched_only_a_few_ahead_of_their_reader():
+    """So memory does not grow with the number of pages."""
+    source, contract = Source(1000), resource({**KINDS["page"], "stop": "total"}, {"header": "X-Total-Count"})
+    with concurrent.futures.ThreadPoolExecutor(3) as executor:
+        answers = walk(URL, {}, contract, source.get, executor, ahead=3)
+        for taken in range(1, 20):
+            next(answers)
+            assert len(source.asked) <= taken + 4
+        answers.close()
