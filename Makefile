@@ -14,10 +14,28 @@ unexport VIRTUAL_ENV
 START ?=
 END ?=
 SOURCE ?= jsonplaceholder
+AIRFLOW_PORT ?= 8080
+PREFECT_PORT ?= 4200
+N8N_PORT ?= 5678
+BENCH_ENV ?= $(HOME)/.cache/data-pipeline/bench
+N8N_DIR ?= $(HOME)/.cache/data-pipeline/n8n
+
+PROFILES ?=
+COMPOSE = docker compose --env-file .env -f infra/docker-compose.yml \
+	$(if $(PROD),-f infra/docker-compose.prod.yml) $(addprefix --profile ,$(PROFILES))
+SECRETS = $(if $(PROD),SECRETS_VERSION=$$(cat .secrets/* | cksum | cut -d ' ' -f 1))
+ifdef DEMO
+override PROFILES += demo
+export API_BASE_URL := http://sample-api:3000
+export COIN_API_BASE_URL := http://sample-api:3000
+endif
+ifneq ($(filter observability,$(PROFILES)),)
+export AIRFLOW_METRICS := True
+endif
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 18
 
 .tools/bin/uv:
 	@infra/install-uv.sh .tools
@@ -52,20 +70,119 @@ status: core ## Show the rows of every partition and whether they add up
 
 .PHONY: doctor
 doctor: core ## Check this installation; each problem comes with its fix
-	@$(BIN)/pipeline doctor
+	@$(BIN)/pipeline doctor --docker
+
+.PHONY: health
+health: core ## Show how fresh the data is and what is wrong with it
+	@$(BIN)/pipeline health
+
+.PHONY: report
+report: core ## Write the page that shows the health of the data, to data/docs/health.html
+	@$(BIN)/pipeline report
+
+.PHONY: docs
+docs: core ## Write dbt's site for the people who use the data, to data/docs
+	@$(BIN)/pipeline docs
+
+.PHONY: site
+site: setup ## Build the site of docs/ with the health page and dbt's docs in it, to data/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file infra/mkdocs.yml --site-dir ../data/site
+
+.PHONY: init
+init: core ## Make the secrets that .env lacks; what is set stays
+	@$(BIN)/pipeline init $(if $(PROD),--secrets-dir .secrets)
+
+.PHONY: airflow
+airflow: setup ## Airflow without Docker, until Ctrl-C: make airflow AIRFLOW_PORT=8081
+	@$(BIN)/python infra/airflow_local.py --port $(AIRFLOW_PORT)
+
+.PHONY: airflow-cli
+airflow-cli: setup ## Airflow's own command line: make airflow-cli ARGS="backfill create --dag-id …"
+	@$(BIN)/python infra/airflow_local.py exec airflow $(ARGS)
+
+.PHONY: run-prefect
+run-prefect: setup ## Prefect without Docker, until Ctrl-C: make run-prefect PREFECT_PORT=4201
+	@$(BIN)/python infra/prefect_local.py --port $(PREFECT_PORT)
+
+.PHONY: n8n-install
+n8n-install: ## n8n and Node 24 from npm, into N8N_DIR outside the repository
+	@infra/install-n8n.sh $(N8N_DIR)
+
+.PHONY: n8n-up
+n8n-up: setup ## n8n without Docker, with the backfill webhook, beside make airflow; until Ctrl-C
+	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_local.py --port $(N8N_PORT) --airflow-url http://127.0.0.1:$(AIRFLOW_PORT)
+
+.PHONY: n8n-import
+n8n-import: setup ## Bring n8n/workflows into the n8n of make n8n-up
+	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py import --port $(N8N_PORT) --airflow-url http://127.0.0.1:$(AIRFLOW_PORT)
+
+.PHONY: n8n-export
+n8n-export: setup ## Bring its workflows into n8n/workflows, normalised
+	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export
+
+.PHONY: up
+up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability" PROD=1
+	@mkdir -p data
+	@$(SECRETS) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
+	@$(BIN)/python infra/addresses.py
+
+.PHONY: down
+down: ## Stop it; everything is kept
+	@$(COMPOSE) --profile '*' down
+
+.PHONY: run-airflow
+run-airflow: up ## The same as make up
+
+.PHONY: stop-airflow
+stop-airflow: down ## The same as make down
+
+.PHONY: ps
+ps: ## Show its containers, healthy or not
+	@$(COMPOSE) --profile '*' ps
+
+.PHONY: logs
+logs: ## Follow its logs: make logs SERVICE=scheduler
+	@$(COMPOSE) --profile '*' logs --follow --tail 100 $(SERVICE)
+
+.PHONY: shell
+shell: ## A shell in it, with the pipeline's commands: make shell SERVICE=scheduler
+	@$(COMPOSE) exec $(or $(SERVICE),scheduler) /app/infra/entrypoint.sh bash
+
+.PHONY: reset
+reset: ## Remove its containers and volumes, not data/ and .env: make reset CONFIRM=yes
+	@infra/reset.sh "$(CONFIRM)" $(COMPOSE)
+
+.PHONY: deploy
+deploy: init ## Take it to a release, and back if that is not healthy: make deploy IMAGE=…@sha256:… PROD=1
+	@$(SECRETS) infra/deploy.sh "$(IMAGE)" $(COMPOSE)
+
+.PHONY: compare-gold
+compare-gold: setup ## What a change does to Gold, in Markdown: make compare-gold BASE=…/data/demo HEAD=data/demo
+	@$(BIN)/python infra/compare_gold.py $(BASE) $(HEAD)
+
+.PHONY: backup
+backup: ## Copy databases, Bronze, warehouse and secrets to a folder: make backup TO=backups/monday
+	@infra/backup.sh "$(or $(TO),backups/$(shell date -u +%Y%m%dT%H%M%SZ))" $(COMPOSE)
+
+.PHONY: restore
+restore: init ## Bring a backup into an installation that is empty: make restore FROM=backups/monday
+	@infra/restore.sh "$(FROM)" $(COMPOSE)
 
 .PHONY: sample-api
 sample-api: core ## Serve the sample API on 127.0.0.1:3000
 	@$(BIN)/python -m scripts.sample_api --port 3000
 
 .PHONY: test
-test: lint types test-unit test-integration test-warehouse ## Run every check: lint, types, unit, integration and dbt tests
+test: lint types test-unit test-integration test-warehouse test-dags ## Run every check: lint, types, unit, integration, dbt and DAG tests
 
 .PHONY: lint
 lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/pipeline sources check > /dev/null
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/zizmor -q --offline .github
 
 .PHONY: types
 types: setup ## Check the types, strictly
@@ -83,9 +200,40 @@ test-integration: setup ## Tests of loads against the sample API: faults, kills,
 test-warehouse: setup ## Tests of builds with dbt: fresh, incremental, killed, read
 	@$(BIN)/pytest -q tests/warehouse
 
+.PHONY: test-dags
+test-dags: setup ## Tests of what every DAG has to have
+	@$(BIN)/pytest -q tests/orchestration
+
 .PHONY: test-e2e
-test-e2e: setup ## Tests of the whole against servers that are not ours; see tests/e2e
+test-e2e: setup ## Tests of the whole with a real Airflow and foreign servers; see tests/e2e
 	@$(BIN)/pytest -q tests/e2e
+
+.PHONY: test-compose
+test-compose: setup ## Tests of docker compose: from nothing, killed, restarted, copied, in production; needs Docker
+	@$(BIN)/pytest -q tests/compose
+
+.PHONY: bench
+bench: setup ## Measure it against the floor and against dlt; writes docs/performance.md; a quarter of an hour
+	@test -x $(BENCH_ENV)/bin/python || $(UV) venv --quiet $(BENCH_ENV)
+	@$(UV) pip install --quiet --python $(BENCH_ENV)/bin/python "dlt[filesystem,parquet]==1.31.0"
+	@$(BIN)/python tests/benchmarks/run.py $(BENCH_ENV)/bin/python $(SECTIONS)
+
+.PHONY: image
+image: ## Build the image that make up uses
+	@docker build --quiet --file infra/Dockerfile.airflow --tag data-pipeline:local .
+
+.PHONY: scan-image
+scan-image: ## Look for known vulnerabilities in the image; fails on critical ones that have a fix; needs the internet
+	@docker run --rm -v /var/run/docker.sock:/var/run/docker.sock anchore/grype:v0.92.0 data-pipeline:local \
+		--only-fixed --fail-on critical
+
+.PHONY: scan-secrets
+scan-secrets: ## Look for secrets in the history of the repository; needs Docker
+	@docker run --rm -v "$(CURDIR):/repo:ro" ghcr.io/gitleaks/gitleaks:v8.28.0 git --no-banner --redact /repo
+
+.PHONY: audit
+audit: $(filter .tools/%,$(UV)) ## Look for known vulnerabilities in what uv.lock names; needs the internet
+	@$(UV) audit --locked
 
 .PHONY: format
 format: setup ## Format the code and mend what ruff can mend

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
+import shutil
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scripts import bronze, catalogue, ledger, meta
+import msgspec
+
+from scripts import accounting, candidate, catalogue, history, meta
+from scripts.candidate import Candidate, Layer
 from scripts.config import settings
-from scripts.errors import BronzeError, WarehouseError
+from scripts.failures import failing_rows
 from scripts.schema import arrow_schema
 from scripts.storage import storage_errors, write_atomically
-from scripts.transform import NodeResult, pass_to_dbt, run_dbt, target_dir
+from scripts.transform import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.warehouse import Warehouse, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import duckdb
+    from collections.abc import Mapping, Sequence
 
     from scripts.bronze import Store
     from scripts.ledger import Partition
@@ -32,13 +33,26 @@ _log = get_logger("build")
 class Build(NamedTuple):
     """What a build did."""
 
-    version: str
-    """The published version."""
+    version: str | None
+    """The published version; None where the build ended before publishing: after Silver, or with nothing to do."""
     partitions: Sequence[Partition]
     """Partitions that it processed."""
     results: Sequence[NodeResult]
     """How each model and test ended."""
     seconds: float
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.results
+
+
+_COMMANDS: Mapping[Layer, Sequence[str]] = {
+    "all": ["build"],
+    # a test that compares layers waits for Gold
+    "silver": ["build", "--select", "config.schema:silver", "--indirect-selection", "buildable"],
+    "gold": ["build", "--select", "config.schema:gold", "resource_type:test", "resource_type:unit_test"],
+}
 
 
 def warehouse() -> Warehouse:
@@ -46,16 +60,22 @@ def warehouse() -> Warehouse:
     return Warehouse(settings().warehouse_path)
 
 
-def build(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> Build:
+def build(
+    run: Run, layer: Layer = "all", *, full_refresh: bool = False, full_tests: bool = False, retry: bool = False
+) -> Build:
     """Build Silver and Gold from the partitions that changed, test them, and publish the result.
 
     Nothing that is published changes unless all of it succeeds. One build works at a time; another waits.
 
     Args:
         run: The run that asks for it.
+        layer: `all`; or `silver`, which leaves a candidate that is not published yet; or `gold`, which finishes the
+            candidate and publishes it, or does all of the build where there is none. A layer that has nothing to do
+            returns at once.
         full_refresh: Make every model from scratch, from all partitions; a build does so by itself when the SQL of
             the dbt project has changed since the last one.
         full_tests: Test all rows instead of those that the build changes.
+        retry: Go on from the models and tests that failed, where that gives the same result as starting over.
 
     Raises:
         BronzeError: A Bronze file is torn, changed or foreign.
@@ -66,26 +86,96 @@ def build(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> 
     target, store = warehouse(), run.store
     with log_context(run_id=run.run_id), storage_errors(target.root):
         run.store.recover()
-        with target.building(purpose=f"build by {run.door} ({run.run_id})", timeout=settings().lock_timeout) as lock:
+        purpose = f"{'build' if layer == 'all' else f'build of {layer}'} by {run.door} ({run.run_id})"
+        with target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
+            known, project = candidate.read(target), candidate.project_files()
             _write_schemas(store)
-            target.clone()
-            with writing(target.build_path) as connection:
-                changes = meta.begin(connection, store, build_id=run.run_id, full_tests=full_tests)
-                if meta.models_changed(connection, models := _hash_models()):
-                    _log.info("the models' SQL has changed since the last build: all are made from scratch")
-                    full_refresh = True
-            _check_bronze(store, changes, everything=full_refresh)
-            _log.info("building from %d changed partitions", len(changes), extra={"partitions": len(changes)})
-            arguments = ["build", *(["--full-refresh"] if full_refresh else [])]
-            results = run_dbt(arguments, target, store.root, inherit=[lock])
-            with writing(target.build_path) as connection:
-                _count_models(connection, target)
-                meta.finish(connection, _changed_meanwhile(store, changes), models)
-            version = _publish(target, run, results, started)
-    partitions = [change.partition for change in changes]
+            if retry and known and candidate.can_retry(target, store, known, project):
+                now = msgspec.structs.replace(known, state="building", project=project)
+                command = ["retry", "--state", str(target.workspace)]
+                _log.info("going on from the models and tests that failed")
+            elif layer != "all" and not full_refresh and _is_done(target, store, layer, known, project):
+                _log.info("nothing to build: the ledger has not changed")
+                return Build(None, [], [], time.monotonic() - started)
+            elif layer == "gold" and known and known.awaits_gold(project):
+                now = msgspec.structs.replace(known, layer=layer, state="building", project=project, results=())
+                command = [*_COMMANDS[layer], *(["--full-refresh"] if known.full_refresh else [])]
+                _set_full_tests(target, full_tests=full_tests)
+            else:
+                made: Layer = "silver" if layer == "silver" else "all"
+                now = _begin(target, run, made, project, full_refresh=full_refresh, full_tests=full_tests)
+                command = [*_COMMANDS[made], *(["--full-refresh"] if now.full_refresh else [])]
+            results, partitions = _make(target, store, now, command, lock)
+            version = None
+            if now.layer != "silver":
+                version = _publish(target, run, results, started)
     done = Build(version, partitions, results, time.monotonic() - started)
-    _log.info("published version %s in %.1f s", version, done.seconds, extra={"version": version})
+    if version:
+        _log.info("published version %s in %.1f s", version, done.seconds, extra={"version": version})
     return done
+
+
+def _begin(
+    target: Warehouse, run: Run, layer: Layer, project: dict[str, str], *, full_refresh: bool, full_tests: bool
+) -> Candidate:
+    target.clone()
+    with writing(target.build_path) as connection:
+        changes = meta.begin(connection, run.store, build_id=run.run_id, full_tests=full_tests)
+        if meta.models_changed(connection, candidate.hash_of(project)):
+            _log.info("the models' SQL has changed since the last build: all are made from scratch")
+            full_refresh = True
+    accounting.check_bronze(run.store, changes, everything=full_refresh)
+    _log.info("building from %d changed partitions", len(changes), extra={"partitions": len(changes)})
+    return Candidate(run.run_id, target.current(), layer, "building", full_refresh, project)
+
+
+def _make(
+    target: Warehouse, store: Store, now: Candidate, command: Sequence[str], lock: int
+) -> tuple[Sequence[NodeResult], Sequence[Partition]]:
+    """Run dbt for a layer of the candidate, keep how it ended, and finish the candidate if the layer is the last."""
+    candidate.write(target, now)
+    try:
+        results = candidate.merged(now.results, run_dbt(command, target, store.root, inherit=[lock]))
+    except DbtFailedError as error:
+        results = candidate.merged(now.results, error.results)
+        if error.results:
+            results_file = target_dir(target) / "run_results.json"
+            shutil.copy(results_file, target.workspace)
+            error.add_rows(failing_rows(results_file, target.build_path))
+        candidate.write(target, msgspec.structs.replace(now, state="failed", results=tuple(results)))
+        raise
+    with writing(target.build_path) as connection:
+        changes = meta.unfinished(connection)
+        if now.layer != "silver":
+            accounting.count_models(connection, target)
+            unsure = [partition for partition, content in changes.items() if _content(store, partition) != content]
+            meta.finish(connection, unsure, candidate.hash_of(now.project))
+    candidate.write(target, msgspec.structs.replace(now, state="built", results=tuple(results)))
+    return results, list(changes)
+
+
+def _is_done(
+    target: Warehouse, store: Store, layer: Layer, known: Candidate | None, project: Mapping[str, str]
+) -> bool:
+    if layer == "silver":
+        return candidate.is_up_to_date(target, store, known, project)
+    return known is None and candidate.is_up_to_date(target, store, None, project)
+
+
+def _set_full_tests(target: Warehouse, *, full_tests: bool) -> None:
+    with writing(target.build_path) as connection:
+        connection.execute("update meta.build set full_tests = ?", [full_tests])
+
+
+def _content(store: Store, partition: Partition) -> str | None:
+    entry = store.entry(partition)
+    return entry.content_hash if entry else None
+
+
+def published_build() -> dict[str, Any] | None:
+    """Return what the published version says of the build that made it; None before the first publication."""
+    about = warehouse().root / "current" / "build.json"
+    return json.loads(about.read_text()) if about.exists() else None
 
 
 def roll_back(run: Run, version: str | None = None) -> str:
@@ -122,73 +212,6 @@ def _write_schemas(store: Store) -> None:
             store.write_schema(source.source, name, arrow_schema(resource))
 
 
-def _hash_models() -> str:
-    """Return a hash of all SQL of the dbt project."""
-    project, digest = settings().dbt_dir, hashlib.sha256()
-    for path in sorted(
-        path for folder in ("models", "snapshots", "macros") for path in (project / folder).rglob("*.sql")
-    ):
-        digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _check_bronze(store: Store, changes: Sequence[meta.Change], *, everything: bool) -> None:
-    entries = list(store.entries()) if everything else [change.entry for change in changes if change.entry]
-    for entry in entries:
-        entry.check()
-        bronze.verify(store, entry)
-    known = {
-        f"{path.parent.parent.name}/{path.parent.name}/dt={path.stem}/{bronze.DATA_FILE}"
-        for path in ledger.entry_files(store.root / "_ledger")
-    }
-    if strangers := bronze.foreign_files(store, known):
-        raise BronzeError(
-            f"{len(strangers)} Parquet files that no ledger record names, the first: {strangers[0]}",
-            where=str(store.root),
-            expected="only files that `pipeline ingest` wrote",
-            hint="move them out of the Bronze folder, or load their days with `pipeline ingest`",
-        )
-
-
-def _changed_meanwhile(store: Store, changes: Sequence[meta.Change]) -> Sequence[Partition]:
-    """Return the partitions that were loaded again while the build read them: the next build processes them."""
-    unsure = []
-    for change in changes:
-        now = store.entry(change.partition)
-        if (now and now.content_hash) != (change.entry and change.entry.content_hash):
-            unsure.append(change.partition)
-    return unsure
-
-
-def _count_models(connection: duckdb.DuckDBPyConnection, target: Warehouse) -> None:
-    """Count the rows of every model, and check those whose number follows from another layer."""
-    manifest = json.loads((target_dir(target) / "manifest.json").read_text())
-    counted = []
-    for node in manifest["nodes"].values():
-        if node["resource_type"] != "model":
-            continue
-        rows = _number(connection, f"select count(*) from {node['relation_name']}")  # noqa: S608 — dbt's own name
-        about = node["config"].get("meta", {})
-        expected = _number(connection, about["expected_rows_sql"]) if "expected_rows_sql" in about else None
-        if expected is not None and rows != expected:
-            raise WarehouseError(
-                f"model `{node['name']}` has {rows} rows",
-                where="row accounting",
-                expected=f"{expected}: {about['expected_rows_reason']}",
-                hint="`pipeline build --full-refresh` makes it anew; what is published has not changed",
-            )
-        is_staging = node["config"].get("incremental_strategy") == "latest_wins"
-        origin = node["sources"][0] if is_staging else (None, None)
-        reason = about.get("expected_rows_reason")
-        counted.append(meta.ModelRows(node["name"], node["schema"], rows, expected, reason, *origin))
-    meta.put_models(connection, counted)
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
-
-
 def _publish(target: Warehouse, run: Run, results: Sequence[NodeResult], started: float) -> str:
     about = {
         "run_id": run.run_id,
@@ -197,5 +220,8 @@ def _publish(target: Warehouse, run: Run, results: Sequence[NodeResult], started
         "seconds": round(time.monotonic() - started, 1),
         "nodes": [result._asdict() for result in results],
     }
+    candidate.forget(target)
     write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
-    return target.publish(keep=settings().warehouse_keep_versions)
+    version = target.publish(keep=settings().warehouse_keep_versions)
+    history.append(target, version, about)
+    return version

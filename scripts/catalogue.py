@@ -40,6 +40,11 @@ def load(folder: Path = SOURCES_DIR) -> Mapping[str, Source]:
     return sources
 
 
+def names() -> Sequence[str]:
+    """Return the names of all sources by their files, without reading them."""
+    return sorted(path.stem for path in SOURCES_DIR.glob("*.y*ml"))
+
+
 def read(path: Path) -> Source:
     """Return the contract in one file.
 
@@ -84,6 +89,11 @@ def pick(name: str = DEFAULT_SOURCE) -> Source:
     if name not in sources:
         raise UsageError(f"source `{name}` is not in the catalogue", expected=f"one of {', '.join(sources)}")
     return sources[name]
+
+
+def daily_sources() -> Sequence[str]:
+    """Return the names of the sources that are loaded every day; other sources are loaded on request."""
+    return [name for name, source in load(SOURCES_DIR).items() if source.daily]
 
 
 def pick_resources(source: Source, names: Iterable[str] | None = None) -> Sequence[str]:

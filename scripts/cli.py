@@ -91,13 +91,17 @@ def validate(start_date: str, end_date: str, sources: Sequence[str], resources: 
 @cli.command()
 @click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
 @click.option("--full-tests", is_flag=True, help="Test all rows, not only those that the build changes.")
+@click.option("--retry", is_flag=True, help="Go on from the models and tests that failed, where that is possible.")
 @upkeep.json_option
-def build(full_refresh: bool, full_tests: bool, as_json: bool) -> int:
+def build(full_refresh: bool, full_tests: bool, retry: bool, as_json: bool) -> int:
     """Build Silver and Gold from the days that changed, test them, and publish."""
     from scripts.build import build as build_warehouse
+    from scripts.report import refresh
     from scripts.views import show_build
 
-    done = build_warehouse(upkeep.start_run(), full_refresh=full_refresh, full_tests=full_tests)
+    started = upkeep.start_run()
+    done = build_warehouse(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
+    refresh(started.store)
     show_build(done, as_json=as_json)
     return 0
 
@@ -212,6 +216,7 @@ def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step]) -
 
 def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, as_json: bool) -> int:
     from scripts.build import build as build_warehouse
+    from scripts.report import refresh
     from scripts.views import exit_code, show_outcomes, show_run
 
     outcomes = _do_load(started, wanted, ("ingest", "validate"))
@@ -219,6 +224,7 @@ def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, as_js
         show_outcomes(outcomes, as_json=as_json)
         return exit_code(outcomes)
     done = build_warehouse(started, full_refresh=full_refresh)
+    refresh(started.store)
     show_run(started.store, outcomes, done, as_json=as_json)
     return exit_code(outcomes)
 

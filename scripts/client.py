@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 import requests.adapters
 
-from scripts.config import settings
+from scripts.config import settings, variable
 from scripts.errors import SettingsError
 from scripts.protocol import ApiKeyAuth, BasicAuth, BearerAuth
 from scripts.utils.logging_config import register_secret
@@ -91,18 +90,18 @@ def _base_url(source: Source) -> str:
     if source.base_url_env == "API_BASE_URL":
         configured = settings().api_base_url
     elif source.base_url_env:
-        configured = os.environ.get(source.base_url_env)
+        configured = variable(source.base_url_env)
     url = str(configured or source.base_url).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"{source.base_url_env}={url} is refused", expected="a URL that starts with https://")
     return url
 
 
-def _secret(variable: str, source: Source) -> str:
-    value = os.environ.get(variable, "")
+def _secret(name: str, source: Source) -> str:
+    value = variable(name)
     if not value:
         raise SettingsError(
-            f"{variable} is not set", where=f"source {source.source}", hint=f"set {variable} in the environment"
+            f"{name} is not set", where=f"source {source.source}", hint=f"set {name} in the environment or in .env"
         )
     register_secret(value)
     return value

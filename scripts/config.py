@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dotenv import dotenv_values
 from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -41,6 +42,8 @@ class Settings(BaseSettings):
     """Longest `Retry-After` in seconds that a run waits for; beyond it the run fails as transient."""
     api_concurrency: int = Field(default=8, ge=1, le=64)
     """Pages that are fetched at the same time."""
+    parallel_partitions: int = Field(default=4, ge=1, le=64)
+    """Partitions that one process loads at the same time."""
     data_dir: Path = Path("data")
     """Root of everything that the pipeline writes."""
     bronze_dir: Path | None = None
@@ -67,6 +70,26 @@ class Settings(BaseSettings):
     """Comma-separated addresses that alerts are mailed to."""
     slack_webhook: SecretStr | None = None
     """Slack incoming webhook that alerts are posted to; a secret."""
+    smtp_host: str | None = None
+    """Mail server that takes the alerts for `ALERT_EMAIL`."""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    """Port of the mail server."""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection to the mail server is encrypted."""
+    smtp_user: str | None = None
+    """Account at the mail server; without it, mail is sent without a login."""
+    smtp_password: SecretStr | None = None
+    """Password of the account; a secret."""
+    smtp_from: EmailStr = "data-pipeline@example.com"
+    """Sender of the alerts."""
+    docs_url: str = "docs"
+    """Where the documentation is served, for the links in alerts and logs; `docs` is the folder of the repository."""
+    run_deadline_hours: float = Field(default=2.0, gt=0)
+    """A run of an orchestrator that takes longer raises an alert."""
+    task_retries: int = Field(default=3, ge=0, le=20)
+    """Retries of an orchestrator's task after its first try, for transient errors only."""
+    task_retry_wait: float = Field(default=30.0, ge=0, le=3600)
+    """Seconds before an orchestrator's first retry; doubles with each, with jitter, up to ten minutes."""
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -115,6 +138,11 @@ class Settings(BaseSettings):
         return PROJECT_DIR / self.db_connection_string.removeprefix(_CONNECTION_PREFIX)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must not be seen in a log."""
+        return tuple(value.get_secret_value() for value in (self.slack_webhook, self.smtp_password) if value)
+
+    @property
     def dbt_dir(self) -> Path:
         """The dbt project."""
         return PROJECT_DIR / "dbt"
@@ -133,10 +161,15 @@ def settings() -> Settings:
         raise SettingsError(_describe(error), hint="correct it in the environment or in .env") from None
 
 
+def variable(name: str) -> str:
+    """Return a variable that a contract names, from the environment or `.env`; empty where neither sets it."""
+    return os.environ.get(name) or dotenv_values(PROJECT_DIR / ".env").get(name) or ""
+
+
 def _describe(error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
         name = str(problem["loc"][0]).upper()
-        shown = "" if name == "SLACK_WEBHOOK" else f"={problem['input']!s}"
+        shown = "" if name in {"SLACK_WEBHOOK", "SMTP_PASSWORD"} else f"={problem['input']!s}"
         problems.append(f"{name}{shown} is refused: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)

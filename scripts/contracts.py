@@ -165,6 +165,8 @@ class Source(ContractModel):
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers of every request, no secrets; `{day}` stands for the day."""
     rate_limit: RateLimit | None = None
+    daily: bool = True
+    """Whether the orchestrators load it every day; without it, on request only."""
     default_resource: Name
     resources: Annotated[dict[Name, Resource], Field(min_length=1)]
 

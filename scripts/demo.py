@@ -12,6 +12,7 @@ from scripts.days import day_range
 from scripts.elt import load, partitions
 from scripts.output import progress
 from scripts.process import start_logging
+from scripts.report import refresh
 from scripts.runs import Run
 from scripts.sample_api import Fault, serving
 from scripts.status import read_status
@@ -25,6 +26,8 @@ _FAULTS = (
     Fault("disconnect", path="/todos", day="2024-01-03"),
     Fault("html", path="/simple/price", day="2024-01-03"),
 )
+
+_LOOK = "select * from {{ ref('fct_events') }}"
 
 
 def run_demo() -> int:
@@ -50,13 +53,13 @@ def run_demo() -> int:
             outcomes = load(run, wanted, on_done=lambda _: advance())
         _say("\nBuilding Silver and Gold with dbt, and testing them ...\n")
         done = build(run)
+        refresh(run.store)
     show_run(run.store, outcomes, done, as_json=False)
     show_quarantine(run.store, [outcome.partition for outcome in outcomes], as_json=False)
     data = config.settings().data_dir
-    _say(
-        f"The warehouse is {data / 'warehouse.duckdb'}; look around with\n"
-        f"  DATA_DIR={data} uv run pipeline dbt show --select fct_events --limit 5\n"
-    )
+    _say(f"How the data is, to open in a browser: {data / 'docs' / 'health.html'}\n")
+    look = f"DATA_DIR={data} uv run pipeline dbt show --limit 5 --inline"
+    _say(f'The warehouse is {data / "warehouse.duckdb"}; look around with\n  {look} "{_LOOK}"\n')
     return exit_code(outcomes) or int(bool(read_status(run.store).problems))
 
 

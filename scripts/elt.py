@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scripts import catalogue
 from scripts.client import Client
+from scripts.config import settings
 from scripts.errors import PipelineError, StorageError
 from scripts.ingest_api import ingest_partition
 from scripts.ledger import Entry, Partition
@@ -15,13 +16,12 @@ from scripts.validate_data import validate_partition
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from scripts.bronze import Store
     from scripts.runs import Run
 
 _log = get_logger("elt")
-_PARALLEL_PARTITIONS = 4
 
 State = Literal["loaded", "missing", "failed", "not validated"]
 Step = Literal["ingest", "validate"]
@@ -68,6 +68,16 @@ def plan(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
     return planned
 
 
+def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
+    """Return the error of a run some of whose partitions failed: of the type of the first, and naming each."""
+    first = next(iter(errors.values()))
+    kind = type(first) if isinstance(first, PipelineError) else PipelineError
+    return kind(
+        f"{len(errors)} of {asked} partitions failed: {', '.join(map(str, errors))}; the first: {first}",
+        hint="mend the cause and run the same again: only what is missing is loaded",
+    )
+
+
 def load(
     run: Run,
     wanted: Sequence[Partition],
@@ -110,7 +120,7 @@ def load(
         return Outcome(partition, entry, None)
 
     outcomes = []
-    executor = concurrent.futures.ThreadPoolExecutor(_PARALLEL_PARTITIONS, thread_name_prefix="partition")
+    executor = concurrent.futures.ThreadPoolExecutor(settings().parallel_partitions, thread_name_prefix="partition")
     try:
         for future in [executor.submit(work, partition) for partition in wanted]:
             outcomes.append(future.result())

@@ -1,4 +1,4 @@
-"""Files that are made from the source catalogue and committed: the sources of the dbt project."""
+"""Files that are made from declarations and committed: the sources of the dbt project, the page of the settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import yaml
 
 from scripts import catalogue
 from scripts.config import settings
+from scripts.settings_page import PAGE, settings_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ _HEAD = "# Made by `pipeline sources generate` from scripts/sources/{name}.yml: 
 
 def generated_files() -> Mapping[Path, str]:
     """Return the content of every generated file by its path."""
-    return {_path(source): _dbt_source(source) for source in catalogue.load().values()}
+    return {_path(source): _dbt_source(source) for source in catalogue.load().values()} | {PAGE: settings_page()}
 
 
 def stale_files() -> list[Path]:

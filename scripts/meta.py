@@ -13,7 +13,7 @@ from scripts import ledger
 from scripts.ledger import Entry, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -103,6 +103,42 @@ def begin(connection: duckdb.DuckDBPyConnection, store: Store, *, build_id: str,
         Change(Partition(*row[:3]), ledger.read_entry(records[Partition(*row[:3])]) if row[3] == "validated" else None)
         for row in changed
     ]
+
+
+def unfinished(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, str | None]:
+    """Return the partitions that the build processes, with the content that it saw; None where it was taken away."""
+    rows = connection.execute(
+        "select source, resource, dt, content_hash from meta.partitions"
+        " where content_hash is distinct from built_hash and status in ('validated', 'removed')"
+    ).fetchall()
+    return {Partition(*row[:3]): row[3] for row in rows}
+
+
+def holds_ledger(connection: duckdb.DuckDBPyConnection, store: Store, *, built: bool) -> bool:
+    """Return whether the ledger names no other content than `meta.partitions` does.
+
+    Args:
+        connection: A published version, or a build.
+        store: The Bronze folder with the ledger.
+        built: Compare with what the tables hold, instead of with what the build saw when it began.
+    """
+    column = "built_hash" if built else "content_hash"
+    rows = connection.execute(
+        f"select source, resource, dt, record_signature, {column} from meta.partitions"  # noqa: S608 — one of two names
+        " where status <> 'removed'"
+    ).fetchall()
+    known = {Partition(*row[:3]): row[3:] for row in rows}
+    records = {_partition(path): path for path in ledger.entry_files(store.root / "_ledger")}
+    if known.keys() - records.keys():
+        return False
+    for partition, path in records.items():
+        signature, held = known.get(partition, (None, None))
+        if signature == _signature(path) and not built:
+            continue
+        entry = ledger.read_entry(path)
+        if entry.status == "validated" and entry.content_hash != held:
+            return False
+    return True
 
 
 def models_changed(connection: duckdb.DuckDBPyConnection, models_hash: str) -> bool:

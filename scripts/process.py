@@ -21,8 +21,8 @@ def start_logging() -> None:
     config = settings()
     text = config.log_format == "text" or (config.log_format == "auto" and sys.stderr.isatty())
     setup_logging("pipeline", config.log_level, text=text)
-    if config.slack_webhook is not None:
-        register_secret(config.slack_webhook.get_secret_value())
+    for secret in config.secrets:
+        register_secret(secret)
 
 
 def run_to_exit_code(work: Callable[[], int | None]) -> int:

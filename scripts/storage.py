@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -21,10 +22,13 @@ _log = get_logger("storage")
 _POLL_SECONDS = 0.1
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that every reader, also after a crash, finds the old content or the new one."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that every reader, also after a crash, finds the old content or the new one.
+
+    `mode` is the file's from its first moment on, less what the umask takes away.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with open(temporary, "wb", opener=functools.partial(os.open, mode=mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -121,7 +125,7 @@ def lock_holder(path: Path) -> str:
 
 def _acquire(path: Path, purpose: str, timeout: float) -> int:
     deadline = time.monotonic() + timeout
-    told = False
+    told = b""  # empty is a holder that has not written its name yet: it does so at once
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -139,10 +143,17 @@ def _acquire(path: Path, purpose: str, timeout: float) -> int:
                 where=str(path),
                 hint="let it finish or stop it, then run the same command again",
             )
-        if not told:
+        if (holder := _content(path)) != told:
             _log.info("waiting for %s", lock_holder(path), extra={"lock": str(path)})
-            told = True
+            told = holder
         time.sleep(_POLL_SECONDS)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _is_current(handle: int, path: Path) -> bool:

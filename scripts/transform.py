@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from scripts.warehouse import Warehouse
 
 _log = get_logger("dbt")
-_BAD = frozenset({"error", "fail", "runtime error"})
+BAD_STATUSES = frozenset({"error", "fail", "runtime error"})
+"""How dbt calls the end of a node that failed."""
 _SHOWN_FAILURES = 5
 _USAGE_ERROR = 2
 
@@ -42,6 +43,11 @@ class DbtFailedError(WarehouseError):
         """Keep the results of the nodes that ran."""
         super().__init__(message, where="dbt", hint=hint)
         self.results = results
+
+    def add_rows(self, rows: Mapping[str, str]) -> None:
+        """Add the rows that failed tests found, by the test's name, to the message."""
+        for name, examples in rows.items():
+            self.what += f"; rows of `{name}`: {examples}"
 
 
 def target_dir(warehouse: Warehouse) -> Path:
@@ -76,7 +82,7 @@ def run_dbt(
             _follow(event, complaints)
         code = process.wait()
     results = read_results(results_file) if results_file.exists() else []
-    bad = [result for result in results if result.status in _BAD]
+    bad = [result for result in results if result.status in BAD_STATUSES]
     if code == 0 and not bad:
         return results
     text = " ".join([*complaints, *(result.message for result in bad)])
@@ -105,8 +111,8 @@ def read_results(path: Path) -> Sequence[NodeResult]:
     """Return the models and tests of a `run_results.json`."""
     return [
         NodeResult(
-            name=(parts := result["unique_id"].split("."))[2],
-            kind=parts[0],
+            name=_node_name(result["unique_id"]),
+            kind=result["unique_id"].partition(".")[0],
             status=result["status"],
             seconds=result["execution_time"],
             message=_one_line(result.get("message") or ""),
@@ -175,13 +181,14 @@ def _follow(event: dict[str, Any], complaints: list[str]) -> None:
     node = data.get("node_info") or {}
     message = _one_line(str(info.get("msg", "")))
     if info.get("name") in {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult"}:
-        status, seconds = str(data.get("status", node.get("node_status"))), float(data.get("execution_time", 0))
-        level = "error" if status.lower() in _BAD else "warning" if status.lower() == "warn" else "info"
+        status, seconds = str(data.get("status")), float(data.get("execution_time", 0))
+        status = "success" if status == "OK" else status
+        level = "error" if status.lower() in BAD_STATUSES else "warning" if status.lower() == "warn" else "info"
         _log.log(
             {"error": 40, "warning": 30, "info": 20}[level],
             "%s %s %s in %.2f s",
             node.get("resource_type", "test"),
-            node.get("node_name"),
+            _node_name(node["unique_id"]) if "unique_id" in node else data.get("name"),
             status,
             seconds,
             extra={"node": node.get("unique_id"), "status": status, "seconds": round(seconds, 3)},
@@ -201,6 +208,12 @@ def _describe(bad: Sequence[NodeResult], complaints: Sequence[str], code: int) -
     useful = [line for line in complaints if line and "Encountered an error" not in line]
     what = useful[0] if useful else (complaints[0] if complaints else "no message")
     return f"dbt ended with code {code}: {what}"
+
+
+def _node_name(unique_id: str) -> str:
+    # a test's identifier ends in a hash; a unit test is called by its model and its own name
+    kind, _, *names = unique_id.split(".")
+    return ".".join(names) if kind == "unit_test" else names[0]
 
 
 def _one_line(text: str) -> str:

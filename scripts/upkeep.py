@@ -1,8 +1,9 @@
-"""The commands that look after an installation: quarantine, rollback, sources, doctor, demo, dbt."""
+"""The commands that look after an installation: quarantine, rollback, sources, secrets, health, documentation, dbt."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -104,13 +105,17 @@ def quarantine_replay(
 def rollback(version: str | None, listing: bool) -> int:
     """Publish the version before the current one; the next build starts from it."""
     from scripts.build import roll_back, warehouse
+    from scripts.docs import docs_page, write_docs
 
     target = warehouse()
     if listing:
         for name in target.versions():
             click.echo(f"{name} published" if name == target.current() else name)
         return 0
-    click.echo(roll_back(start_run(), version))
+    started = start_run()
+    click.echo(roll_back(started, version))
+    if docs_page().exists():
+        write_docs(started)
     return 0
 
 
@@ -148,13 +153,66 @@ def sources_generate() -> int:
 
 
 @click.command()
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The file.  [default: .env of the repository]")
+@click.option(
+    "--secrets-dir", type=click.Path(path_type=Path), help="Write each secret of it to a file of its own, too."
+)
+def init(path: Path | None, secrets_dir: Path | None) -> int:
+    """Make the secrets, the user and the ports that .env lacks; what is set stays as it is."""
+    from scripts.env_file import ENV_FILE, init_env, write_secret_files
+
+    made = init_env(path or ENV_FILE)
+    click.echo(f"{path or ENV_FILE}: {f'added {len(made)} values' if made else 'nothing was missing'}")
+    if secrets_dir is not None:
+        click.echo(f"{secrets_dir}: {len(write_secret_files(secrets_dir, path or ENV_FILE))} files")
+    return 0
+
+
+@click.command()
 @json_option
-def doctor(as_json: bool) -> int:
+def health(as_json: bool) -> int:
+    """Show how fresh the data is and what is wrong; exits non-zero unless all is well."""
+    from scripts.health import health as examine
+    from scripts.views import show_health
+
+    return show_health(examine(start_run().store), as_json=as_json)
+
+
+@click.command()
+def docs() -> int:
+    """Write dbt's site for the people who use the data, and the health page that leads to it."""
+    from scripts.docs import write_docs
+
+    started = start_run()
+    click.echo(str(write_docs(started)))
+    _write_health(started)
+    return 0
+
+
+@click.command()
+def report() -> int:
+    """Write the health page, and the same as health.json for programs."""
+    _write_health(start_run())
+    return 0
+
+
+def _write_health(run: Run) -> None:
+    from scripts.report import write_pages
+
+    for path in write_pages(run.store):
+        click.echo(str(path))
+
+
+@click.command()
+@click.option("--docker", is_flag=True, help="Check what `make up` needs, too.")
+@json_option
+def doctor(docker: bool, as_json: bool) -> int:
     """Check this installation; each problem comes with its fix."""
+    from scripts import docker_doctor
     from scripts.doctor import examine
     from scripts.views import show_findings
 
-    return show_findings(examine(), as_json=as_json)
+    return show_findings([*examine(), *(docker_doctor.examine() if docker else ())], as_json=as_json)
 
 
 @click.command()
@@ -168,7 +226,7 @@ def demo() -> int:
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dbt(arguments: Sequence[str]) -> int:
-    """Run any dbt command on a private copy of the published warehouse: `pipeline dbt show -s fct_events`."""
+    """Run any dbt command on a private copy of the published warehouse: `pipeline dbt docs generate`."""
     from scripts.build import run_dbt_on_copy
 
     return run_dbt_on_copy(start_run(), arguments)
@@ -193,4 +251,4 @@ def _loaded(
     ]
 
 
-COMMANDS = (quarantine, rollback, sources, doctor, demo, dbt)
+COMMANDS = (quarantine, rollback, sources, init, health, report, docs, doctor, demo, dbt)

@@ -14,7 +14,7 @@ from scripts.process import fail
 from scripts.status import read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from scripts.bronze import Store
     from scripts.build import Build
@@ -65,6 +65,27 @@ def show_build(done: Build, *, as_json: bool) -> None:
     models = [node for node in done.results if node.kind == "model"]
     print_table("Models", ("model", "status", "seconds"), [(n.name, n.status, f"{n.seconds:.2f}") for n in models])
     sys.stdout.write(_build_line(done))
+
+
+def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:
+    """Print the health, and return 0 where all is well."""
+    if as_json:
+        print_json(found)
+    else:
+        columns = ("source", "resource", "last_day", "age_hours", "state", "limit_hours", "owner")
+        rows = [
+            [
+                None if row[name] is None else f"{row[name]:.0f}" if name == "age_hours" else row[name]
+                for name in columns
+            ]
+            for row in found["freshness"]
+        ]
+        print_table("Freshness", columns, rows)
+        sys.stdout.write(f"version {found['version']}, built {found['built_at_utc']}; ")
+        sys.stdout.write(f"{found['partitions']} partitions, {found['rows_in_quarantine']} rows in quarantine\n")
+        for problem in found["problems"]:
+            sys.stdout.write(f"{problem}\n")
+    return 0 if found["ok"] else DataError.exit_code
 
 
 def show_run(store: Store, outcomes: Sequence[Outcome], done: Build, *, as_json: bool) -> None:

@@ -148,9 +148,13 @@ class Warehouse:
         self.point_to(target)
         return target
 
-    def _prune(self, keep: int) -> None:
+    def old_versions(self, keep: int) -> Sequence[str]:
+        """Return the versions beyond the newest `keep`, the oldest first; never the published one."""
         current = self.current()
-        for name in [name for name in self.versions() if name != current][: -(keep - 1)]:
+        return [name for name in self.versions() if name != current][: -(keep - 1)]
+
+    def _prune(self, keep: int) -> None:
+        for name in self.old_versions(keep):
             shutil.rmtree(self.root / "builds" / name, ignore_errors=True)
 
 

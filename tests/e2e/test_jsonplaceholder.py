@@ -5,8 +5,12 @@
 
 import json
 import os
+import sys
 
 import pytest
+
+from scripts.config import PROJECT_DIR
+from tests.support.tables import tables
 
 URL = os.environ.get("JSONPLACEHOLDER_URL")
 
@@ -31,3 +35,9 @@ def test_three_days_of_jsonplaceholder(tmp_path, start):
     assert {node["status"] for node in result["build"]["nodes"]} == {"success", "pass"}
     assert sum(row["fetched"] for row in result["partitions"]) == 3 * (100 + 10 + 500 + 200)
     assert start("status", **source).returncode == 0
+
+    flow = (sys.executable, str(PROJECT_DIR / "prefect/flows/elt_flow.py"))
+    environ = source | {"DATA_DIR": str(tmp_path / "prefect"), "PREFECT_HOME": str(tmp_path / "home")}
+    done = start("2024-01-01", "2024-01-03", program=flow, **environ)
+    assert done.returncode == 0, done.stderr
+    assert tables(tmp_path / "prefect/warehouse.duckdb") == tables(tmp_path / "warehouse.duckdb")

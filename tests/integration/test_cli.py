@@ -206,6 +206,8 @@ def test_an_interrupt_is_one_line(start, api, tmp_path):
         text=True,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        # a shell's background jobs, such as CI's, ignore the signal, and so do their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 — no thread here
     )
     deadline = time.monotonic() + 60
     while "/posts" not in api.requests_by_path and time.monotonic() < deadline:

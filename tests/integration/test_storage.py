@@ -1,5 +1,6 @@
 """Disks that are full or read-only, and processes that want the same partition."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -130,6 +131,25 @@ def test_a_lock_is_waited_for_and_says_for_whom(tmp_path):
         ):
             pass
     assert not is_locked(path)
+
+
+def test_who_waits_says_each_holder_once_also_one_that_writes_its_name_late(tmp_path, mocker):
+    """A holder locks first and writes its name then: who came between said that it waits for another process."""
+    path = tmp_path / "lock"
+    held = path.open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    def name(purpose):
+        path.write_text(json.dumps({"pid": 1, "purpose": purpose, "since_epoch_s": 0}))
+
+    steps = iter([lambda: name("the first"), lambda: None, lambda: name("the next"), held.close])
+    mocker.patch("scripts.storage.time.sleep", side_effect=lambda _: next(steps)())
+    log = mocker.patch("scripts.storage._log")
+    with locked(path, purpose="the last", timeout=60):
+        pass
+
+    told = [call.args[1].split(" (")[0] for call in log.info.call_args_list]
+    assert told == ["the first", "the next"]
 
 
 def test_a_lock_without_a_file_to_keep_is_still_exclusive(tmp_path):

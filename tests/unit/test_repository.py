@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def test_no_module_is_called_like_a_dbt_plugin():
 
 
 def test_every_target_that_people_call_is_documented():
-    targets = set(re.findall(r"^\.PHONY: ([a-z-]+)$", MAKEFILE, flags=re.MULTILINE))
-    documented = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE))
+    targets = set(re.findall(r"^\.PHONY: ([a-z0-9-]+)$", MAKEFILE, flags=re.MULTILINE))
+    listed = subprocess.run(["make"], cwd=PROJECT_DIR, text=True, capture_output=True, check=True).stdout
+    documented = {line.split()[0] for line in listed.splitlines()}
 
     assert targets - documented == {"core"}
 
@@ -93,8 +95,8 @@ def test_every_setting_of_a_contract_is_documented():
 
 def test_the_readme_names_targets_and_commands_that_exist():
     text = "".join((PROJECT_DIR / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
-    targets = set(re.findall(r"\bmake ([a-z][a-z-]+)", text))
-    known = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+    targets = set(re.findall(r"\bmake ([a-z][a-z0-9-]+)", text))
+    known = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, flags=re.MULTILINE))
 
     assert targets <= known
     for link in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -1,6 +1,5 @@
 """Fixtures of tests that build with dbt."""
 
-import duckdb
 import pytest
 
 from scripts import build as builds
@@ -32,16 +31,3 @@ def build():
         return builds.build(Run.start(door="test"), **options)
 
     return build_all
-
-
-def tables(path, schemas=("silver", "gold")):
-    """Return the rows of every table of some schemas, sorted, by the table's name."""
-    with duckdb.connect(str(path), read_only=True) as connection:
-        names = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where list_contains(?, schema_name) order by all",
-            [list(schemas)],
-        ).fetchall()
-        return {
-            f"{schema}.{name}": connection.execute(f"select * from {schema}.{name} order by all").fetchall()
-            for schema, name in names
-        }

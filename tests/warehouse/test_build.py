@@ -22,8 +22,7 @@ from scripts.runs import Run
 from scripts.status import read_status
 from scripts.transform import DbtFailedError, target_dir
 from scripts.validate_data import validate_partition
-
-from .conftest import tables
+from tests.support.tables import tables
 
 pytestmark = pytest.mark.slow
 

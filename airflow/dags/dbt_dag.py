@@ -1,0 +1,73 @@
+"""
+# dbt_dag: Silver to Gold, tests, publish
+
+When Silver has changed: builds Gold on the candidate, runs **all tests**, and only if all of them are green publishes
+the candidate as the new version of `warehouse.duckdb`. Then it writes the documentation of the data and `health.json`.
+Tests look at the rows that changed; on Sundays, and with `full_tests`, at all rows.
+
+**A red test publishes nothing**: people go on reading the version before. The log, the alert and the XCom `results` say
+which model, which test, and which rows.
+
+**Run it by hand** to publish a candidate that was repaired, or with `full_refresh` to make every table from scratch.
+
+**Repair:** read the log of `build_gold`. If the data is wrong, mend the source or put a rule into the contract, and
+clear `ingest` of that day: the build follows. If a model or test is wrong, mend it and *clear* `build_gold`: it goes on
+from what failed. To take back a published version: `pipeline rollback`. See the runbook, *A dbt model or test failed*
+(`docs/runbook.md`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, task
+
+from pipeline_door import GOLD, POOL, SILVER, deadline, defaults, plainly, run_build, start_run
+
+SUNDAY = 6
+
+with DAG(
+    "dbt_dag",
+    schedule=PartitionedAssetTimetable(assets=SILVER),
+    start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=defaults(),
+    deadline=deadline(),
+    doc_md=__doc__,
+    tags=["gold", "dbt"],
+    params={
+        "full_refresh": Param(False, type="boolean", description="Make every table from scratch, from all days."),
+        "full_tests": Param(False, type="boolean", description="Test all rows, as on Sundays."),
+    },
+) as dag:
+
+    @task(pool=POOL, outlets=[GOLD])
+    @plainly
+    def build_gold(
+        *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
+    ) -> dict[str, Any]:
+        """Build Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
+        full_tests = params["full_tests"] or dt.datetime.now(dt.UTC).weekday() == SUNDAY
+        done = run_build("gold", dag_run, ti, full_refresh=params["full_refresh"], full_tests=full_tests)
+        outlet_events[GOLD].extra = {"version": done.version, "partitions": len(done.partitions)}
+        return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
+
+    @task(pool=POOL)
+    @plainly
+    def write_docs(*, dag_run: Any = None) -> str:
+        """Write dbt's site for the people who use the data."""
+        from scripts import docs
+
+        return str(docs.write_docs(start_run(dag_run.run_id)))
+
+    @task
+    @plainly
+    def write_health(*, dag_run: Any = None) -> str:
+        """Write the health page, and `health.json`: version, row counts, freshness, problems."""
+        from scripts.report import write_pages
+
+        return ", ".join(map(str, write_pages(start_run(dag_run.run_id).store)))
+
+    build_gold() >> [write_docs(), write_health()]

@@ -1,0 +1,99 @@
+"""
+# maintenance: what a person would otherwise have to remember
+
+Every morning, whether or not anything else ran:
+
+- `verify_ledger` reads every Bronze file and compares it with its ledger record; red when a row is missing or doubled.
+- `check_freshness` compares the last loaded day of each daily source with the limits of its contract; red, with an
+  alert, when a source is stale, also when its runs never started.
+- `report_quarantine` sends a reminder of rows that have been in quarantine for more than a week.
+- `prune` lists old versions of the warehouse, old logs and leftovers. It **deletes nothing** unless it is triggered by
+  hand with `dry_run` off.
+
+**Repair:** each red task says what to do; see the runbook, *Data is stale* and *Rows do not add up*
+(`docs/runbook.md`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, task
+
+from pipeline_door import deadline, defaults, plainly, start_run
+from scripts.errors import DataError
+
+with DAG(
+    "maintenance",
+    # without a start date the first run is tomorrow's, when there is something to look after
+    schedule=CronTriggerTimetable("0 6 * * *", timezone="UTC", run_immediately=False),
+    catchup=False,
+    max_active_runs=1,
+    default_args=defaults(),
+    deadline=deadline(),
+    doc_md=__doc__,
+    tags=["maintenance"],
+    params={
+        "dry_run": Param(True, type="boolean", description="Only list what would be deleted."),
+        "keep_log_days": Param(30, type="integer", minimum=1, description="Days for which logs of tasks are kept."),
+        "quarantine_days": Param(7, type="integer", minimum=0, description="Age from which quarantine is reported."),
+    },
+) as dag:
+
+    @task
+    @plainly
+    def verify_ledger(*, dag_run: Any = None) -> int:
+        """Compare every Bronze file with its ledger record; returns the number of partitions."""
+        from scripts.status import read_status
+
+        state = read_status(start_run(dag_run.run_id).store, content=True)
+        if state.problems:
+            raise DataError("; ".join(state.problems[:5]), where="ledger", hint="`pipeline status --verify` lists all")
+        return len(state.partitions)
+
+    @task
+    @plainly
+    def check_freshness(*, dag_run: Any = None) -> list[dict[str, Any]]:
+        """Compare the last loaded day of each daily source with the limits of its contract."""
+        from scripts import health
+
+        found = health.freshness(start_run(dag_run.run_id).store)
+        if stale := [row for row in found if row.state == "stale"]:
+            what = "; ".join(
+                f"{row.source}/{row.resource}: last day {row.last_day or 'never'} (owner {row.owner})" for row in stale
+            )
+            raise DataError(
+                f"stale: {what}",
+                where="freshness",
+                expected=f"a day that ended less than {stale[0].limit_hours} h ago",
+                hint="see the runs of pipeline_bronze; backfill the missing days",
+            )
+        return [{**row._asdict(), "last_day": str(row.last_day)} for row in found]
+
+    @task
+    @plainly
+    def report_quarantine(*, params: dict[str, Any], dag_run: Any = None) -> int:
+        """Send a reminder of rows that have been in quarantine for long; returns their number."""
+        from scripts import health, notify
+
+        old = health.old_quarantine(start_run(dag_run.run_id).store, days=params["quarantine_days"])
+        if old:
+            notify.notify(notify.about_old_quarantine(old))
+        return sum(item.rows for item in old)
+
+    @task
+    @plainly
+    def prune(*, params: dict[str, Any], dag_run: Any = None) -> list[str]:
+        """Delete old versions, logs and leftovers, or list them; returns their paths."""
+        from airflow.sdk.configuration import conf
+
+        from scripts import prune as pruning
+
+        logs = conf.get("logging", "base_log_folder")
+        run = start_run(dag_run.run_id)
+        return pruning.prune(run, logs, keep_log_days=params["keep_log_days"], dry_run=params["dry_run"])
+
+    verify_ledger()
+    check_freshness()
+    report_quarantine()
+    prune()

@@ -1,0 +1,222 @@
+"""The plugin: links from a task to its ledger record, its quarantined rows and the runbook, and the pages behind them.
+
+It also carries what a backfill was asked for over to its runs: see `on_dag_run_running`.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk import BaseOperatorLink
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import FileResponse, HTMLResponse
+from pydantic import BaseModel, Field
+
+from pipeline_door import KINDS, RunCreated
+from scripts import catalogue, notify
+from scripts.config import PROJECT_DIR, settings
+from scripts.days import parse_day
+from scripts.errors import PipelineError
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+    from scripts.ledger import Entry, Partition
+    from scripts.notify import Kind
+
+PREFIX = "/pipeline"
+BRONZE_DAG = "pipeline_bronze"
+_LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
+_KINDS: dict[str, Kind] = {
+    **KINDS,
+    "load.validate": "validation failed",
+    "build_silver": "dbt failed",
+    "build_gold": "dbt failed",
+    "report_quarantine": "rows quarantined",
+}
+_DAGS = frozenset({BRONZE_DAG, "pipeline_silver", "dbt_dag", "maintenance"})
+
+
+class LedgerLink(BaseOperatorLink):
+    """To the ledger record of the task's partition."""
+
+    name = "Ledger record"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 — Airflow's signature
+        """Return the address, or nothing for a task without a partition."""
+        return _partition_link("ledger", ti_key)
+
+
+class QuarantineLink(BaseOperatorLink):
+    """To the quarantined rows of the task's partition."""
+
+    name = "Quarantined rows"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 — Airflow's signature
+        """Return the address, or nothing for a task without a partition."""
+        return _partition_link("quarantine", ti_key)
+
+
+class RunbookLink(BaseOperatorLink):
+    """To the entry of the runbook about the task."""
+
+    name = "Runbook"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 — Airflow's signature
+        """Return the address, or nothing for a task of another project."""
+        if ti_key.dag_id not in _DAGS:
+            return ""
+        kind = _KINDS.get(ti_key.task_id, "task failed")
+        return notify.runbook_url(kind) if "://" in settings().docs_url else f"{PREFIX}/runbook#{notify.RUNBOOK[kind]}"
+
+
+def _partition_link(page: str, ti_key: Any) -> str:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    if ti_key.dag_id != BRONZE_DAG or ti_key.map_index < 0:
+        return ""
+    known = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+    wanted = (ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index)
+    matches = (column == value for column, value in zip(known, wanted, strict=True))
+    with create_session() as session:
+        label = session.scalar(select(TaskInstance._rendered_map_index).where(*matches))  # noqa: SLF001 — its column
+    found = _LABEL.fullmatch(label or "")
+    return f"{PREFIX}/{page}/{found['source']}/{found['resource']}/{found['day']}" if found else ""
+
+
+# who may see the runs of the DAG may see what they loaded
+app = FastAPI(
+    title="data-pipeline", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, BRONZE_DAG))]
+)
+
+
+@app.get("/ledger/{source}/{resource}/{day}", response_class=HTMLResponse)
+def show_ledger(source: str, resource: str, day: str) -> str:
+    """Show the ledger record of a partition."""
+    import msgspec
+
+    partition, entry = _find(source, resource, day)
+    return _page(f"Ledger record of {partition}", [msgspec.json.format(msgspec.json.encode(entry), indent=2).decode()])
+
+
+@app.get("/quarantine/{source}/{resource}/{day}", response_class=HTMLResponse)
+def show_quarantine(source: str, resource: str, day: str) -> str:
+    """Show the quarantined rows of a partition, each with its rule and reason."""
+    from scripts.bronze import quarantined_rows
+    from scripts.runs import Run
+
+    partition, entry = _find(source, resource, day)
+    rows = quarantined_rows(Run.start(door="airflow").store, entry)
+    title = f"{len(rows)} quarantined rows of {partition}"
+    return _page(title, [f"{row.rule}: {row.reason}\n{row.raw}" for row in rows])
+
+
+@app.get("/runbook", response_class=HTMLResponse)
+def show_runbook() -> str:
+    """Show the runbook of this checkout; a site named by `DOCS_URL` has it too, with a search."""
+    from markdown_it import MarkdownIt
+
+    text = MarkdownIt("commonmark").enable("table").render((PROJECT_DIR / "docs" / "runbook.md").read_text())
+    return _document("Runbook", re.sub(r"<h2>(.*?)</h2>", _with_anchor, text))
+
+
+class Failure(BaseModel):
+    """What n8n's error workflow tells."""
+
+    workflow: str = Field(max_length=200)
+    node: str = Field(max_length=200)
+    message: str = Field(max_length=2000)
+
+
+# who may start runs may raise alerts
+@app.post("/alerts", dependencies=[Depends(requires_access_dag("POST", DagAccessEntity.RUN, BRONZE_DAG))])
+def send_alert(failure: Failure) -> list[str]:
+    """Send the alert on a workflow of n8n that failed; returns the sinks that took it."""
+    title = f"n8n {failure.workflow}, node {failure.node}"
+    return list(notify.notify(notify.Alert("workflow failed", title, failure.message)))
+
+
+@app.get("/dbt")
+def show_docs() -> FileResponse:
+    """Serve dbt's site about the data."""
+    from scripts.docs import docs_page
+
+    if not (page := docs_page()).exists():
+        raise HTTPException(404, "there is no documentation yet; dbt_dag writes it")
+    return FileResponse(page)
+
+
+@app.get("/images/{name}")
+def show_image(name: str) -> FileResponse:
+    """Serve a picture of the runbook."""
+    if not re.fullmatch(r"[\w-]+\.png", name) or not (path := PROJECT_DIR / "docs" / "images" / name).exists():
+        raise HTTPException(404, f"there is no picture {name}")
+    return FileResponse(path)
+
+
+def _with_anchor(heading: re.Match[str]) -> str:
+    anchor = re.sub(r"[^\w]+", "-", re.sub(r"<[^>]+>", "", heading[1]).lower()).strip("-")
+    return f'<h2 id="{anchor}">{heading[1]}</h2>'
+
+
+def _find(source: str, resource: str, day: str) -> tuple[Partition, Entry]:
+    from scripts.ledger import Partition
+    from scripts.runs import Run
+
+    try:
+        catalogue.pick_resources(catalogue.pick(source), [resource])
+        partition = Partition(source, resource, parse_day(day))
+        entry = Run.start(door="airflow").store.entry(partition)
+    except PipelineError as error:
+        raise HTTPException(404, str(error)) from None
+    if entry is None:
+        raise HTTPException(404, f"{partition} is not loaded")
+    return partition, entry
+
+
+def _page(title: str, blocks: list[str]) -> str:
+    return _document(title, "".join(f"<pre>{html.escape(block)}</pre>" for block in blocks) or "<p>none</p>")
+
+
+def _document(title: str, body: str) -> str:
+    shown = html.escape(title)
+    style = (
+        "body{font-family:sans-serif;max-width:60em;margin:2em auto}pre{background:#eee;padding:1em}img{max-width:100%}"
+    )
+    return f"<!doctype html><meta charset=utf-8><title>{shown}</title><style>{style}</style><h1>{shown}</h1>{body}"
+
+
+@hookimpl
+def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
+    """Note in the run of a backfill whether days that are loaded are to be loaded again.
+
+    Airflow knows that of a backfill (`reprocess_behavior`) and does not tell its tasks; the run's `reprocess` does.
+    """
+    from airflow.models.backfill import Backfill
+    from sqlalchemy.orm import object_session
+
+    if dag_run.dag_id != BRONZE_DAG or dag_run.backfill_id is None:
+        return
+    session = object_session(dag_run)
+    backfill = session.get(Backfill, dag_run.backfill_id) if session else None
+    if backfill is not None and backfill.reprocess_behavior == "completed":
+        dag_run.conf = {**(dag_run.conf or {}), "reprocess": True}
+
+
+class PipelinePlugin(AirflowPlugin):
+    """What Airflow loads."""
+
+    name = "data_pipeline"
+    global_operator_extra_links = [LedgerLink(), QuarantineLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it
+    fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "data-pipeline"}]  # noqa: RUF012 — the same
+    deadline_references = [RunCreated]  # noqa: RUF012 — the same
+    listeners = [sys.modules[__name__]]  # noqa: RUF012 — the same

@@ -1,0 +1,23 @@
+"""Say where the containers of `make up` are, and where the passwords."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from scripts.env_file import ENV_FILE, is_free, ports  # noqa: E402 — the repository has to be on the path
+
+
+def main() -> None:
+    """Print one line for each port at which somebody answers."""
+    for name, port in ports().items():
+        if not is_free(port):
+            print(f"{name}: http://localhost:{port}")
+    print(f"accounts: see {ENV_FILE.name}; Airflow's admin, operator and viewer have AIRFLOW_*_PASSWORD")
+
+
+if __name__ == "__main__":
+    main()

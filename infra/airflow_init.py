@@ -1,0 +1,58 @@
+"""Prepare Airflow's database: schema, roles, accounts, pool. Idempotent: run again, it brings all of it up to date.
+
+Runs in Airflow's environment (compose, `make airflow`); the passwords come from the environment, never from a file of
+the repository. A password that was changed there is changed here, which is how it is rotated.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from airflow.models.pool import Pool
+from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from werkzeug.security import check_password_hash
+
+SERVICE_ROLE = "BackfillService"
+SERVICE_PERMISSIONS = [
+    ("can_read", "DAGs"),
+    ("can_read", "DAG Runs"),
+    ("can_create", "DAG Runs"),
+    ("can_read", "Task Instances"),
+    # runs and backfills need the right to edit their DAG: this one and no other
+    ("can_edit", "DAG:pipeline_bronze"),
+]
+ACCOUNTS = {
+    "admin": ("Admin", "AIRFLOW_ADMIN_PASSWORD"),
+    "operator": ("User", "AIRFLOW_OPERATOR_PASSWORD"),
+    "viewer": ("Viewer", "AIRFLOW_VIEWER_PASSWORD"),
+    "n8n": (SERVICE_ROLE, "AIRFLOW_SERVICE_PASSWORD"),
+}
+"""Every account, its role, and the variable with its password. The role User may run, clear and backfill."""
+POOL, POOL_PURPOSE = "warehouse", "One slot: builds of the warehouse take turns."
+
+
+def main() -> None:
+    """Bring the database up to date, or say which variable is missing."""
+    if missing := [variable for _, variable in ACCOUNTS.values() if not os.environ.get(variable)]:
+        sys.exit(f"{', '.join(missing)} not set; `make init` makes them")
+    initdb()
+    with get_application_builder() as builder:
+        security = builder.sm
+        security.sync_roles()
+        security.bulk_sync_roles([{"role": SERVICE_ROLE, "perms": SERVICE_PERMISSIONS}])
+        for name, (role_name, variable) in ACCOUNTS.items():
+            role, password = security.find_role(role_name), os.environ[variable]
+            user = security.find_user(name)
+            if user is None:
+                security.add_user(name, name, "(data-pipeline)", f"{name}@localhost.invalid", role, password)
+            elif not check_password_hash(user.password, password):
+                security.reset_password(user.id, password)
+    with create_session() as session:
+        Pool.create_or_update_pool(POOL, 1, POOL_PURPOSE, include_deferred=False, session=session)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Airflow on this machine without Docker: a private PostgreSQL and Airflow's four processes, on the loopback only.
+
+    python infra/airflow_local.py [--port 8080] [--env-file .env]     until Ctrl-C or SIGTERM
+    python infra/airflow_local.py exec airflow dags list              a command in the environment of the one that runs
+
+Everything that it writes lies in `airflow/` and `postgres/` of `DATA_DIR`. A process that dies is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import sqlalchemy
+from dotenv import dotenv_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from local_stack import LocalStack, postgres, refuse_a_taken_port  # noqa: E402 — beside this file
+from scripts.config import settings  # noqa: E402 — the repository has to be on the path
+from scripts.env_file import ENV_FILE, init_env  # noqa: E402 — the same
+from scripts.storage import write_atomically  # noqa: E402 — the same
+
+# the scheduler comes after the API server, which its tasks call
+COMPONENTS = {
+    "api-server": [sys.executable, "-m", "airflow", "api-server"],
+    "scheduler": [sys.executable, str(REPOSITORY / "infra" / "airflow_scheduler.py"), "-s"],
+    "dag-processor": [sys.executable, "-m", "airflow", "dag-processor"],
+    "triggerer": [sys.executable, "-m", "airflow", "triggerer", "-s"],
+}
+WATCHED = ("scheduler", "dag_processor", "triggerer")
+
+
+def environment(port: int, env_file: Path, database: str) -> dict[str, str]:
+    """Return the environment of Airflow's processes; what is set already wins over the files."""
+    defaults = dotenv_values(REPOSITORY / "infra" / "airflow.env")
+    secrets = {name: value for name, value in dotenv_values(env_file).items() if value}
+    known: dict[str, str] = {**defaults, **secrets, **os.environ}
+    url, home = f"http://127.0.0.1:{port}", settings().data_dir / "airflow"
+    return known | {
+        "AIRFLOW_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "airflow" / "plugins")]),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "airflow" / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "airflow" / "plugins"),
+        "AIRFLOW__CORE__FERNET_KEY": known["AIRFLOW_FERNET_KEY"],
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__SECRET_KEY": known["AIRFLOW_API_SECRET"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": known["AIRFLOW_JWT_SECRET"],
+    }
+
+
+def start(stack: LocalStack) -> None:
+    """Prepare the database, start each process, and return when all are healthy and the DAGs are known."""
+    stack.run("init", [sys.executable, str(REPOSITORY / "infra" / "airflow_init.py")])
+    for name in COMPONENTS:
+        stack.start(name)
+        if name == "api-server":
+            stack.wait_until(lambda: bool(health(stack)))
+    stack.wait_until(lambda: all((health(stack).get(name) or {}).get("status") == "healthy" for name in WATCHED))
+    engine = sqlalchemy.create_engine(stack.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    files = len(list(Path(stack.environ["AIRFLOW__CORE__DAGS_FOLDER"]).glob("*.py")))
+    with engine.connect() as connection:
+        stack.wait_until(lambda: (connection.scalar(sqlalchemy.text("select count(*) from dag")) or 0) >= files)
+    engine.dispose()
+
+
+def health(stack: LocalStack) -> dict[str, dict[str, str | None]]:
+    """Return what the API server says of the others; nothing while it does not answer."""
+    url = f"{stack.environ['AIRFLOW__API__BASE_URL']}/api/v2/monitor/health"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return msgspec.json.decode(answer.read())
+    except OSError:
+        return {}
+
+
+def execute(command: Sequence[str]) -> None:
+    """Become a command in the environment of the Airflow that runs."""
+    try:
+        environ = msgspec.json.decode(_environment_file().read_bytes())
+    except FileNotFoundError:
+        sys.exit("no Airflow runs here; start it with `make airflow`")
+    os.execvpe(command[0], list(command), environ)  # noqa: S606 — what the caller asked for
+
+
+def _environment_file() -> Path:
+    return settings().data_dir / "airflow" / "environment.json"
+
+
+def main() -> None:
+    """Start Airflow, say where it is, and keep it running until Ctrl-C."""
+    if sys.argv[1:2] == ["exec"]:
+        execute(sys.argv[2:] or ["airflow", "--help"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument(
+        "--env-file", type=Path, default=ENV_FILE, help="where the secrets are, and are made if missing"
+    )
+    arguments = parser.parse_args()
+    refuse_a_taken_port(arguments.port, "make airflow AIRFLOW_PORT=8081")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    init_env(arguments.env_file)
+    print("starting Airflow, about half a minute", flush=True)
+    with postgres(settings().data_dir / "postgres", "airflow") as database:
+        driver = database.replace("postgresql://", "postgresql+psycopg2://", 1)
+        environ = environment(arguments.port, arguments.env_file, driver)
+        stack = LocalStack(COMPONENTS, environ, Path(environ["AIRFLOW_HOME"]) / "logs")
+        # it holds secrets
+        write_atomically(_environment_file(), msgspec.json.encode(environ), mode=0o600)
+        try:
+            start(stack)
+            print(f"Airflow is ready: {environ['AIRFLOW__API__BASE_URL']}", flush=True)
+            print(f"accounts admin, operator, viewer: AIRFLOW_*_PASSWORD in {arguments.env_file}", flush=True)
+            print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
+            stack.watch()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            _environment_file().unlink(missing_ok=True)
+            # running tasks call the API server to their end
+            stack.stop(["scheduler", "dag-processor", "triggerer", "api-server"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Start a command with every secret file of the container as a variable of the same name; see docker-compose.prod.yml.
+set -eu
+for file in /run/secrets/[A-Z]*; do
+    [ ! -f "$file" ] || export "$(basename "$file")=$(cat "$file")"
+done
+exec "$@"

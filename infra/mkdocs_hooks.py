@@ -1,0 +1,52 @@
+"""What the site needs beyond mkdocs: the README as its home, links to files of the repository, and the data's pages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkdocs.structure.files import File, Files
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.pages import Page
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DATA_PAGES = Path(os.environ.get("DATA_DIR", REPOSITORY / "data")) / "docs"
+"""The health page and dbt's site."""
+PAGES = (
+    '\n\n**The data**: <a href="health.html">its health</a> and <a href="dbt/index.html">what its tables mean</a>.\n'
+)
+"""HTML: these pages are no documents of mkdocs."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the README as the home page."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    head, _, rest = text.partition("\n\n")
+    text = head + PAGES + "\n" + rest.replace("](docs/", "](").replace("(adr/)", "(adr/001-use-airflow.md)")
+    files.append(File.generated(config, "index.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Make links to files of the repository lead to GitHub; what is not published there becomes plain text."""
+    root = os.environ.get("GITHUB_REPOSITORY")
+    target = f"https://github.com/{root}/blob/main/" if root else ""
+
+    def rewrite(match: re.Match[str]) -> str:
+        text, path = match.groups()
+        return f"[{text}]({target}{path})" if target else text
+
+    if page.file.src_uri == "index.md":
+        return re.sub(r"\[([^\]]+)\]\(((?:CONTRIBUTING\.md|LICENSE))\)", rewrite, markdown)
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+((?!adr/)[^)#]+)\)", rewrite, markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Put the health page and dbt's site beside the guides, where a run has made them."""
+    if DATA_PAGES.exists():
+        shutil.copytree(DATA_PAGES, config.site_dir, dirs_exist_ok=True)

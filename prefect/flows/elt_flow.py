@@ -1,0 +1,238 @@
+"""The ELT as a Prefect flow: ingest and validate each resource of each day, then one build and publish.
+
+The work is done by the functions of `scripts/`, which Airflow and the command line call too: the same days give the
+same tables through any of them. Run it by hand with `python prefect/flows/elt_flow.py 2024-01-01 2024-01-03`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    # the folder of this file must not hide modules of the same names
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from prefect.utilities.urls import url_for
+
+from scripts import catalogue, docs, elt, notify
+from scripts.build import Build, build
+from scripts.client import Client
+from scripts.config import settings
+from scripts.days import day_range, parse_day
+from scripts.errors import TransientError
+from scripts.ingest_api import ingest_partition
+from scripts.report import refresh
+from scripts.runs import Run
+from scripts.transform import BAD_STATUSES, DbtFailedError
+from scripts.validate_data import validate_partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect import Flow, Task
+    from prefect.client.schemas.objects import FlowRun, TaskRun
+    from prefect.states import State
+
+    from scripts.ledger import Entry, Partition
+    from scripts.transform import NodeResult
+
+_config = settings()
+
+
+def _is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 — Prefect's signature
+    """Return whether another try may succeed; a final error fails at once."""
+    return isinstance(state.data, (TransientError, ConnectionError, TimeoutError))
+
+
+_task: dict[str, Any] = {
+    "retries": _config.task_retries,
+    "retry_delay_seconds": exponential_backoff(_config.task_retry_wait),
+    "retry_jitter_factor": 1,
+    "retry_condition_fn": _is_transient,
+    # what has to be done is decided by the ledger, not by a cache
+    "cache_policy": NO_CACHE,
+}
+
+
+def alert(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 — Prefect's signature
+    """Send the alert on a flow run that failed or crashed."""
+    error = _error(state)
+    links = {"run": url_for(run) or ""}
+    notify.notify(notify.Alert(notify.kind_of(error), f"Prefect {run.name}", str(error), links, key=str(run.id)))
+
+
+@task(task_run_name="ingest {partition}", **_task)
+def ingest(partition: Partition, run_id: str) -> Entry:
+    """Fetch one resource of one day into Bronze."""
+    source = catalogue.pick(partition.source)
+    client = Client(source)
+    try:
+        return ingest_partition(source, partition.resource, partition.day, _start_run(run_id), client)
+    finally:
+        client.close()
+
+
+@task(task_run_name="validate {partition}", **_task)
+def validate(partition: Partition, run_id: str) -> Entry:
+    """Check the rows of one resource of one day against the rules of its contract."""
+    source = catalogue.pick(partition.source)
+    return validate_partition(source, partition.resource, partition.day, _start_run(run_id))
+
+
+@task(name="build", task_run_name="build", **_task)
+def build_warehouse(run_id: str, *, full_refresh: bool) -> Build:
+    """Build Silver and Gold from what changed, test, and publish; waits for a build that another door has started."""
+    try:
+        done = build(_start_run(run_id), full_refresh=full_refresh)
+    except DbtFailedError as error:
+        _show_results("Nothing was published", error.results)
+        raise
+    headline = f"Version {done.version}: {len(done.partitions)} partitions in {done.seconds:.1f} s"
+    _show_results(headline, done.results)
+    refresh(_start_run(run_id).store)
+    return done
+
+
+@flow(
+    name="elt",
+    flow_run_name="{source} {start_date} to {end_date}",
+    task_runner=ThreadPoolTaskRunner(max_workers=_config.parallel_partitions),
+    on_failure=[alert],
+    on_crashed=[alert],
+)
+def elt_flow(
+    start_date: dt.date,
+    end_date: dt.date,
+    source: str = catalogue.DEFAULT_SOURCE,
+    full_refresh: bool = False,  # noqa: FBT001, FBT002 — a parameter of the flow in the UI
+    reprocess: bool = False,  # noqa: FBT001, FBT002 — the same
+) -> str | None:
+    """Load the days of a range that are missing or have failed, then build once and publish.
+
+    A resource of a day that fails does not stop the others: they are built and published, and the run fails in the
+    end and names what failed. Run again, it does only what is missing.
+
+    Args:
+        start_date: First day (UTC).
+        end_date: Last day (UTC), included.
+        source: Source of the catalogue.
+        full_refresh: Make every table from scratch, from all days.
+        reprocess: Load days again that are loaded.
+
+    Returns:
+        The published version, or None where there was nothing to do.
+
+    Raises:
+        UsageError: A day is in the future, the range is reversed or too long, or the source unknown.
+        PipelineError: What failed, by name.
+    """
+    run_id = f"prefect-{flow_run.id or 'local'}"
+    run = _start_run(run_id)
+    run.store.recover()
+    wanted = elt.partitions(day_range(start_date, end_date), [source])
+    due = [item.partition for item in elt.plan(run.store, wanted) if reprocess or item.state != "loaded"]
+    logger = get_run_logger()
+    logger.info("%d of %d partitions to load", len(due), len(wanted))
+
+    ingested = [ingest.submit(partition, run_id) for partition in due]
+    validated = [
+        validate.submit(partition, run_id, wait_for=[loaded]) for partition, loaded in zip(due, ingested, strict=True)
+    ]
+    for future in [*ingested, *validated]:
+        future.wait()
+    errors = {
+        partition: _error(loaded.state if loaded.state.is_failed() else checked.state)
+        for partition, loaded, checked in zip(due, ingested, validated, strict=True)
+        if not checked.state.is_completed()
+    }
+    entries = [entry for partition in wanted if (entry := run.store.entry(partition)) is not None]
+    _show_ledger(entries)
+    version = None
+    if len(errors) < len(wanted):
+        version = build_warehouse(run_id, full_refresh=full_refresh).version
+    if errors:
+        raise elt.failed(errors, len(wanted))
+    return version
+
+
+@flow(name="elt-daily", flow_run_name="daily", on_crashed=[alert])
+def elt_daily() -> None:
+    """Load the day before the scheduled start (UTC) of every source that its contract calls daily."""
+    # Prefect's own dates are a class of their own
+    scheduled = dt.date.fromordinal(flow_run.scheduled_start_time.astimezone(dt.UTC).toordinal())
+    day = scheduled - dt.timedelta(days=1)
+    states = [elt_flow(day, day, source, return_state=True) for source in catalogue.daily_sources()]
+    if red := [state for state in states if not state.is_completed()]:
+        raise _error(red[0])
+
+
+def _error(state: State[Any]) -> BaseException:
+    # in a flow that another flow calls, the state holds a reference to the error
+    found = state.result(raise_on_failure=False)
+    return found if isinstance(found, BaseException) else RuntimeError(state.message or state.name)
+
+
+def _start_run(run_id: str) -> Run:
+    logging.getLogger("pipeline").setLevel(_config.log_level)
+    return Run.start(door="prefect", run_id=run_id)
+
+
+def _show_ledger(entries: Sequence[Entry]) -> None:
+    columns = ("source", "resource", "day", "status", "declared", "fetched", "bronze", "quarantined")
+    create_table_artifact(
+        key="ledger",
+        table=[{name: str(getattr(entry, name)) for name in columns} for entry in entries],
+        description="Every partition of the run: fetched = Bronze + quarantined.",
+    )
+    create_table_artifact(
+        key="quarantine",
+        table=[
+            {"partition": str(entry.partition), "rule": note.rule, "rows": note.rows, "example": note.example}
+            for entry in entries
+            for note in entry.rules
+            if note.severity == "quarantine"
+        ]
+        + [
+            {
+                "partition": str(entry.partition),
+                "rule": f"{note.kind} {note.field}",
+                "rows": note.rows,
+                "example": note.example,
+            }
+            for entry in entries
+            for note in entry.drift
+            if note.action == "quarantine"
+        ],
+        description="Rows that were received and not admitted, by rule.",
+    )
+
+
+def _show_results(headline: str, results: Sequence[NodeResult]) -> None:
+    shown = [result for result in results if result.kind == "model" or result.status in BAD_STATUSES]
+    rows = "\n".join(
+        f"| [{result.name}]({docs.model_url(result.name, result.kind)}) | {result.kind} | {result.status} |"
+        f" {result.seconds:.2f} | {result.message if result.status in BAD_STATUSES else ''} |"
+        for result in shown
+    )
+    tests = [result.status for result in results if "test" in result.kind]
+    counts = f"{tests.count('pass')} tests passed, {tests.count('warn')} warned"
+    create_markdown_artifact(
+        key="summary",
+        markdown=f"# {headline}\n\n{counts}.\n\n"
+        f"| node | kind | status | seconds | error |\n|---|---|---|---|---|\n{rows}\n",
+        description="How each model ended and which tests failed, with links to the documentation.",
+    )
+
+
+if __name__ == "__main__":
+    elt_flow(parse_day(sys.argv[1]), parse_day(sys.argv[2]))

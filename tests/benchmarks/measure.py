@@ -1,0 +1,78 @@
+"""Measuring processes: wall time, CPU time and peak memory of a command and its children."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
+
+
+class Cost(NamedTuple):
+    """What a command took; `megabytes` is the peak of its largest process."""
+
+    seconds: float
+    cpu: float
+    megabytes: float
+
+
+def cost(*command, **environ):
+    """Run a command and return what it took; its output is shown when it fails."""
+    values = os.environ | {"LOG_FORMAT": "json", **{name: str(value) for name, value in environ.items()}}
+    with tempfile.TemporaryFile() as output:
+        started = time.perf_counter()
+        process = subprocess.Popen([str(part) for part in command], env=values, stdout=output, stderr=output)
+        ended, peak = threading.Event(), [0.0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, ended, peak))
+        watcher.start()
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        ended.set()
+        watcher.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            sys.exit(f"{command} ended with {process.returncode}: {output.read().decode()[-3000:]}")
+    return Cost(seconds, used.ru_utime + used.ru_stime, peak[0])
+
+
+def _watch(pid, ended, peak):
+    """Keep the peak of the largest process of a tree; `ru_maxrss` would count the memory of the one that forked it."""
+    while not ended.wait(0.02):
+        waiting = [pid]
+        while waiting:
+            process = Path("/proc") / str(waiting.pop())
+            with contextlib.suppress(OSError):
+                status = (process / "status").read_text()
+                peak[0] = max(
+                    peak[0], int(status.partition("VmHWM:")[2].split()[0] if "VmHWM:" in status else 0) / 1024
+                )
+                waiting += [c for task in (process / "task").iterdir() for c in (task / "children").read_text().split()]
+
+
+def best(times, *command, before=lambda: None, **environ):
+    """Return the quickest of several runs; `before` prepares each."""
+    found = []
+    for _ in range(times):
+        before()
+        found.append(cost(*command, **environ))
+    return min(found)
+
+
+@contextlib.contextmanager
+def serving(pages, latency=0, columns=7):
+    """Run server.py for the block, and yield its address."""
+    command = [sys.executable, HERE / "server.py", str(pages), str(latency), str(columns)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()

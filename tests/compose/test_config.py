@@ -1,0 +1,93 @@
+"""What the Compose files say, without an engine: fail closed, nothing public, every service watched and limited."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from scripts.config import PROJECT_DIR, Settings
+from scripts.env_file import SECRET_NAMES, init_env
+from tests.support.clone import clone
+
+ONE_SHOT = {"airflow-init", "n8n-init", "prefect-init"}
+RUNS_DUCKDB = {"scheduler", "prefect-worker"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A clone with its secrets."""
+    found = clone(tmp_path_factory.mktemp("clone"))
+    init_env(found / ".env")
+    return found
+
+
+def config(folder, *files, env_file=".env"):
+    names = ["docker-compose.yml", *files]
+    options = [option for name in names for option in ("-f", f"infra/{name}")]
+    command = ["docker", "compose", "--env-file", env_file, *options, "--profile", "*", "config", "--format", "json"]
+    environ = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("name", [*SECRET_NAMES, "HOST_UID"])
+def test_a_missing_variable_is_named_with_what_to_do(folder, name):
+    lines = [line for line in (folder / ".env").read_text().splitlines() if not line.startswith(f"{name}=")]
+    (folder / "less.env").write_text("\n".join(lines))
+    done = config(folder, env_file="less.env")
+    assert done.returncode != 0
+    assert name in done.stderr
+    assert "make init" in done.stderr
+
+
+@pytest.mark.parametrize("files", [[], ["docker-compose.prod.yml"]])
+def test_every_service_is_pinned_watched_limited_and_private(folder, files):
+    done = config(folder, *files)
+    assert done.returncode == 0, done.stderr
+    for name, service in json.loads(done.stdout)["services"].items():
+        assert re.search(r":v?\d+|:local$", service["image"]), name
+        assert not service["image"].endswith(":latest"), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["mem_limit"], name
+        assert service["cpus"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert service["restart"] == (
+            "no" if name in ONE_SHOT else "always" if files and name != "sample-api" else "unless-stopped"
+        ), name
+        assert name in ONE_SHOT or service["healthcheck"]["test"], name
+        for port in service.get("ports", []):
+            assert port["host_ip"] == "127.0.0.1", name
+        for condition in service.get("depends_on", {}).values():
+            assert condition["condition"] in {"service_healthy", "service_completed_successfully"}, name
+
+
+def test_duckdb_fits_into_the_memory_of_the_container_that_it_runs_in(folder):
+    services = json.loads(config(folder).stdout)["services"]
+    limit = Settings.model_fields["duckdb_memory_limit"].default
+    assert limit.endswith("GB")
+    for name in RUNS_DUCKDB:
+        # beside it the scheduler, and tasks of about 200 MB
+        assert float(limit[:-2]) * 1e9 + 1.2e9 <= int(services[name]["mem_limit"]), name
+
+
+def test_production_shows_no_secret(folder):
+    values = dict(
+        line.split("=", 1) for line in (folder / ".env").read_text().splitlines() if line.split("=")[0] in SECRET_NAMES
+    )
+    document = json.loads(config(folder, "docker-compose.prod.yml").stdout)
+    shown = json.dumps(document["services"])
+    assert len(values) == len(SECRET_NAMES)
+    assert [name for name, value in values.items() if value in shown] == []
+
+
+def test_every_secret_of_the_files_is_one_that_init_makes(folder):
+    document = json.loads(config(folder, "docker-compose.prod.yml").stdout)
+    assert set(document["secrets"]) == {*SECRET_NAMES, "settings.env"}
+    ignored = subprocess.run(
+        ["git", "check-ignore", ".secrets/x", ".env", "data/x", "backups/x"],
+        cwd=PROJECT_DIR,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert len(ignored.stdout.split()) == 4

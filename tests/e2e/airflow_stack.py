@@ -1,0 +1,149 @@
+"""A real Airflow for tests, started by the launcher that `make airflow` runs, and a client of its REST API."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import duckdb
+import requests
+from dotenv import dotenv_values
+
+from scripts.config import PROJECT_DIR
+
+from .waiting import free_port, wait_for
+
+ACCOUNTS = {"n8n": "SERVICE"}
+DONE = ("success", "failed")
+
+
+class Airflow:
+    """The REST API of a running Airflow, as one of its accounts."""
+
+    def __init__(self, url, passwords, data_dir, launcher=None):
+        self.url, self.passwords, self.data_dir, self.launcher = url, passwords, data_dir, launcher
+        self.tokens = {}
+
+    def ask(self, method, path, body=None, *, user="operator"):
+        """Return the response to a request."""
+        if user not in self.tokens:
+            variable = f"AIRFLOW_{ACCOUNTS.get(user, user.upper())}_PASSWORD"
+            answer = requests.post(
+                f"{self.url}/auth/token", json={"username": user, "password": self.passwords[variable]}, timeout=60
+            )
+            assert answer.status_code == 201, answer.text
+            self.tokens[user] = answer.json()["access_token"]
+        headers = {"Authorization": f"Bearer {self.tokens[user]}"}
+        return requests.request(method, self.url + path, json=body, headers=headers, timeout=60)
+
+    def get(self, path, **options):
+        """Return the document at a path of the API."""
+        answer = self.ask("GET", f"/api/v2/{path}", **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path, body, **options):
+        """Return the document that a request to a path of the API answers with."""
+        answer = self.ask("POST", f"/api/v2/{path}", body, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def runs(self, dag_id, **query):
+        """Return the runs of a DAG, the oldest first."""
+        text = "".join(f"&{name}={quote(value)}" for name, value in query.items())
+        return self.get(f"dags/{dag_id}/dagRuns?limit=1000&order_by=id{text}")["dag_runs"]
+
+    def trigger(self, dag_id, *, day=None, **conf):
+        """Start a run, and return its id."""
+        body = {"logical_date": None, "conf": conf} | ({"partition_key": day} if day else {})
+        return self.post(f"dags/{dag_id}/dagRuns", body)["dag_run_id"]
+
+    def tasks(self, dag_id, run_id):
+        """Return the task instances of a run by their names: mapped ones by what they are mapped over."""
+        found = self.get(f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=1000")["task_instances"]
+        return {
+            f"{task['task_id']} {task['rendered_map_index']}" if task["map_index"] >= 0 else task["task_id"]: task
+            for task in found
+        }
+
+    def log(self, task):
+        """Return the text of the log of a task's last try."""
+        path = f"dags/{task['dag_id']}/dagRuns/{quote(task['dag_run_id'])}/taskInstances/{task['task_id']}"
+        answer = self.get(f"{path}/logs/{task['try_number']}?map_index={task['map_index']}&full_content=true")
+        return "\n".join(str(line.get("event", "")) + str(line.get("error_detail", "")) for line in answer["content"])
+
+    def clear(self, task, **options):
+        """Clear a task with what comes after it, and return the response."""
+        wanted = [task["task_id"], task["map_index"]] if task["map_index"] >= 0 else task["task_id"]
+        body = {
+            "dag_run_id": task["dag_run_id"],
+            "task_ids": [wanted],
+            "dry_run": False,
+            "only_failed": False,
+            "include_downstream": True,
+            "reset_dag_runs": True,
+        }
+        return self.ask("POST", f"/api/v2/dags/{task['dag_id']}/clearTaskInstances", body, **options)
+
+    def gold_days(self):
+        """Return the days that Gold was built from, by what the published version says of itself."""
+        with duckdb.connect(str(self.data_dir / "warehouse.duckdb"), read_only=True) as connection:
+            query = "select distinct dt from meta.partitions where built_hash = content_hash and resource = 'posts'"
+            return {str(row[0]) for row in connection.execute(query).fetchall()}
+
+    def wait(self, dag_id, run_id, timeout=180):
+        """Return a run when it has ended."""
+        path = f"dags/{dag_id}/dagRuns/{quote(run_id)}"
+        return wait_for(lambda: (run := self.get(path))["state"] in DONE and run, f"{dag_id} {run_id}", timeout)
+
+    def settle(self, timeout=300):
+        """Return when nothing runs and nothing waits in the chain from Bronze to Gold."""
+        quiet = 0
+        deadline = time.monotonic() + timeout
+        while quiet < 3:
+            active = [
+                (run["dag_id"], run["dag_run_id"])
+                for state in ("queued", "running")
+                for dag_id in ("pipeline_bronze", "pipeline_silver", "dbt_dag")
+                for run in self.runs(dag_id, state=state)
+            ]
+            quiet = 0 if active else quiet + 1
+            assert time.monotonic() < deadline, f"still active: {active[:5]}"
+            time.sleep(0.7)
+
+
+@contextlib.contextmanager
+def open_folder():
+    """A folder for the block that PostgreSQL can enter: as root it runs as another user, whom pytest's own keep out."""
+    folder = Path(tempfile.mkdtemp(prefix="airflow-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_airflow(folder, **environ):
+    """Run the launcher for the block, with its data in a folder."""
+    port, env_file, output = free_port(), folder / "secrets.env", folder / "launcher.log"
+    values = {"DATA_DIR": folder / "data", "TASK_RETRY_WAIT": 1, "API_RETRY_WAIT": 0.05, **environ}
+    command = [sys.executable, str(PROJECT_DIR / "infra" / "airflow_local.py"), "--port", str(port)]
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--env-file", str(env_file)],
+            env=os.environ | {name: str(value) for name, value in values.items()},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(lambda: "Airflow is ready" in output.read_text() or process.poll() is not None, "Airflow", 240)
+        assert process.poll() is None, output.read_text()
+        yield Airflow(f"http://127.0.0.1:{port}", dotenv_values(env_file), folder / "data", process)
+    finally:
+        process.terminate()
+        process.wait(120)

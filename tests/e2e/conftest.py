@@ -1,0 +1,59 @@
+"""One Airflow for all its tests: they use days of their own."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scripts.config import PROJECT_DIR
+from scripts.sample_api import serving
+from tests.support.alert_sink import alert_sink
+
+from .airflow_stack import open_folder, running_airflow
+from .waiting import wait_for
+
+
+@pytest.fixture(scope="session")
+def sink():
+    """Where alerts arrive."""
+    with alert_sink() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def source():
+    """The sample API that Airflow's tasks ask."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A copy of the dbt project that a test may break."""
+    home = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT_DIR / "dbt", home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    (home / "docs").symlink_to(PROJECT_DIR / "docs")
+    return home
+
+
+@pytest.fixture(scope="session")
+def airflow(source, sink, project):
+    """A running Airflow whose first daily run has come by itself and is done."""
+    with (
+        open_folder() as folder,
+        running_airflow(
+            folder,
+            API_BASE_URL=source.url,
+            COIN_API_BASE_URL=source.url,
+            SLACK_WEBHOOK=sink.url,
+            PIPELINE_HOME=project,
+            RUN_DEADLINE_HOURS=40 / 3600,
+            AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=15,
+        ) as running,
+    ):
+        wait_for(lambda: running.runs("pipeline_bronze"), "the first run")
+        running.settle()
+        yield running
+        if kept := os.environ.get("KEEP_AIRFLOW_LOGS"):
+            shutil.copytree(folder / "data" / "airflow" / "logs", Path(kept), dirs_exist_ok=True)

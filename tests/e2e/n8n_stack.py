@@ -1,0 +1,65 @@
+"""A real n8n for tests, started by the launcher that `make n8n-up` runs."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import requests
+
+from n8n_local import N8N_DIR
+from scripts.config import PROJECT_DIR
+from tests.support.required import without
+
+from .waiting import free_port, wait_for
+
+SECRET = 'the-caller\'s "secret"'
+
+
+class Webhook:
+    """The webhook of a running n8n, for a caller that knows the secret."""
+
+    def __init__(self, url, data_dir):
+        self.n8n_url, self.url, self.data_dir = url, f"{url}/webhook/backfill", data_dir
+
+    def post(self, body, **options):
+        """Return the status and the document of an answer to a request."""
+        return self._ask("POST", json=body, **options)
+
+    def progress(self, backfill_id):
+        """Return the status and the document of an answer to a question for progress."""
+        return self._ask("GET", params={"id": backfill_id})
+
+    def _ask(self, method, auth=("backfill", SECRET), **options):
+        answer = requests.request(method, self.url, auth=auth, timeout=120, **options)
+        kind = answer.headers.get("Content-Type", "")
+        return answer.status_code, answer.json() if "json" in kind else answer.text
+
+
+@contextlib.contextmanager
+def running_n8n(folder, airflow_url, password):
+    """Run n8n for the block; skip, with the reason, where it is not installed."""
+    if not (N8N_DIR / "node_modules/.bin/n8n").exists():
+        without("REQUIRE_N8N", f"n8n is not installed in {N8N_DIR}: `make n8n-install`")
+    port, output = free_port(), folder / "n8n.log"
+    environ = {
+        "DATA_DIR": folder,
+        "BACKFILL_WEBHOOK_SECRET": SECRET,
+        "AIRFLOW_SERVICE_PASSWORD": password,
+        "N8N_RUNNERS_BROKER_PORT": free_port(),
+    }
+    command = [sys.executable, str(PROJECT_DIR / "infra/n8n_local.py"), "--port", str(port)]
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--airflow-url", airflow_url, "--env-file", str(folder / "n8n.env")],
+            env=os.environ | {name: str(value) for name, value in environ.items()},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(lambda: "n8n is ready" in output.read_text() or process.poll() is not None, "n8n", 300)
+        assert process.poll() is None, output.read_text()
+        yield Webhook(f"http://127.0.0.1:{port}", folder)
+    finally:
+        process.terminate()
+        process.wait(90)

@@ -1,0 +1,368 @@
+"""The real Airflow, over its REST API: daily runs, backfills, faults, clearing, kills, roles."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import requests
+
+from scripts.bronze import Store
+from scripts.build import build
+from scripts.config import PROJECT_DIR
+from scripts.elt import load
+from scripts.env_file import SECRET_NAMES
+from scripts.ledger import decode
+from scripts.runs import Run
+from scripts.sample_api import Fault
+from tests.support.tables import tables
+
+from .waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+RESOURCES = ("posts", "users", "comments", "todos")
+
+
+@pytest.fixture(autouse=True)
+def no_faults_left(source):
+    yield
+    source.faults.clear()
+
+
+def entry(airflow, resource, day):
+    return decode(airflow.data_dir / f"bronze/_ledger/jsonplaceholder/{resource}/{day}.json")
+
+
+def task_process(airflow, dag_id, task_id):
+    """Return the process that runs a task, once there is one."""
+
+    def find():
+        running = airflow.get(f"dags/{dag_id}/dagRuns/~/taskInstances?state=running")["task_instances"]
+        # its supervisor is called by the same id
+        wanted = [f"worker -- {task['id']}" for task in running if task["task_id"] == task_id]
+        for child in psutil.Process(airflow.launcher.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any(name in " ".join(child.cmdline()) for name in wanted):
+                    return child
+        return None
+
+    return wait_for(find, f"a process of {task_id}")
+
+
+def cli(airflow, *arguments):
+    """Run Airflow's own command line, as `make airflow-cli` does."""
+    return subprocess.run(
+        [sys.executable, str(PROJECT_DIR / "infra/airflow_local.py"), "exec", "airflow", *arguments],
+        env=os.environ | {"DATA_DIR": str(airflow.data_dir)},
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def backfill(airflow, first, last, **options):
+    """Run a backfill to its end, when the one before is over, and return its runs by day."""
+    known = {run["dag_run_id"] for run in airflow.runs("pipeline_bronze", run_type="backfill")}
+    body = {"dag_id": "pipeline_bronze", "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z", **options}
+    wait_for(lambda: airflow.ask("POST", "/api/v2/backfills", body).ok, "the former backfill to be over")
+    airflow.settle(600)
+    runs = [run for run in airflow.runs("pipeline_bronze", run_type="backfill") if run["dag_run_id"] not in known]
+    return {run["partition_key"]: run for run in runs}
+
+
+def test_the_first_daily_run_goes_through_to_gold(airflow):
+    """Nothing was clicked: the DAGs are active, and yesterday is loaded, built, tested, published, documented."""
+    run = wait_for(lambda: airflow.runs("pipeline_bronze"), "the first run")[0]
+    assert airflow.wait("pipeline_bronze", run["dag_run_id"])["state"] == "success"
+    airflow.settle()
+    day = run["partition_key"]
+    assert day in airflow.gold_days()
+    tasks = airflow.tasks("pipeline_bronze", run["dag_run_id"])
+    assert {f"load.validate jsonplaceholder/{name} {day}" for name in RESOURCES} <= tasks.keys()
+
+    gold = next(run for run in airflow.runs("dbt_dag", state="success") if run["partition_key"] == day)
+    build = airflow.tasks("dbt_dag", gold["dag_run_id"])["build_gold"]
+    assert "model fct_events success in" in airflow.log(build)
+    results = airflow.get(
+        f"dags/dbt_dag/dagRuns/{gold['dag_run_id']}/taskInstances/build_gold/xcomEntries/results".replace("+", "%2B")
+    )
+    assert {"name": "fct_events", "kind": "model", "status": "success"}.items() <= next(
+        row for row in results["value"] if row["name"] == "fct_events"
+    ).items()
+    assert "fct_events" in (airflow.data_dir / "docs/dbt/index.html").read_text()
+    assert json.loads((airflow.data_dir / "health.json").read_text())["ok"]
+
+    events = airflow.get("assets/events?limit=100")["asset_events"]
+    posts = next(event for event in events if event["name"] == "bronze/jsonplaceholder/posts")
+    assert posts["extra"]["bronze"] == entry(airflow, "posts", day).bronze
+    assert {"bronze", "silver", "gold"} <= {event["name"] for event in events}
+
+
+def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airflow, start, tmp_path, source, env):
+    before = len(airflow.runs("pipeline_silver"))
+    runs = backfill(airflow, "2024-01-01", "2024-01-31")
+    days = [f"2024-01-{day:02d}" for day in range(1, 32)]
+    assert {day: run["state"] for day, run in runs.items()} == dict.fromkeys(days, "success")
+    assert set(days) <= airflow.gold_days()
+    silver = [airflow.tasks("pipeline_silver", made["dag_run_id"]) for made in airflow.runs("pipeline_silver")[before:]]
+    states = [tasks["build_silver"]["state"] for tasks in silver]
+    assert len(states) == 31
+    assert 1 <= states.count("success") <= 4, "one or a few Silver builds serve all days"
+
+    here = {"DATA_DIR": tmp_path / "cli", "API_BASE_URL": source.url}
+    done = start("backfill", "--start-date", "2024-01-01", "--end-date", "2024-01-31", **here)
+    assert done.returncode == 0, done.stderr
+    for resource in RESOURCES:
+        for day in days:
+            there = decode(tmp_path / f"cli/bronze/_ledger/jsonplaceholder/{resource}/{day}.json")
+            assert entry(airflow, resource, day).content_hash == there.content_hash, (resource, day)
+
+    # what other tests have loaded is in Airflow's tables too
+    for name, value in here.items():
+        env(name, value)
+    theirs = Store(airflow.data_dir / "bronze").entries()
+    others = [loaded.partition for loaded in theirs if str(loaded.day) not in days and loaded.status == "validated"]
+    assert all(outcome.entry for outcome in load(Run.start(door="test"), others))
+    build(Run.start(door="test"))
+    ours, expected = (tables(folder / "warehouse.duckdb") for folder in (airflow.data_dir, tmp_path / "cli"))
+    assert ours == expected
+
+
+def test_a_backfill_skips_loaded_days_unless_reprocessing_is_asked_for(airflow, start, source):
+    day, other = "2024-02-01", "2024-02-02"
+    here = {"DATA_DIR": airflow.data_dir, "API_BASE_URL": source.url}
+    done = start("ingest", "--start-date", day, "--end-date", day, **here)
+    done = start("validate", "--start-date", day, "--end-date", day, **here)
+    assert done.returncode == 0, done.stderr
+    by_hand = entry(airflow, "posts", day).run_id
+
+    runs = backfill(airflow, day, other, reprocess_behavior="none")
+    assert airflow.tasks("pipeline_bronze", runs[day]["dag_run_id"])["plan"]["state"] == "skipped"
+    assert entry(airflow, "posts", day).run_id == by_hand
+    assert entry(airflow, "posts", other).run_id == runs[other]["dag_run_id"]
+
+    # the command line's default lets Airflow make runs for days that it has runs of
+    command = ["backfill", "create", "--dag-id", "pipeline_bronze", "--from-date", day, "--to-date", other]
+    wait_for(lambda: cli(airflow, *command).returncode == 0, "the former backfill to be over")
+    airflow.settle()
+    assert entry(airflow, "posts", day).run_id == by_hand
+    assert entry(airflow, "posts", other).run_id == runs[other]["dag_run_id"]
+
+    runs = backfill(airflow, day, other, reprocess_behavior="completed")
+    assert entry(airflow, "posts", day).run_id == runs[day]["dag_run_id"]
+
+
+def test_a_fault_fails_one_resource_alerts_and_is_repaired_by_clearing_it(airflow, source, sink):
+    day = "2024-03-01"
+    source.faults.append(Fault("status", path="/comments", status=503, times=10_000, day=day))
+    run_id = airflow.trigger("pipeline_bronze", day=day)
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "failed"
+    tasks = airflow.tasks("pipeline_bronze", run_id)
+    failed = tasks[f"load.ingest jsonplaceholder/comments {day}"]
+    assert (failed["state"], failed["try_number"]) == ("failed", 4), "a transient error is tried again three times"
+    assert tasks[f"load.validate jsonplaceholder/posts {day}"]["state"] == "success", "the others go on"
+    airflow.settle()
+    assert day in airflow.gold_days(), "what was loaded is published"
+
+    alert = wait_for(lambda: [text for text in sink.texts if f"comments {day}" in text], "the alert")[0]
+    assert alert.startswith("TASK FAILED: pipeline_bronze.load.ingest jsonplaceholder/comments")
+    assert "503" in alert
+    assert f"log: {airflow.url}/dags/pipeline_bronze/runs/" in alert
+    assert "docs/runbook.md#run-a-failed-dag-again" in alert
+    assert len([text for text in sink.texts if f"comments {day}" in text]) == 1
+
+    source.faults.clear()
+    assert airflow.clear(failed, user="viewer").status_code == 403, "a viewer may look and not touch"
+    assert airflow.clear(failed, user="operator").status_code == 200
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
+    tasks = airflow.tasks("pipeline_bronze", run_id)
+    assert tasks[f"load.ingest jsonplaceholder/posts {day}"]["try_number"] == 1, "only the failed resource ran again"
+    assert entry(airflow, "comments", day).status == "validated"
+    airflow.settle()
+
+
+def test_a_final_error_fails_at_once_in_words(airflow, source):
+    day = "2024-03-02"
+    source.faults.append(Fault("status", path="/users", status=404, times=10_000, day=day))
+    run_id = airflow.trigger("pipeline_bronze", day=day)
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "failed"
+    failed = airflow.tasks("pipeline_bronze", run_id)[f"load.ingest jsonplaceholder/users {day}"]
+    assert failed["try_number"] == 1
+    log = airflow.log(failed)
+    assert f"jsonplaceholder/users/{day}" in log
+    assert "HTTP 404" in log
+    airflow.settle()
+
+
+@pytest.mark.parametrize(
+    ("request_body", "message"),
+    [
+        ({"logical_date": "2024-03-05T00:00:00Z"}, "the run has no day"),
+        ({"logical_date": None, "conf": {"start_date": "2024-03-05"}}, "the run has no day"),
+        ({"logical_date": None, "conf": {"start_date": "2024-03-05", "end_date": "2024-03-01"}}, "reversed"),
+        ({"logical_date": None, "partition_key": "2099-01-01"}, "in the future"),
+    ],
+)
+def test_a_run_without_a_day_is_refused(airflow, request_body, message):
+    run_id = airflow.post("dags/pipeline_bronze/dagRuns", request_body)["dag_run_id"]
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "failed"
+    plan = airflow.tasks("pipeline_bronze", run_id)["plan"]
+    assert plan["try_number"] == 1
+    assert message in airflow.log(plan)
+
+
+def test_a_range_by_hand_goes_to_gold(airflow):
+    run_id = airflow.trigger(
+        "pipeline_bronze", start_date="2024-03-10", end_date="2024-03-12", source="jsonplaceholder", resources=["posts"]
+    )
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
+    labels = {name for name in airflow.tasks("pipeline_bronze", run_id) if name.startswith("load.ingest")}
+    assert labels == {f"load.ingest jsonplaceholder/posts 2024-03-{day}" for day in (10, 11, 12)}
+    airflow.settle()
+    assert {"2024-03-10", "2024-03-11", "2024-03-12"} <= airflow.gold_days()
+
+
+def test_a_worker_killed_in_ingest_is_tried_again(airflow, source):
+    day = "2024-03-15"
+    source.faults.append(Fault("timeout", path="/todos", seconds=60, day=day))
+    run_id = airflow.trigger("pipeline_bronze", day=day)
+    wait_for(lambda: not any(fault.times for fault in source.faults), "the request that hangs")
+    task = task_process(airflow, "pipeline_bronze", "load.ingest")
+    for process in (task.parent(), task):
+        process.kill()
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
+    assert entry(airflow, "todos", day).status == "validated"
+    airflow.settle()
+    assert day in airflow.gold_days()
+
+
+def test_a_worker_killed_in_a_build_is_tried_again_and_leaves_no_lock(airflow):
+    day = "2024-03-16"
+    airflow.trigger("pipeline_bronze", day=day)
+    process = task_process(airflow, "dbt_dag", "build_gold")
+    published = (airflow.data_dir / "warehouse/current").readlink()
+    process.kill()
+    airflow.settle()
+    run = airflow.runs("dbt_dag")[-1]
+    build = airflow.tasks("dbt_dag", run["dag_run_id"])["build_gold"]
+    assert (build["state"], build["try_number"]) == ("success", 2)
+    assert airflow.tasks("dbt_dag", run["dag_run_id"])["write_docs"]["state"] == "success"
+    assert (airflow.data_dir / "warehouse/current").readlink() != published
+    assert day in airflow.gold_days()
+
+
+def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, project, sink):
+    model = project / "dbt/models/marts/dim_users.sql"
+    right, day = model.read_text(), "2024-03-20"
+    published = (airflow.data_dir / "warehouse/current").readlink()
+    model.write_text(right + "\nthis is no sql\n")
+    try:
+        airflow.trigger("pipeline_bronze", day=day)
+        red = wait_for(lambda: [r for r in airflow.runs("dbt_dag") if r["state"] == "failed"], "a red build", 240)[-1]
+    finally:
+        model.write_text(right)
+    assert (airflow.data_dir / "warehouse/current").readlink() == published
+    assert airflow.ask("GET", "/pipeline/dbt", user="viewer").status_code == 200, "the log links to the model's page"
+    failed = airflow.tasks("dbt_dag", red["dag_run_id"])["build_gold"]
+    assert failed["try_number"] == 1, "a red model is no transient error"
+    alert = wait_for(lambda: [text for text in sink.texts if text.startswith("DBT FAILED")], "the alert")[-1]
+    assert "unit_test `dim_users.a_user_counts_todos` error" in alert
+    assert "#a-dbt-model-or-test-failed" in alert
+
+    assert airflow.clear(failed).status_code == 200
+    assert airflow.wait("dbt_dag", red["dag_run_id"])["state"] == "success"
+    again = airflow.tasks("dbt_dag", red["dag_run_id"])["build_gold"]
+    log = airflow.log(again)
+    assert "going on from the models and tests that failed" in log
+    assert "model dim_users success" in log
+    assert "model fct_events success" not in log, "what had succeeded is not made again"
+    assert day in airflow.gold_days()
+
+
+def test_the_scheduler_killed_in_the_middle_of_a_backfill_is_started_again(airflow):
+    wait_for(
+        lambda: (
+            airflow.ask(
+                "POST",
+                "/api/v2/backfills",
+                {"dag_id": "pipeline_bronze", "from_date": "2024-04-01T00:00:00Z", "to_date": "2024-04-05T00:00:00Z"},
+            ).ok
+        ),
+        "the former backfill to be over",
+    )
+    wait_for((airflow.data_dir / "bronze/_ledger/jsonplaceholder/posts/2024-04-01.json").exists, "a day")
+    scheduler = next(
+        child
+        for child in psutil.Process(airflow.launcher.pid).children()
+        if "airflow_scheduler" in str(child.cmdline())
+    )
+    scheduler.kill()
+    airflow.settle(400)
+    days = {f"2024-04-0{day}" for day in range(1, 6)}
+    runs = [run for run in airflow.runs("pipeline_bronze", run_type="backfill") if run["partition_key"] in days]
+    assert {run["partition_key"]: run["state"] for run in runs} == dict.fromkeys(days, "success")
+    assert days <= airflow.gold_days()
+
+
+def test_what_each_account_may(airflow):
+    body = {"dag_id": "pipeline_bronze", "from_date": "2024-01-01T00:00:00Z", "to_date": "2024-01-01T00:00:00Z"}
+    trigger = {"logical_date": None}
+    may = {
+        user: {
+            "look": airflow.ask("GET", "/api/v2/dags", user=user).status_code,
+            "backfill": airflow.ask("POST", "/api/v2/backfills/dry_run", body, user=user).status_code,
+            "run maintenance": airflow.ask("POST", "/api/v2/dags/maintenance/dagRuns", trigger, user=user).status_code,
+            "connections": airflow.ask("GET", "/api/v2/connections", user=user).status_code,
+            "variables": airflow.ask("GET", "/api/v2/variables", user=user).status_code,
+        }
+        for user in ("viewer", "n8n", "operator", "admin")
+    }
+    assert {user: tuple(found.values()) for user, found in may.items()} == {
+        "viewer": (200, 403, 403, 403, 403),
+        "n8n": (200, 200, 403, 403, 403),
+        "operator": (200, 200, 200, 403, 403),
+        "admin": (200, 200, 200, 200, 200),
+    }
+    assert requests.get(f"{airflow.url}/api/v2/dags", timeout=30).status_code == 401
+
+
+def test_links_lead_to_ledger_quarantine_and_runbook(airflow):
+    run = airflow.runs("pipeline_bronze", run_type="scheduled")[0]
+    day = run["partition_key"]
+    task = airflow.tasks("pipeline_bronze", run["dag_run_id"])[f"load.validate jsonplaceholder/users {day}"]
+    path = f"dags/pipeline_bronze/dagRuns/{run['dag_run_id']}/taskInstances/load.validate/links".replace("+", "%2B")
+    links = airflow.get(f"{path}?map_index={task['map_index']}")["extra_links"]
+    pages = {name: airflow.ask("GET", link, user="viewer") for name, link in links.items()}
+    assert {name: page.status_code for name, page in pages.items()} == dict.fromkeys(links, 200)
+    assert entry(airflow, "users", day).content_hash in pages["Ledger record"].text
+    assert "quarantined rows of" in pages["Quarantined rows"].text
+    assert f'id="{links["Runbook"].partition("#")[2]}"' in pages["Runbook"].text
+    assert requests.get(airflow.url + links["Ledger record"], timeout=30).status_code == 401
+
+
+def test_a_late_run_and_maintenance_raise_alerts(airflow, sink):
+    assert wait_for(lambda: [t for t in sink.texts if t.startswith("RUN LATE: pipeline_")], "an alert on a late run")
+    run_id = airflow.trigger("maintenance", quarantine_days=0)
+    assert airflow.wait("maintenance", run_id)["state"] == "success"
+    tasks = airflow.tasks("maintenance", run_id)
+    assert "would delete" in airflow.log(tasks["prune"]) or "[]" in airflow.log(tasks["prune"])
+
+
+def test_nothing_listens_beyond_this_machine_and_no_secret_is_in_a_log(airflow):
+    launcher = psutil.Process(airflow.launcher.pid)
+    listening = {
+        connection.laddr.ip
+        for process in [launcher, *launcher.children(recursive=True)]
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+    secrets = [*(airflow.passwords[name] for name in SECRET_NAMES), "hook-secret"]
+    for path in (airflow.data_dir / "airflow/logs").rglob("*.log"):
+        text = path.read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in text], path

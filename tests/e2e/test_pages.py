@@ -1,0 +1,134 @@
+"""The pages that people open, in a real browser: what they show, on a phone, in the dark, and for screen readers."""
+
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from scripts.bronze import Store
+from scripts.charts import Bar, bars
+from scripts.config import PROJECT_DIR, settings
+from scripts.report import write_report
+from tests.support.required import without
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+SECTIONS = {"rows", "freshness", "quarantine", "times", "tests", "late", "changes"}
+NO_SERIOUS = """
+const done = arguments[arguments.length - 1];
+axe.run(document).then((found) => done(found.violations.filter((v) => ['serious', 'critical'].includes(v.impact))
+  .map((v) => v.id + ': ' + v.nodes.map((n) => n.target + ' ' + n.failureSummary).join('; '))));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if shutil.which("chromedriver") is None:
+        without("REQUIRE_BROWSER", "no Chromium here: the packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The text of axe, which knows the rules of accessibility."""
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "pack", "--silent", "axe-core@4.10.3"], cwd=folder, check=True, capture_output=True)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site of the demo's data, after a second build."""
+    folder = tmp_path_factory.mktemp("demo")
+    environ = os.environ | {"DEMO_DIR": str(folder), "DATA_DIR": str(folder)}
+    for command in (["demo"], ["build", "--full-refresh"], ["docs"]):
+        subprocess.run(
+            [shutil.which("pipeline", path=f"{PROJECT_DIR}/.venv/bin"), *command],
+            env=environ,
+            check=True,
+            capture_output=True,
+        )
+    return folder / "docs"
+
+
+def dark(browser, *, on):
+    features = [{"name": "prefers-color-scheme", "value": "dark" if on else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def size(browser, width, height):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def keep(browser, name):
+    """Save a picture where PICTURES says, for a person to look at."""
+    if folder := os.environ.get("PICTURES"):
+        browser.save_screenshot(f"{folder}/{name}.png")
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_the_health_page_is_readable_for_everybody(browser, axe, site, width, is_dark):
+    size(browser, width, 2400)
+    dark(browser, on=is_dark)
+    browser.get((site / "health.html").as_uri())
+    keep(browser, f"health-{width}-{'dark' if is_dark else 'light'}")
+    assert {section.get_attribute("id") for section in browser.find_elements(By.TAG_NAME, "section")} == SECTIONS
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (colour == "rgb(20, 23, 26)") is is_dark
+    browser.execute_script(axe)
+    assert browser.execute_async_script(NO_SERIOUS) == []
+
+
+def test_axe_finds_what_is_wrong(browser, axe, site):
+    browser.get((site / "health.html").as_uri())
+    browser.execute_script("document.querySelector('p').style.color = '#ddd'; document.documentElement.lang = ''")
+    browser.execute_script(axe)
+    assert {found.split(":")[0] for found in browser.execute_async_script(NO_SERIOUS)} >= {"html-has-lang"}
+
+
+def test_the_page_shows_the_numbers_of_the_demo(browser, site):
+    browser.get((site / "health.html").as_uri())
+    text = browser.find_element(By.TAG_NAME, "body").text
+    assert "Something is wrong" in text  # the demo's days are years old
+    assert "2,621 = 2,616 + 5" in text
+    assert "mistyped" in text
+    assert "000002" in text
+    rows = [
+        row.get_attribute("textContent") for row in browser.find_elements(By.CSS_SELECTOR, "#rows svg rect > title")
+    ]
+    assert "01-03, Bronze: 931 rows" in rows
+
+
+def test_dbts_site_opens_from_it_with_the_lineage(browser, site):
+    size(browser, 1200, 900)
+    browser.get((site / "health.html").as_uri())
+    browser.find_element(By.PARTIAL_LINK_TEXT, "what they mean").click()
+    browser.get(f"{browser.current_url.split('#')[0]}#!/model/model.data_pipeline.fct_events")
+    WebDriverWait(browser, 30).until(lambda b: "One row per event" in b.find_element(By.TAG_NAME, "body").text)
+    assert "arrival_lag_days" in browser.find_element(By.TAG_NAME, "body").text
+    keep(browser, "dbt-fct_events")
+
+
+def test_what_a_source_sends_cannot_become_markup(tmp_path):
+    chart = bars("x", [Bar("<script>alert(1)</script>", 1, "<b>")])
+    assert "<script>" not in chart
+    assert "<b>" not in chart
+    page = write_report(Store(settings().bronze_path)).read_text()
+    assert "No row is in quarantine." in page

@@ -1,0 +1,242 @@
+"""The real Prefect: a server, a worker and the deployments, over its REST API."""
+
+import contextlib
+import datetime as dt
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from scripts.config import PROJECT_DIR
+from scripts.ledger import decode
+from scripts.sample_api import Fault
+from scripts.warehouse import Warehouse
+
+from .waiting import free_port, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class Prefect:
+    """The REST API of a running Prefect."""
+
+    def __init__(self, url, data_dir):
+        self.url, self.data_dir = f"{url}/api", data_dir
+        self.session = requests.Session()
+        # as Prefect's own client does it: the server answers 503 when its SQLite is locked
+        again = Retry(10, status_forcelist=[503], allowed_methods=None, backoff_factor=0.2)
+        self.session.mount("http://", HTTPAdapter(max_retries=again))
+
+    def post(self, path, **body):
+        answer = self.session.post(f"{self.url}/{path}", json=body, timeout=60)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def get(self, path):
+        answer = self.session.get(f"{self.url}/{path}", timeout=60)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def start(self, deployment="elt/range", **parameters):
+        """Start a run of a deployment, and return its id."""
+        found = self.get(f"deployments/name/{deployment}")["id"]
+        return self.post(f"deployments/{found}/create_flow_run", parameters=parameters)["id"]
+
+    def run(self, *days, **parameters):
+        """Run the flow for a range of days to its end, and return the run."""
+        return self.wait(self.start(start_date=days[0], end_date=days[-1], **parameters))
+
+    def wait(self, run_id):
+        """Return a run when it has ended."""
+        return wait_for(
+            lambda: (run := self.get(f"flow_runs/{run_id}"))["state_type"] in DONE and run, f"flow run {run_id}", 240
+        )
+
+    def tasks(self, run):
+        """Return the task runs of a run by their names."""
+        found = self.post("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
+        return {task["name"]: task for task in found}
+
+    def artifacts(self, run):
+        """Return what a person reads of a run, by key."""
+        found = self.post("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})
+        return {artifact["key"]: artifact["data"] for artifact in found}
+
+    def log(self, run_id):
+        """Return the text of a run's log."""
+        lines = self.post("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, limit=200)
+        return "\n".join(line["message"] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory, source, sink, project):
+    """A running Prefect with an empty data folder."""
+    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
+    environ = {
+        "DATA_DIR": folder / "data",
+        "API_BASE_URL": source.url,
+        "COIN_API_BASE_URL": source.url,
+        "SLACK_WEBHOOK": sink.url,
+        "PIPELINE_HOME": project,
+        "TASK_RETRY_WAIT": 0.2,
+        "API_RETRY_WAIT": 0.05,
+    }
+    output = folder / "launcher.log"
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT_DIR / "infra/prefect_local.py"), "--port", str(port)],
+            env=os.environ | {name: str(value) for name, value in environ.items()},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(lambda: "Prefect is ready" in output.read_text() or process.poll() is not None, "Prefect", 200)
+        assert process.poll() is None, output.read_text()
+        yield Prefect(f"http://127.0.0.1:{port}", folder / "data")
+    finally:
+        process.terminate()
+        process.wait(90)
+
+
+@pytest.fixture(autouse=True)
+def no_faults_left(source):
+    yield
+    source.faults.clear()
+
+
+def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, source):
+    run = prefect.run("2024-01-01", "2024-01-03")
+    assert (run["state_type"], run["name"]) == ("COMPLETED", "jsonplaceholder 2024-01-01 to 2024-01-03")
+    tasks = prefect.tasks(run)
+    assert {"ingest jsonplaceholder/posts/2024-01-01", "validate jsonplaceholder/todos/2024-01-03", "build"} <= set(
+        tasks
+    )
+    assert len(tasks) == 2 * 4 * 3 + 1
+    artifacts = prefect.artifacts(run)
+    assert set(artifacts) == {"ledger", "quarantine", "summary"}
+    assert '"fetched": "100"' in artifacts["ledger"]
+    assert "title_length" in artifacts["quarantine"]
+    assert re.match(r"# Version \d{6}: ", artifacts["summary"])
+    assert "model.data_pipeline.fct_events" in artifacts["summary"]
+    # the server gets log lines a moment later
+    wait_for(lambda: "published version" in prefect.log(run["id"]), "the log")
+
+    asked = sum(source.requests_by_path.values())
+    again = prefect.run("2024-01-01", "2024-01-03")
+    assert again["state_type"] == "COMPLETED"
+    assert set(prefect.tasks(again)) == {"build"}, "a rerun does only what is missing"
+    assert sum(source.requests_by_path.values()) == asked
+
+
+def test_a_day_that_fails_is_named_stops_no_other_and_is_done_by_a_rerun(prefect, source, sink):
+    source.faults.append(Fault("status", path="/comments", status=503, times=10_000, day="2024-02-02"))
+    run = prefect.run("2024-02-01", "2024-02-03")
+    assert run["state_type"] == "FAILED"
+    assert "1 of 12 partitions failed: jsonplaceholder/comments/2024-02-02" in run["state"]["message"]
+    tasks = prefect.tasks(run)
+    assert tasks["ingest jsonplaceholder/comments/2024-02-02"]["run_count"] == 4, "a transient error is tried again"
+    assert tasks["validate jsonplaceholder/comments/2024-02-03"]["state_type"] == "COMPLETED"
+    assert tasks["build"]["state_type"] == "COMPLETED"
+    alert = wait_for(lambda: [text for text in sink.texts if "Prefect jsonplaceholder 2024-02-01" in text], "the alert")
+    assert "comments/2024-02-02" in alert[0]
+    assert f"/runs/flow-run/{run['id']}" in alert[0]
+
+    source.faults.clear()
+    again = prefect.run("2024-02-01", "2024-02-03")
+    assert again["state_type"] == "COMPLETED"
+    assert set(prefect.tasks(again)) == {
+        "ingest jsonplaceholder/comments/2024-02-02",
+        "validate jsonplaceholder/comments/2024-02-02",
+        "build",
+    }
+    assert decode(prefect.data_dir / "bronze/_ledger/jsonplaceholder/comments/2024-02-02.json").status == "validated"
+
+
+def test_a_final_error_fails_at_once(prefect, source):
+    source.faults.append(Fault("status", path="/users", status=404, times=10_000, day="2024-03-01"))
+    run = prefect.run("2024-03-01")
+    assert run["state_type"] == "FAILED"
+    assert prefect.tasks(run)["ingest jsonplaceholder/users/2024-03-01"]["run_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"start_date": "2024-03-05", "end_date": "2024-03-01"}, "the range is reversed"),
+        ({"start_date": "2024-03-05", "end_date": "2099-03-01"}, "in the future"),
+        ({"start_date": "2024-03-05", "end_date": "2024-03-05", "source": "nope"}, "is not in the catalogue"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_in_words(prefect, parameters, message):
+    run = prefect.wait(prefect.start(**parameters))
+    assert run["state_type"] == "FAILED"
+    assert message in run["state"]["message"]
+
+
+def published(prefect):
+    """Return the published version, or None."""
+    return Warehouse(prefect.data_dir / "warehouse.duckdb").current()
+
+
+def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project):
+    model = project / "dbt/models/marts/dim_users.sql"
+    right = model.read_text()
+    before = published(prefect)
+    model.write_text(right + "\nthis is no sql\n")
+    try:
+        run = prefect.run("2024-03-10")
+    finally:
+        model.write_text(right)
+    assert run["state_type"] == "FAILED"
+    assert "dim_users" in run["state"]["message"]
+    assert prefect.tasks(run)["build"]["run_count"] == 1
+    assert "| [dim_users.a_user_counts_todos]" in prefect.artifacts(run)["summary"]
+    assert published(prefect) == before
+
+
+def test_a_build_of_another_door_is_waited_for_and_named(prefect):
+    target = Warehouse(prefect.data_dir / "warehouse.duckdb")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(target.building(purpose="build by airflow (a run)", timeout=60))
+        run_id = prefect.start(start_date="2024-03-20", end_date="2024-03-20")
+        wait_for(lambda: "waiting for build by airflow (a run)" in prefect.log(run_id), "the flow to wait")
+    assert prefect.wait(run_id)["state_type"] == "COMPLETED"
+
+
+def test_the_schedule_makes_the_runs_that_are_due(prefect):
+    deployment = prefect.get("deployments/name/elt-daily/daily")
+
+    def due():
+        found = prefect.post("flow_runs/filter", deployments={"id": {"any_": [deployment["id"]]}}, limit=50)
+        return sorted(run["expected_start_time"] for run in found if run["auto_scheduled"])
+
+    assert wait_for(due, "Prefect's scheduler", 180)[0][11:19] == "00:00:00"
+
+
+def test_the_daily_deployment_loads_the_day_before(prefect):
+    deployment = prefect.get("deployments/name/elt-daily/daily")
+    assert [schedule["schedule"]["cron"] for schedule in deployment["schedules"]] == ["0 0 * * *"]
+    run = prefect.wait(prefect.start("elt-daily/daily"))
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    assert (prefect.data_dir / f"bronze/_ledger/jsonplaceholder/posts/{yesterday}.json").exists()
+
+
+def test_the_daily_deployment_fails_with_what_failed(prefect, source):
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    bronze = prefect.data_dir / "bronze"
+    (bronze / f"_ledger/jsonplaceholder/users/{yesterday}.json").unlink(missing_ok=True)
+    shutil.rmtree(bronze / f"jsonplaceholder/users/dt={yesterday}", ignore_errors=True)
+    source.faults.append(Fault("status", path="/users", status=404, times=10_000, day=str(yesterday)))
+    run = prefect.wait(prefect.start("elt-daily/daily"))
+    assert run["state_type"] == "FAILED"
+    assert f"jsonplaceholder/users/{yesterday}" in run["state"]["message"]
+    assert "HTTP 404" in run["state"]["message"]

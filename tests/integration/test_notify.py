@@ -1,0 +1,118 @@
+"""Alerts against sinks of their own: Slack's webhook and a mail server."""
+
+import dataclasses
+import os
+import socket
+import time
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message
+
+from scripts import notify
+from scripts.ledger import Entry, RuleNote
+from scripts.notify import Alert
+from tests.support.alert_sink import alert_sink
+
+ALERT = Alert("task failed", "a.b x/y 2024-01-01", "HTTP 503, expected 200", {"log": "http://127.0.0.1/log"})
+
+
+class Mailbox(Message):
+    def __init__(self):
+        super().__init__()
+        self.mails = []
+
+    def handle_message(self, message):
+        self.mails.append(message)
+
+
+@pytest.fixture
+def sink(env):
+    with alert_sink() as server:
+        env("SLACK_WEBHOOK", server.url)
+        yield server
+
+
+@pytest.fixture
+def mailbox(env):
+    box = Mailbox()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    for name, value in {"HOST": "127.0.0.1", "PORT": port, "SECURITY": "none", "FROM": "pipeline@example.com"}.items():
+        env(f"SMTP_{name}", value)
+    env("ALERT_EMAIL", "one@example.com, two@example.com")
+    yield box
+    controller.stop()
+
+
+def test_an_alert_reaches_slack_and_mail_with_its_links(sink, mailbox, env):
+    env("DOCS_URL", "https://docs.example.com/")
+    assert notify.notify(ALERT) == ["slack", "mail"]
+    (text,), (mail,) = sink.texts, mailbox.mails
+    assert text == (
+        "TASK FAILED: a.b x/y 2024-01-01\nHTTP 503, expected 200\n\n"
+        "log: http://127.0.0.1/log\nrunbook: https://docs.example.com/runbook/#run-a-failed-dag-again"
+    )
+    assert mail["Subject"] == "[data-pipeline] task failed: a.b x/y 2024-01-01"
+    assert mail["To"] == "one@example.com, two@example.com"
+    assert mail.get_payload().splitlines() == text.splitlines()
+
+
+def test_the_same_alert_is_sent_once_an_hour(sink):
+    assert notify.notify(ALERT) == ["slack"]
+    assert notify.notify(ALERT) == []
+    assert notify.notify(dataclasses.replace(ALERT, title="another")) == ["slack"]
+    long_ago = time.time() - 3700
+    for note in notify.settings().data_dir.joinpath("alerts").iterdir():
+        os.utime(note, (long_ago, long_ago))
+    assert notify.notify(ALERT) == ["slack"]
+
+
+def test_a_sink_that_is_down_is_logged_and_no_more(sink, mailbox, env, capsys):
+    sink.status = 500
+    assert notify.notify(ALERT) == ["mail"]
+    env("SLACK_WEBHOOK", "http://127.0.0.1:9/services/T000/B000/hook-secret")
+    env("SMTP_PORT", 9)
+    assert notify.notify(dataclasses.replace(ALERT, title="nobody listens")) == []
+    logged = capsys.readouterr().err
+    assert "could not be sent by slack: HTTP 500" in logged
+    assert "could not be sent by mail" in logged
+    assert "hook-secret" not in logged
+
+
+def test_an_alert_that_nobody_took_is_sent_again(sink):
+    sink.status = 500
+    assert notify.notify(ALERT) == []
+    sink.status = 200
+    assert notify.notify(ALERT) == ["slack"]
+
+
+def test_without_sinks_an_alert_is_logged(capsys):
+    assert notify.notify(ALERT) == []
+    assert "alert: task failed: a.b x/y 2024-01-01" in capsys.readouterr().err
+
+
+def test_mail_without_a_server_says_what_is_missing(env, capsys):
+    env("ALERT_EMAIL", "one@example.com")
+    assert notify.notify(ALERT) == []
+    assert "ALERT_EMAIL is set, and SMTP_HOST is not" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_cannot_be_written_stops_no_alert(sink, tmp_path, env):
+    (tmp_path / "file").write_text("")
+    env("DATA_DIR", tmp_path / "file")
+    assert notify.notify(ALERT) == ["slack"]
+
+
+def test_quarantined_rows_are_told_with_rule_and_sample():
+    entry = Entry(
+        source="s", resource="r", day="2024-01-01", status="validated", declared=10, fetched=10, bronze=8,
+        quarantined=2, pages=1, retries=0, path="p", bytes=1, content_hash="h", contract_version="v", run_id="i",
+        door="test", started_at=None, loaded_at=None, rules=(RuleNote("email_form", "quarantine", 2, "'x'"),),
+    )  # fmt: skip
+    alert = notify.about_quarantine(entry)
+    assert alert.title == "2 of 10 rows of s/r/2024-01-01"
+    assert alert.text == "email_form: 2 rows, for example 'x'"

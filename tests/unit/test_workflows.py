@@ -1,0 +1,61 @@
+"""The workflow files of n8n: parsed and checked without n8n, and the check itself checked on broken copies."""
+
+import copy
+import json
+
+import pytest
+
+from n8n_workflows import normalised
+from scripts.config import PROJECT_DIR
+from tests.support.workflows import problems
+
+FILES = sorted((PROJECT_DIR / "n8n/workflows").glob("*.json"))
+TRIGGER = json.loads((PROJECT_DIR / "n8n/workflows/backfill_trigger.json").read_text())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_workflow_is_in_order(path):
+    assert problems(json.loads(path.read_text())) == []
+
+
+def test_an_export_differs_only_in_what_somebody_changed():
+    exported = copy.deepcopy(TRIGGER)
+    exported |= {"active": True, "updatedAt": "2026-01-01", "versionId": "x", "triggerCount": 2, "shared": []}
+    node(exported, "Settings")["parameters"]["assignments"]["assignments"][0]["value"] = "http://127.0.0.1:8080"
+    assert normalised(exported, TRIGGER) == TRIGGER
+    node(exported, "400 Bad id")["parameters"]["respondWith"] = "text"
+    assert normalised(exported, TRIGGER) != TRIGGER
+
+
+def node(workflow, name):
+    return next(node for node in workflow["nodes"] if node["name"] == name)
+
+
+BREAKS = {
+    "is not loaded": lambda w: node(w, "Settings").update(type="n8n-nodes-base.code"),
+    "two nodes are called": lambda w: node(w, "400 Bad id").update(name="400 Bad request"),
+    "two nodes have the id": lambda w: node(w, "400 Bad id").update(id=node(w, "Settings")["id"]),
+    "is connected to": lambda w: w["connections"]["Settings"]["main"][0][0].update(node="Gone"),
+    "a connection comes from": lambda w: w["connections"].update(Gone={"main": [[]]}),
+    "leads nowhere": lambda w: w["connections"]["Is there a token?"]["main"].pop(),
+    "nothing leads to": lambda w: w["connections"]["Create backfill"]["main"].__setitem__(0, []),
+    "names the node": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $('Gone').item.json.x }}"),
+    "does not parse": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $json.( }}"),
+    "does not end": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $json.x "),
+    "without a leading =": lambda w: node(w, "Create backfill")["parameters"].update(url="{{ $json.x }}"),
+    "looks like a secret": lambda w: node(w, "Settings")["parameters"].update(x="Bearer abcdefghijklmnop"),
+    "$env": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $env.HOME }}"),
+    "an id and a name": lambda w: node(w, "Get Airflow token")["credentials"]["httpCustomAuth"].update(data={}),
+    "basicAuth": lambda w: node(w, "GET /webhook/backfill")["parameters"].update(authentication="none"),
+    "time-out": lambda w: node(w, "Get backfill")["parameters"]["options"].pop("timeout"),
+    "neither active": lambda w: w.update(active=True),
+    "no fixed id": lambda w: w.update(id="short"),
+    "would keep": lambda w: w["settings"].update(saveDataErrorExecution="all"),
+}
+
+
+@pytest.mark.parametrize("message", BREAKS)
+def test_the_check_finds_what_is_wrong(message):
+    workflow = copy.deepcopy(TRIGGER)
+    BREAKS[message](workflow)
+    assert any(message in problem for problem in problems(workflow)), problems(workflow)

@@ -1,0 +1,119 @@
+"""Builds layer by layer, as the orchestrators make them, and builds that go on from what failed."""
+
+import shutil
+
+import pytest
+
+from scripts import candidate, config
+from scripts.build import warehouse
+from scripts.config import PROJECT_DIR
+from scripts.transform import DbtFailedError
+from tests.support.tables import tables
+
+pytestmark = pytest.mark.slow
+
+DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
+
+
+def models(done):
+    return {result.name for result in done.results if result.kind == "model"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A copy of the dbt project that a test may break."""
+    copy = tmp_path / "project"
+    shutil.copytree(PROJECT_DIR / "dbt", copy / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(config, "PROJECT_DIR", copy)
+    return copy / "dbt"
+
+
+def test_silver_then_gold_is_the_whole_build(load_days, build, tmp_path, env):
+    load_days(*DAYS)
+    build()
+    whole = tables(warehouse().path)
+
+    env("DATA_DIR", tmp_path / "layered")
+    load_days(*DAYS[:2])
+    silver = build(layer="silver")
+    assert silver.version is None
+    assert "stg_jsonplaceholder__events" in models(silver)
+    assert "fct_events" not in models(silver)
+    assert warehouse().current() is None, "a candidate is not published"
+    assert build(layer="silver").is_empty, "the candidate holds the ledger already"
+
+    load_days(DAYS[2])
+    assert len(build(layer="silver").partitions) == 15, (
+        "a day that came later is in the next candidate, with the others"
+    )
+    gold = build(layer="gold")
+    assert gold.version == "000001"
+    assert models(gold) == {"dim_users", "fct_coin_prices_daily", "fct_events", "fct_user_activity_daily"}
+    assert {result.kind for result in gold.results} >= {"model", "test", "unit_test"}
+    assert tables(warehouse().path) == whole
+
+    assert build(layer="silver").is_empty
+    assert build(layer="gold").is_empty
+    assert warehouse().versions() == ["000001"]
+
+
+def test_gold_without_a_candidate_does_the_whole_build(load_days, build):
+    load_days(DAYS[0])
+    build(layer="silver")
+    shutil.rmtree(warehouse().workspace)
+    assert build(layer="gold").version == "000001"
+
+
+def test_gold_does_not_build_on_a_candidate_of_another_version(load_days, build):
+    load_days(DAYS[0])
+    build()
+    load_days(DAYS[1])
+    build()
+    load_days(DAYS[2])
+    build(layer="silver")
+    warehouse().rollback()
+    done = build(layer="gold")
+    assert "stg_jsonplaceholder__events" in models(done)
+    assert {partition.day.day for partition in done.partitions} == {2, 3}
+
+
+def test_a_retry_goes_on_from_the_model_that_failed(load_days, build, project):
+    load_days(DAYS[0])
+    model = project / "models/marts/fct_events.sql"
+    right = model.read_text()
+    model.write_text(right + "\nthis is no sql\n")
+    build(layer="silver")
+    with pytest.raises(DbtFailedError, match="fct_events"):
+        build(layer="gold")
+    assert candidate.read(warehouse()).state == "failed"
+
+    model.write_text(right)
+    done = build(layer="gold", retry=True)
+    assert done.version == "000001"
+    ended = {result.name: result.status for result in done.results if result.kind == "model"}
+    assert ended == dict.fromkeys(
+        ("dim_users", "fct_coin_prices_daily", "fct_events", "fct_user_activity_daily"), "success"
+    )
+    manifest_run = (warehouse().root / "dbt/run_results.json").read_text()
+    assert "model.data_pipeline.fct_events" in manifest_run
+    assert "model.data_pipeline.dim_users" not in manifest_run, "it had succeeded, and was not made again"
+
+
+@pytest.mark.parametrize("change", ["the ledger", "a model that was made", "a macro"])
+def test_a_retry_starts_over_where_going_on_could_differ(load_days, build, project, change):
+    load_days(DAYS[0])
+    model = project / "models/marts/fct_events.sql"
+    right = model.read_text()
+    model.write_text(right + "\nthis is no sql\n")
+    with pytest.raises(DbtFailedError, match="fct_events"):
+        build()
+
+    model.write_text(right)
+    if change == "the ledger":
+        load_days(DAYS[1])
+    else:
+        other = project / ("models/marts/dim_users.sql" if "model" in change else "macros/bronze.sql")
+        other.write_text(other.read_text() + "\n-- changed\n")
+    done = build(retry=True)
+    assert "stg_jsonplaceholder__users" in models(done)
+    assert "dim_users" in (warehouse().root / "dbt/run_results.json").read_text()
