@@ -213,10 +213,14 @@ test-compose: setup ## Tests of docker compose: from nothing, killed, restarted,
 	@$(BIN)/pytest -q tests/compose
 
 .PHONY: bench
-bench: setup ## Measure it against the floor and against dlt; writes docs/performance.md; a quarter of an hour
-	@test -x $(BENCH_ENV)/bin/python || $(UV) venv --quiet $(BENCH_ENV)
-	@$(UV) pip install --quiet --python $(BENCH_ENV)/bin/python "dlt[filesystem,parquet]==1.31.0"
-	@$(BIN)/python tests/benchmarks/run.py $(BENCH_ENV)/bin/python $(SECTIONS)
+bench: setup ## Measure it against the floor and against dlt, PyAirbyte and SQLMesh; writes docs/performance.md
+	@for peer in "dlt dlt[filesystem,parquet]==1.31.0" "airbyte airbyte==0.71.3" \
+			"sqlmesh sqlmesh[duckdb]==0.236.4"; do \
+		set -- $$peer; folder=$(BENCH_ENV)/$$1; shift; \
+		test -x $$folder/bin/python || $(UV) venv --quiet $$folder; \
+		$(UV) pip install --quiet --python $$folder/bin/python "$$@" || exit 1; \
+	done
+	@$(BIN)/python tests/benchmarks/run.py $(BENCH_ENV) $(SECTIONS)
 
 .PHONY: image
 image: ## Build the image that make up uses

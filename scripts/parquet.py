@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_ROW_GROUP = 131_072
+_ROW_GROUP = 65_536
 
 
 class PartitionWriter:

@@ -1,4 +1,4 @@
-"""Measuring processes: wall time, CPU time and peak memory of a command and its children."""
+"""Measuring processes (wall time, CPU time, peak memory of a command and its children) and comparing what they made."""
 
 import contextlib
 import os
@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-PIPELINE = str(Path(sys.executable).with_name("pipeline"))
+PYTHON = sys.executable
+PIPELINE = str(Path(PYTHON).with_name("pipeline"))
 
 
 class Cost(NamedTuple):
@@ -69,10 +72,39 @@ def best(times, *command, before=lambda: None, **environ):
 @contextlib.contextmanager
 def serving(pages, latency=0, columns=7):
     """Run server.py for the block, and yield its address."""
-    command = [sys.executable, HERE / "server.py", str(pages), str(latency), str(columns)]
+    command = [PYTHON, HERE / "server.py", str(pages), str(latency), str(columns)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
     finally:
         process.terminate()
         process.wait()
+
+
+def line(name, done, floor=None):
+    """Return a line of a table."""
+    ratio = f"{done.seconds / floor.seconds:.2f}, {done.cpu / floor.cpu:.2f}" if floor else ""
+    return f"| {name} | {done.seconds:.1f} | {done.cpu:.1f} | {done.megabytes:.0f} | {ratio} |"
+
+
+ROWS = 'id, "userId", title, body, "createdAt", amount, done'
+
+
+def same(one, other, names=ROWS):
+    """Stop unless two sets of Parquet files have the same rows; `names` are the columns of the other."""
+    first = f"select {ROWS} from read_parquet({one})"
+    second = f"select {names} from read_parquet({other})"
+    query = f"select count(*) from (({first} except all {second}) union all ({second} except all {first}))"
+    if differing := duckdb.execute(query).fetchone()[0]:
+        sys.exit(f"{differing} rows differ between {one} and {other}")
+
+
+def same_tables(one, other, table):
+    """Stop unless a table has the same rows in two warehouses."""
+    name = Path(other).stem  # by which SQLMesh's views call their own database
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{one}' as one (read_only); attach '{other}' as {name} (read_only)")
+        first, second = f"from one.{table}", f"from {name}.{table}"
+        query = f"select count(*) from (({first} except all {second}) union all ({second} except all {first}))"
+        if differing := connection.execute(query).fetchone()[0]:
+            sys.exit(f"{differing} rows of {table} differ")
