@@ -1,6 +1,7 @@
 """The real Airflow, over its REST API: daily runs, backfills, faults, clearing, kills, roles."""
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -346,7 +347,19 @@ def test_links_lead_to_ledger_quarantine_and_runbook(airflow):
 
 
 def test_a_late_run_and_maintenance_raise_alerts(airflow, sink):
-    assert wait_for(lambda: [t for t in sink.texts if t.startswith("RUN LATE: pipeline_")], "an alert on a late run")
+    pause = functools.partial(airflow.ask, "PATCH", "/api/v2/dags/pipeline_bronze")
+    assert pause({"is_paused": True}).ok
+    try:
+        late = airflow.trigger("pipeline_bronze", day="2024-03-09")
+        wanted = ("RUN LATE: pipeline_bronze", late)
+        wait_for(
+            lambda: [text for text in sink.texts if all(part in text for part in wanted)], "an alert on a late run"
+        )
+    finally:
+        assert pause({"is_paused": False}).ok
+    assert airflow.wait("pipeline_bronze", late)["state"] == "success"
+    airflow.settle()
+
     run_id = airflow.trigger("maintenance", quarantine_days=0)
     assert airflow.wait("maintenance", run_id)["state"] == "success"
     tasks = airflow.tasks("maintenance", run_id)
