@@ -116,10 +116,14 @@ def is_locked(path: Path) -> bool:
 
 def lock_holder(path: Path) -> str:
     """Return who holds a lock, in words."""
+    return _in_words(_holder(path))
+
+
+def _in_words(content: bytes) -> str:
     try:
-        holder = json.loads(path.read_text())
+        holder = json.loads(content)
         return f"{holder['purpose']} (process {holder['pid']}, for {time.time() - holder['since_epoch_s']:.0f} s)"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return "another process"
 
 
@@ -143,16 +147,16 @@ def _acquire(path: Path, purpose: str, timeout: float) -> int:
                 where=str(path),
                 hint="let it finish or stop it, then run the same command again",
             )
-        if (holder := _content(path)) != told:
-            _log.info("waiting for %s", lock_holder(path), extra={"lock": str(path)})
+        if (holder := _holder(path)) != told:
+            _log.info("waiting for %s", _in_words(holder), extra={"lock": str(path)})
             told = holder
         time.sleep(_POLL_SECONDS)
 
 
-def _content(path: Path) -> bytes:
+def _holder(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return b""
 
 
