@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import sqlalchemy
-from dotenv import dotenv_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, postgres, refuse_a_taken_port  # noqa: E402 — beside this file
+from local_stack import LocalStack, postgres, refuse_a_taken_port, variables  # noqa: E402 — beside this file
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 from scripts.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 from scripts.storage import write_atomically  # noqa: E402 — the same
@@ -43,9 +42,7 @@ WATCHED = ("scheduler", "dag_processor", "triggerer")
 
 def environment(port: int, env_file: Path, database: str) -> dict[str, str]:
     """Return the environment of Airflow's processes; what is set already wins over the files."""
-    defaults = dotenv_values(REPOSITORY / "infra" / "airflow.env")
-    secrets = {name: value for name, value in dotenv_values(env_file).items() if value}
-    known: dict[str, str] = {**defaults, **secrets, **os.environ}
+    known = variables(REPOSITORY / "infra" / "airflow.env", env_file)
     url, home = f"http://127.0.0.1:{port}", settings().data_dir / "airflow"
     return known | {
         "AIRFLOW_HOME": str(home),

@@ -12,6 +12,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+from dotenv import dotenv_values
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -92,6 +94,12 @@ def postgres(folder: Path, database: str) -> Iterator[str]:
         if database not in server.psql("select datname from pg_database;").split():
             server.psql(f"create database {database};")
         yield server.get_uri(database=database)
+
+
+def variables(defaults: Path, env_file: Path) -> dict[str, str]:
+    """Return the environment of this process over the secrets of a file over the defaults of a tool."""
+    secrets = {name: value for name, value in dotenv_values(env_file).items() if value}
+    return {**dotenv_values(defaults), **secrets, **os.environ}
 
 
 def refuse_a_taken_port(port: int, advice: str) -> None:

@@ -16,12 +16,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, refuse_a_taken_port  # noqa: E402 — beside this file
+from local_stack import LocalStack, refuse_a_taken_port, variables  # noqa: E402 — beside this file
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 from scripts.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 
@@ -34,9 +32,7 @@ UNAUTHORIZED = 401
 
 def environment(port: int, airflow_url: str, env_file: Path) -> dict[str, str]:
     """Return the environment of n8n; what is set already wins over the files."""
-    defaults = dotenv_values(REPOSITORY / "infra" / "n8n.env")
-    secrets = {name: value for name, value in dotenv_values(env_file).items() if value}
-    known: dict[str, str] = {**defaults, **secrets, **os.environ}
+    known = variables(REPOSITORY / "infra" / "n8n.env", env_file)
     home, url = settings().data_dir / "n8n", f"http://127.0.0.1:{port}"
     home.mkdir(parents=True, exist_ok=True)
     return known | {

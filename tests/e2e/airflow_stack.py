@@ -1,10 +1,7 @@
 """A real Airflow for tests, started by the launcher that `make airflow` runs, and a client of its REST API."""
 
 import contextlib
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,8 +11,7 @@ import duckdb
 import requests
 from dotenv import dotenv_values
 
-from scripts.config import PROJECT_DIR
-
+from .launcher import launched
 from .waiting import free_port, wait_for
 
 ACCOUNTS = {"n8n": "SERVICE"}
@@ -135,18 +131,8 @@ def running_airflow(folder, **environ):
     """Run the launcher for the block, with its data in a folder."""
     port, env_file, output = free_port(), folder / "secrets.env", folder / "launcher.log"
     values = {"DATA_DIR": folder / "data", "TASK_RETRY_WAIT": 1, "API_RETRY_WAIT": 0.05, **environ}
-    command = [sys.executable, str(PROJECT_DIR / "infra" / "airflow_local.py"), "--port", str(port)]
-    with output.open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--env-file", str(env_file)],
-            env=os.environ | {name: str(value) for name, value in values.items()},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_for(lambda: "Airflow is ready" in output.read_text() or process.poll() is not None, "Airflow", 240)
-        assert process.poll() is None, output.read_text()
+    options = ["--port", port, "--env-file", env_file]
+    with launched(
+        "Airflow", "airflow_local.py", *options, log=output, environ=values, start_seconds=240, stop_seconds=120
+    ) as process:
         yield Airflow(f"http://127.0.0.1:{port}", dotenv_values(env_file), folder / "data", process)
-    finally:
-        process.terminate()
-        process.wait(120)

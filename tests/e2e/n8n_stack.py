@@ -1,17 +1,14 @@
 """A real n8n for tests, started by the launcher that `make n8n-up` runs."""
 
 import contextlib
-import os
-import subprocess
-import sys
 
 import requests
 
 from n8n_local import N8N_DIR
-from scripts.config import PROJECT_DIR
 from tests.support.required import without
 
-from .waiting import free_port, wait_for
+from .launcher import launched
+from .waiting import free_port
 
 SECRET = 'the-caller\'s "secret"'
 
@@ -48,18 +45,6 @@ def running_n8n(folder, airflow_url, password):
         "AIRFLOW_SERVICE_PASSWORD": password,
         "N8N_RUNNERS_BROKER_PORT": free_port(),
     }
-    command = [sys.executable, str(PROJECT_DIR / "infra/n8n_local.py"), "--port", str(port)]
-    with output.open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--airflow-url", airflow_url, "--env-file", str(folder / "n8n.env")],
-            env=os.environ | {name: str(value) for name, value in environ.items()},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_for(lambda: "n8n is ready" in output.read_text() or process.poll() is not None, "n8n", 300)
-        assert process.poll() is None, output.read_text()
+    options = ["--port", port, "--airflow-url", airflow_url, "--env-file", folder / "n8n.env"]
+    with launched("n8n", "n8n_local.py", *options, log=output, environ=environ, start_seconds=300):
         yield Webhook(f"http://127.0.0.1:{port}", folder)
-    finally:
-        process.terminate()
-        process.wait(90)

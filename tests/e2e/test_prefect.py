@@ -2,22 +2,19 @@
 
 import contextlib
 import datetime as dt
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from scripts.config import PROJECT_DIR
 from scripts.ledger import decode
 from scripts.sample_api import Fault
 from scripts.warehouse import Warehouse
 
+from .launcher import launched
 from .waiting import free_port, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -89,21 +86,9 @@ def prefect(tmp_path_factory, source, sink, project):
         "TASK_RETRY_WAIT": 0.2,
         "API_RETRY_WAIT": 0.05,
     }
-    output = folder / "launcher.log"
-    with output.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(PROJECT_DIR / "infra/prefect_local.py"), "--port", str(port)],
-            env=os.environ | {name: str(value) for name, value in environ.items()},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_for(lambda: "Prefect is ready" in output.read_text() or process.poll() is not None, "Prefect", 200)
-        assert process.poll() is None, output.read_text()
+    options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200}
+    with launched("Prefect", "prefect_local.py", "--port", port, **options):
         yield Prefect(f"http://127.0.0.1:{port}", folder / "data")
-    finally:
-        process.terminate()
-        process.wait(90)
 
 
 @pytest.fixture(autouse=True)
