@@ -4,6 +4,7 @@ import collections
 import datetime as dt
 import json
 import shutil
+from pathlib import Path
 
 from measure import HERE, PIPELINE, PYTHON, best, cost, same_tables
 
@@ -46,7 +47,7 @@ def daily_build(folder, peers):
         cost(PYTHON, HERE / "history.py", NEW_DAY, 1, 100_000, DATA_DIR=data)
 
         done = cost(PIPELINE, "build", DATA_DIR=data)
-        made, size = shutil.copy(data / "warehouse.duckdb", data / "made.duckdb"), (data / "made.duckdb").stat().st_size
+        made = Path(shutil.copy(data / "warehouse.duckdb", data / "made.duckdb"))
         about = json.loads((data / "warehouse/current/build.json").read_text())
         start = dbt_start(json.loads((data / "warehouse/dbt/run_results.json").read_text()))
         copy = best(2, "cp", "--reflink=never", made, data / "copy.duckdb")
@@ -64,8 +65,8 @@ def daily_build(folder, peers):
         files = json.loads((data / "statements.json").read_text())["files"]
         lines.append(
             f"| {days:,} | {done.seconds:.1f} | {floor.seconds:.1f} | {peer.seconds:.1f} | {imports.seconds:.1f} |"
-            f" {start:.1f} | {seconds['models']:.1f} | {seconds['tests']:.1f} | {files} | {size / 1e6:.0f} |"
-            f" {copy.seconds:.2f} | {done.megabytes:.0f} |"
+            f" {start:.1f} | {seconds['models']:.1f} | {seconds['tests']:.1f} | {files} |"
+            f" {made.stat().st_size / 1e6:.0f} | {copy.seconds:.2f} | {done.megabytes:.0f} |"
         )
         shutil.rmtree(data)
     return HEADER, lines

@@ -28,7 +28,7 @@ def orchestration(folder, _):
             wait_for(lambda: airflow.runs("pipeline_bronze"), "the first run")
             airflow.settle()
             started = time.perf_counter()
-            moments = {name: f"{day}T00:00:00Z" for name, day in zip(("from_date", "to_date"), days, strict=True)}
+            moments = {"from_date": f"{days[0]}T00:00:00Z", "to_date": f"{days[1]}T00:00:00Z"}
             airflow.post("backfills", {"dag_id": "pipeline_bronze", **moments})
             wait_for(lambda: wanted <= airflow.gold_days(), "the days in Gold")
             through_airflow = time.perf_counter() - started
@@ -38,7 +38,6 @@ def orchestration(folder, _):
                 task for run in runs for task in airflow.tasks("pipeline_bronze", run).values() if task["start_date"]
             ]
             waits = [moment(task["start_date"]) - moment(task["scheduled_when"]) for task in tasks]
-            webhook = ""
             with running_n8n(folder, airflow.url, airflow.passwords["AIRFLOW_SERVICE_PASSWORD"]) as n8n:
                 file = airflow.data_dir / "bronze/jsonplaceholder/posts/dt=2024-02-01/part-0.parquet"
                 started = time.perf_counter()

@@ -87,16 +87,16 @@ def line(name, done, floor=None):
     return f"| {name} | {done.seconds:.1f} | {done.cpu:.1f} | {done.megabytes:.0f} | {ratio} |"
 
 
-ROWS = 'id, "userId", title, body, "createdAt", amount, done'
+COLUMNS = 'id, "userId", title, body, "createdAt", amount, done'
 
 
-def same(one, other, names=ROWS):
+def same(one, other, names=COLUMNS):
     """Stop unless two sets of Parquet files have the same rows; `names` are the columns of the other."""
-    first = f"select {ROWS} from read_parquet({one})"
+    first = f"select {COLUMNS} from read_parquet({one})"
     second = f"select {names} from read_parquet({other})"
-    query = f"select count(*) from (({first} except all {second}) union all ({second} except all {first}))"
-    if differing := duckdb.execute(query).fetchone()[0]:
-        sys.exit(f"{differing} rows differ between {one} and {other}")
+    with duckdb.connect() as connection:
+        if differing := _differing(connection, first, second):
+            sys.exit(f"{differing} rows differ between {one} and {other}")
 
 
 def same_tables(one, other, table):
@@ -104,7 +104,11 @@ def same_tables(one, other, table):
     name = Path(other).stem  # by which SQLMesh's views call their own database
     with duckdb.connect() as connection:
         connection.execute(f"attach '{one}' as one (read_only); attach '{other}' as {name} (read_only)")
-        first, second = f"from one.{table}", f"from {name}.{table}"
-        query = f"select count(*) from (({first} except all {second}) union all ({second} except all {first}))"
-        if differing := connection.execute(query).fetchone()[0]:
+        if differing := _differing(connection, f"from one.{table}", f"from {name}.{table}"):
             sys.exit(f"{differing} rows of {table} differ")
+
+
+def _differing(connection, first, second):
+    """Return the number of rows that only one of two queries has, as often as it has them."""
+    query = f"select count(*) from (({first} except all {second}) union all ({second} except all {first}))"
+    return connection.execute(query).fetchone()[0]
