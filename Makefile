@@ -179,6 +179,7 @@ test: lint types test-unit test-integration test-warehouse test-dags ## Run ever
 lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
 	@$(BIN)/pipeline sources check > /dev/null
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -8,7 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from scripts.env_file import ENV_FILE, is_free, ports  # noqa: E402 — the repository has to be on the path
+from scripts.admin.env_file import ENV_FILE, is_free, ports  # noqa: E402 — the repository has to be on the path
 
 
 def main() -> None:

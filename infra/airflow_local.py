@@ -26,9 +26,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from local_stack import LocalStack, postgres, refuse_a_taken_port, variables  # noqa: E402 — beside this file
+from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
-from scripts.env_file import ENV_FILE, init_env  # noqa: E402 — the same
-from scripts.storage import write_atomically  # noqa: E402 — the same
+from scripts.utils.files import write_atomically  # noqa: E402 — the same
 
 # the scheduler comes after the API server, which its tasks call
 COMPONENTS = {
@@ -47,7 +47,7 @@ def environment(port: int, env_file: Path, database: str) -> dict[str, str]:
     return known | {
         "AIRFLOW_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "airflow" / "plugins")]),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "airflow" / "dags")]),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "airflow" / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "airflow" / "plugins"),
         "AIRFLOW__CORE__FERNET_KEY": known["AIRFLOW_FERNET_KEY"],

@@ -10,10 +10,9 @@ import sys
 from airflow.__main__ import main
 
 # the DAG files' own imports, and the core's
-import pipeline_door  # noqa: F401 — shared by fork
-import scripts.build
-import scripts.elt
-import scripts.status
+import dag_support  # noqa: F401 — shared by fork
+import scripts.loading.partitions
+import scripts.monitoring.status
 import scripts.validate_data  # noqa: F401 — shared by fork
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from scripts.bronze import Store
+from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR, settings
-from scripts.docs import docs_dir
-from scripts.metrics import metrics
-from scripts.storage import make_dir
+from scripts.monitoring.metrics import metrics
+from scripts.utils.files import make_dir
+from scripts.warehouse.data_docs import docs_dir
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -20,8 +20,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from local_stack import LocalStack, refuse_a_taken_port, variables  # noqa: E402 — beside this file
+from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
-from scripts.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 
 N8N_DIR = Path(os.environ.get("N8N_DIR") or Path.home() / ".cache" / "data-pipeline" / "n8n")
 FILES = REPOSITORY / "n8n"

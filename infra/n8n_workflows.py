@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from n8n_local import environment  # noqa: E402 — beside this file
-from scripts.env_file import ENV_FILE  # noqa: E402 — the repository has to be on the path
+from scripts.admin.env_file import ENV_FILE  # noqa: E402 — the repository has to be on the path
 
 FOLDER = REPOSITORY / "n8n" / "workflows"
 KEPT = ("id", "name", "description")

@@ -1,1 +1,1 @@
-"""The pipeline's core: every door (CLI, Airflow, Prefect, n8n) calls the functions of this package."""
+"""The core of the pipeline: every entry point (CLI, Airflow, Prefect, n8n) calls the functions of this package."""

@@ -1,4 +1,4 @@
-"""Every error that a person or a door has to tell apart, in one place.
+"""Every error that a person or an entry point has to tell apart, in one place.
 
 The type alone decides about retries: a `TransientError` may pass when it is tried again, a `TerminalError` will not.
 Each class has its own process exit code, so that a script can branch on it.
@@ -27,7 +27,7 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
-        """Keep the parts, so that a door can show them apart."""
+        """Keep the parts, so that an entry point can show them apart."""
         super().__init__(what)
         self.what = what
         self.where = where
@@ -45,7 +45,7 @@ class PipelineError(Exception):
 
 
 @contextlib.contextmanager
-def located(place: object) -> Iterator[None]:
+def naming_partition(place: object) -> Iterator[None]:
     """Name a place, such as a partition, in every `PipelineError` of the block that does not name it."""
     try:
         yield
@@ -76,7 +76,7 @@ class SettingsError(TerminalError):
 
 
 class ContractError(TerminalError):
-    """A file of the source catalogue is wrong."""
+    """A file of the source catalog is wrong."""
 
     exit_code = 4
 

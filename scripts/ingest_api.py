@@ -23,22 +23,24 @@ import msgspec
 import pyarrow as pa
 import requests
 
-from scripts import bronze, client, parquet, quarantine, retries
+from scripts.bronze import parquet, quarantine
+from scripts.bronze.ledger import DriftNote, LedgerEntry, Partition
 from scripts.config import settings
-from scripts.errors import SourceUnavailableError, located
-from scripts.ledger import DriftNote, Entry, Partition
-from scripts.pagination import walk
-from scripts.responses import Answer, normalize_response, read_answer
-from scripts.rows import Drift, RowReader
-from scripts.script import run_script
+from scripts.errors import SourceUnavailableError, naming_partition
+from scripts.extract import client, retries
+from scripts.extract.pagination import walk
+from scripts.extract.responses import Answer, normalize_response, read_answer
+from scripts.extract.rows import Drift, RowReader
+from scripts.loading.script_arguments import run_script
 from scripts.utils.logging_config import get_logger, log_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from scripts.contracts import Resource, Source
-    from scripts.rows import Page
-    from scripts.runs import Run
+    from scripts.bronze.run import Run
+    from scripts.bronze.store import Staged
+    from scripts.contracts.source import Resource, Source
+    from scripts.extract.rows import Page, Reject
 
 __all__ = ["FetchedPage", "fetch_page", "ingest_partition", "main", "normalize_response"]
 
@@ -96,7 +98,7 @@ def fetch_page(
     return retries.fetch(session.get if session else requests.get, url, parse, params=asked, headers=headers)
 
 
-def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connection: client.Client) -> Entry:
+def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connection: client.Client) -> LedgerEntry:
     """Load one resource on one day into Bronze, and return its ledger record.
 
     Loading again replaces the partition; the same answers give the same bytes. Rows that do not fit the contract go to
@@ -110,16 +112,16 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
     reader = RowReader(resource)
-    with located(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
-        purpose = f"load of {partition} by {run.door}"
+    with naming_partition(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+        purpose = f"load of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             for remaining in reversed(range(_FETCHES)):
                 started = dt.datetime.now(dt.UTC)
                 pages = _fetch(source, resource, day, reader, connection)
-                entry = _stage(pages, staged, reader, _blank(partition, resource, run, started))
+                entry = _stage(pages, staged, reader, _empty_entry(partition, resource, run, started))
                 if entry.declared in (None, entry.fetched):
                     break
-                _complain(entry, remaining)
+                _report_count_mismatch(entry, remaining)
             entry = staged.commit(entry)
         if resource.total is not None and entry.declared is None:
             _log.warning(
@@ -178,7 +180,7 @@ def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, 
     return _Progress(answers(), attempts)
 
 
-def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry: Entry) -> Entry:
+def _stage(progress: _Progress, staged: Staged, reader: RowReader, entry: LedgerEntry) -> LedgerEntry:
     """Write the pages to the staged files, and return the record with their counts."""
     fetched = pages = quarantined = 0
     totals: set[int] = set()
@@ -193,7 +195,7 @@ def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry:
             writer.write(page.batch, _positions(page, fetched))
             rejected.write(
                 quarantine.encode(
-                    quarantine.from_rejects(
+                    _quarantined_rows(
                         page.rejects,
                         staged.partition,
                         first_row=fetched,
@@ -224,8 +226,33 @@ def _stage(progress: _Progress, staged: bronze.Staged, reader: RowReader, entry:
     )
 
 
-def _blank(partition: Partition, resource: Resource, run: Run, started: dt.datetime) -> Entry:
-    return Entry(
+def _quarantined_rows(
+    rejects: Iterable[Reject],
+    partition: Partition,
+    *,
+    first_row: int,
+    stage: quarantine.Stage,
+    contract_version: str,
+    run_id: str,
+) -> Iterator[quarantine.QuarantinedRow]:
+    """Yield the quarantine rows of rejected records; `first_row` is the position of the first record of their page."""
+    for reject in rejects:
+        yield quarantine.QuarantinedRow(
+            source=partition.source,
+            resource=partition.resource,
+            day=partition.day.isoformat(),
+            row=first_row + reject.position,
+            stage=stage,
+            rule=reject.rule,
+            reason=reject.reason,
+            raw=reject.raw,
+            contract_version=contract_version,
+            run_id=run_id,
+        )
+
+
+def _empty_entry(partition: Partition, resource: Resource, run: Run, started: dt.datetime) -> LedgerEntry:
+    return LedgerEntry(
         *partition,
         status="ingested",
         declared=None,
@@ -239,7 +266,7 @@ def _blank(partition: Partition, resource: Resource, run: Run, started: dt.datet
         content_hash="",
         contract_version=resource.version,
         run_id=run.run_id,
-        door=run.door,
+        triggered_by=run.triggered_by,
         started_at=started,
         loaded_at=started,
     )
@@ -251,7 +278,7 @@ def _positions(page: Page, first: int) -> pa.Array:
     return pa.array([first + position for position in page.positions], type=pa.int64())
 
 
-def _complain(entry: Entry, remaining: int) -> None:
+def _report_count_mismatch(entry: LedgerEntry, remaining: int) -> None:
     message = f"the API declares {entry.declared} rows, its pages held {entry.fetched}"
     if not remaining:
         raise SourceUnavailableError(

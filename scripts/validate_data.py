@@ -19,28 +19,29 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
-from scripts import bronze, parquet, quarantine
+from scripts.bronze import parquet, quarantine
+from scripts.bronze.ledger import LedgerEntry, Partition, RuleNote
+from scripts.bronze.quarantine import QuarantinedRow
+from scripts.bronze.store import Staged, quarantined_rows, verify
 from scripts.config import settings
-from scripts.errors import DataError, UsageError, located
-from scripts.ledger import Entry, Partition, RuleNote
-from scripts.quarantine import QuarantinedRow
-from scripts.rules import Finding, evaluate
-from scripts.schema import ROW, arrow_schema, to_record
-from scripts.script import run_script
+from scripts.contracts.types import ROW, arrow_schema, to_record
+from scripts.errors import DataError, UsageError, naming_partition
+from scripts.loading.rule_checks import RuleViolations, evaluate
+from scripts.loading.script_arguments import run_script
 from scripts.utils.logging_config import get_logger, log_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scripts.contracts import Resource, Source
-    from scripts.runs import Run
+    from scripts.bronze.run import Run
+    from scripts.contracts.source import Resource, Source
 
 __all__ = ["main", "validate_partition"]
 
 _log = get_logger("validate")
 
 
-def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Entry:
+def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> LedgerEntry:
     """Evaluate the contract's rules on a loaded partition, and return its ledger record.
 
     Rows that break a rule of severity `quarantine` move there, so that fetched = bronze + quarantined still holds;
@@ -53,16 +54,16 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Ent
     """
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
-    with located(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
-        purpose = f"validation of {partition} by {run.door}"
+    with naming_partition(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+        purpose = f"validation of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             entry = loaded_entry(run, partition)
-            bronze.verify(run.store, entry)
-            data = run.store.data(partition)
+            verify(run.store, entry)
+            data = run.store.data_path(partition)
             rows, findings = evaluate(data, resource)
             failed = [finding for finding in findings if finding.rule.severity == "fail"]
             if not failed:
-                entry = _move(entry, data, staged, resource, findings, run)
+                entry = _quarantine_rows(entry, data, staged, resource, findings, run)
             entry = msgspec.structs.replace(
                 entry,
                 status="failed" if failed else "validated",
@@ -71,7 +72,7 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Ent
             )
             staged.report.write_text(json.dumps(_report(entry, rows, resource, findings), indent=2) + "\n")
             entry = staged.commit(entry)
-        _tell(entry, rows, findings)
+        _log_outcome(entry, rows, findings)
         if failed:
             finding = failed[0]
             raise DataError(
@@ -84,7 +85,7 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Ent
         return entry
 
 
-def loaded_entry(run: Run, partition: Partition) -> Entry:
+def loaded_entry(run: Run, partition: Partition) -> LedgerEntry:
     """Return the ledger record of a partition.
 
     Raises:
@@ -101,9 +102,9 @@ def loaded_entry(run: Run, partition: Partition) -> Entry:
     return entry
 
 
-def _move(
-    entry: Entry, data: Path, staged: bronze.Staged, resource: Resource, findings: Sequence[Finding], run: Run
-) -> Entry:
+def _quarantine_rows(
+    entry: LedgerEntry, data: Path, staged: Staged, resource: Resource, findings: Sequence[RuleViolations], run: Run
+) -> LedgerEntry:
     """Stage the files without the rows that go to quarantine; nothing where there are none."""
     reasons: dict[int, list[tuple[str, str]]] = {}
     for finding in findings:
@@ -123,13 +124,13 @@ def _move(
             keep = pa.array(sorted(set(range(batch.num_rows)) - set(hit)), type=pa.int64())
             writer.append(parquet.conform(batch.take(keep) if hit else batch, schema))
             first += batch.num_rows
-    rows = sorted([*bronze.quarantined_rows(run.store, entry), *moved], key=lambda row: row.row)
+    rows = sorted([*quarantined_rows(run.store, entry), *moved], key=lambda row: row.row)
     staged.quarantine.write_bytes(quarantine.encode(rows))
     return msgspec.structs.replace(entry, bronze=writer.rows, quarantined=len(rows))
 
 
 def _quarantined(
-    entry: Entry, row: dict[str, object], reasons: Sequence[tuple[str, str]], resource: Resource, run: Run
+    entry: LedgerEntry, row: dict[str, object], reasons: Sequence[tuple[str, str]], resource: Resource, run: Run
 ) -> QuarantinedRow:
     return QuarantinedRow(
         source=entry.source,
@@ -145,11 +146,11 @@ def _quarantined(
     )
 
 
-def _note(finding: Finding) -> RuleNote:
+def _note(finding: RuleViolations) -> RuleNote:
     return RuleNote(finding.rule.name, finding.rule.severity, finding.rows, ", ".join(finding.examples))
 
 
-def _report(entry: Entry, rows: int, resource: Resource, findings: Sequence[Finding]) -> dict[str, object]:
+def _report(entry: LedgerEntry, rows: int, resource: Resource, findings: Sequence[RuleViolations]) -> dict[str, object]:
     broken = {finding.rule.name: finding for finding in findings}
     return {
         "source": entry.source,
@@ -166,7 +167,7 @@ def _report(entry: Entry, rows: int, resource: Resource, findings: Sequence[Find
             {
                 "rule": rule.name,
                 "severity": rule.severity,
-                "expectation": Finding(rule).expectation,
+                "expectation": RuleViolations(rule).expectation,
                 "rows": broken[rule.name].rows if rule.name in broken else 0,
                 "examples": broken[rule.name].examples if rule.name in broken else [],
             }
@@ -176,7 +177,7 @@ def _report(entry: Entry, rows: int, resource: Resource, findings: Sequence[Find
     }
 
 
-def _tell(entry: Entry, rows: int, findings: Sequence[Finding]) -> None:
+def _log_outcome(entry: LedgerEntry, rows: int, findings: Sequence[RuleViolations]) -> None:
     for finding in findings:
         _log.warning(
             "rule `%s` (%s) is broken by %d of %d rows, for example %s; expected %s",
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Validate as a script; see `--help`. Returns the exit code."""
 
     def work(run: Run, source: Source, name: str, day: dt.date) -> str:
-        return str(run.store.report(validate_partition(source, name, day, run).partition))
+        return str(run.store.report_path(validate_partition(source, name, day, run).partition))
 
     return run_script("Check loaded days against the rules of their contract.", work, arguments)
 

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-from scripts import catalogue, config
-from scripts.contracts import Source
-from scripts.runs import Run
-from scripts.sample_api import serving
+from scripts import config
+from scripts.bronze.run import Run
+from scripts.contracts import catalog
+from scripts.contracts.source import Source
+from scripts.sample_api.server import serving
 from scripts.utils.logging_config import setup_logging
 
-PIPELINE = (sys.executable, "-m", "scripts.cli")
+PIPELINE = (sys.executable, "-m", "scripts.cli.main")
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +54,13 @@ def api(env):
 @pytest.fixture
 def run():
     """A run that writes to this test's data folder."""
-    return Run.start(door="test")
+    return Run.create(triggered_by="test")
 
 
 @pytest.fixture
 def blog():
     """The contract of the default source, with small pages."""
-    document = catalogue.pick("jsonplaceholder").model_dump(mode="json", exclude_defaults=True)
+    document = catalog.pick("jsonplaceholder").model_dump(mode="json", exclude_defaults=True)
     for resource in document["resources"].values():
         resource["pagination"]["page_size"] = 100
     return Source.model_validate(document)

@@ -23,7 +23,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable, task
 
-from pipeline_door import GOLD, POOL, SILVER, deadline, defaults, plainly, run_build, start_run
+from dag_support import GOLD, POOL, SILVER, deadline, defaults, one_line_errors, run_build, start_run
 
 SUNDAY = 6
 
@@ -44,29 +44,29 @@ with DAG(
 ) as dag:
 
     @task(pool=POOL, outlets=[GOLD])
-    @plainly
+    @one_line_errors
     def build_gold(
         *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
     ) -> dict[str, Any]:
-        """Build Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
+        """BuildResult Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
         full_tests = params["full_tests"] or dt.datetime.now(dt.UTC).weekday() == SUNDAY
         done = run_build("gold", dag_run, ti, full_refresh=params["full_refresh"], full_tests=full_tests)
         outlet_events[GOLD].extra = {"version": done.version, "partitions": len(done.partitions)}
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     @task(pool=POOL)
-    @plainly
+    @one_line_errors
     def write_docs(*, dag_run: Any = None) -> str:
         """Write dbt's site for the people who use the data."""
-        from scripts import docs
+        from scripts.warehouse import data_docs
 
-        return str(docs.write_docs(start_run(dag_run.run_id)))
+        return str(data_docs.write_docs(start_run(dag_run.run_id)))
 
     @task
-    @plainly
+    @one_line_errors
     def write_health(*, dag_run: Any = None) -> str:
         """Write the health page, and `health.json`: version, row counts, freshness, problems."""
-        from scripts.report import write_pages
+        from scripts.monitoring.report import write_pages
 
         return ", ".join(map(str, write_pages(start_run(dag_run.run_id).store)))
 

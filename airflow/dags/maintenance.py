@@ -20,7 +20,7 @@ from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task
 
-from pipeline_door import deadline, defaults, plainly, start_run
+from dag_support import deadline, defaults, one_line_errors, start_run
 from scripts.errors import DataError
 
 with DAG(
@@ -41,10 +41,10 @@ with DAG(
 ) as dag:
 
     @task
-    @plainly
+    @one_line_errors
     def verify_ledger(*, dag_run: Any = None) -> int:
         """Compare every Bronze file with its ledger record; returns the number of partitions."""
-        from scripts.status import read_status
+        from scripts.monitoring.status import read_status
 
         state = read_status(start_run(dag_run.run_id).store, content=True)
         if state.problems:
@@ -52,10 +52,10 @@ with DAG(
         return len(state.partitions)
 
     @task
-    @plainly
+    @one_line_errors
     def check_freshness(*, dag_run: Any = None) -> list[dict[str, Any]]:
         """Compare the last loaded day of each daily source with the limits of its contract."""
-        from scripts import health
+        from scripts.monitoring import health
 
         found = health.freshness(start_run(dag_run.run_id).store)
         if stale := [row for row in found if row.state == "stale"]:
@@ -71,23 +71,23 @@ with DAG(
         return [{**row._asdict(), "last_day": str(row.last_day)} for row in found]
 
     @task
-    @plainly
+    @one_line_errors
     def report_quarantine(*, params: dict[str, Any], dag_run: Any = None) -> int:
         """Send a reminder of rows that have been in quarantine for long; returns their number."""
-        from scripts import health, notify
+        from scripts.monitoring import alerts, health
 
         old = health.old_quarantine(start_run(dag_run.run_id).store, days=params["quarantine_days"])
         if old:
-            notify.notify(notify.about_old_quarantine(old))
+            alerts.notify(alerts.about_old_quarantine(old))
         return sum(item.rows for item in old)
 
     @task
-    @plainly
+    @one_line_errors
     def prune(*, params: dict[str, Any], dag_run: Any = None) -> list[str]:
         """Delete old versions, logs and leftovers, or list them; returns their paths."""
         from airflow.sdk.configuration import conf
 
-        from scripts import prune as pruning
+        from scripts.admin import prune as pruning
 
         logs = conf.get("logging", "base_log_folder")
         run = start_run(dag_run.run_id)

@@ -27,8 +27,8 @@ from typing import Any
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipeline_door import BRONZE, BRONZE_RESOURCES, days_of, deadline, defaults, plainly, start_run
-from scripts import catalogue
+from dag_support import BRONZE, BRONZE_RESOURCES, days_of, deadline, defaults, one_line_errors, start_run
+from scripts.contracts import catalog
 from scripts.errors import UsageError
 
 MOST_PARTITIONS = 1000
@@ -48,7 +48,7 @@ with DAG(
         "source": Param(
             None,
             type=["null", "string"],
-            enum=[None, *catalogue.names()],
+            enum=[None, *catalog.names()],
             description="The source to load; without it, every source that its contract calls daily.",
         ),
         "resources": Param(
@@ -63,17 +63,17 @@ with DAG(
 ) as dag:
 
     @task
-    @plainly
+    @one_line_errors
     def plan(*, params: dict[str, Any], dag_run: Any = None, partition_key: str | None = None) -> list[dict[str, str]]:
         """Resolve the days of the run and list the partitions to load."""
-        from scripts import elt
+        from scripts.loading import partitions
 
         run = start_run(dag_run.run_id)
         days = days_of(partition_key, params)
-        sources = [params["source"]] if params["source"] else catalogue.daily_sources()
-        wanted = elt.partitions(days, sources, params["resources"] or None)
+        sources = [params["source"]] if params["source"] else catalog.daily_sources()
+        wanted = partitions.partitions(days, sources, params["resources"] or None)
         if dag_run.run_type == "backfill" and not params["reprocess"]:
-            wanted = [item.partition for item in elt.plan(run.store, wanted) if item.state != "loaded"]
+            wanted = [item.partition for item in partitions.plan(run.store, wanted) if item.state != "loaded"]
         if len(wanted) > MOST_PARTITIONS:
             raise UsageError(
                 f"{len(wanted)} partitions in one run",
@@ -90,15 +90,15 @@ with DAG(
         get_current_context()["partition"] = label
 
     @task(map_index_template="{{ partition }}")
-    @plainly
+    @one_line_errors
     def ingest(partition: dict[str, str], *, dag_run: Any = None) -> dict[str, Any]:
         """Fetch one resource of one day into Bronze."""
-        from scripts.client import Client
-        from scripts.days import parse_day
+        from scripts.extract.client import Client
         from scripts.ingest_api import ingest_partition
+        from scripts.utils.days import parse_day
 
         put_label(partition)
-        source = catalogue.pick(partition["source"])
+        source = catalog.pick(partition["source"])
         client = Client(source)
         try:
             entry = ingest_partition(
@@ -109,14 +109,14 @@ with DAG(
         return {"fetched": entry.fetched, "bronze": entry.bronze, "quarantined": entry.quarantined}
 
     @task(map_index_template="{{ partition }}", outlets=[BRONZE_RESOURCES])
-    @plainly
+    @one_line_errors
     def validate(partition: dict[str, str], *, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Any]:
         """Check the rows against the rules of the contract, and announce the partition if it adds up."""
-        from scripts.days import parse_day
+        from scripts.utils.days import parse_day
         from scripts.validate_data import validate_partition
 
         put_label(partition)
-        source = catalogue.pick(partition["source"])
+        source = catalog.pick(partition["source"])
         entry = validate_partition(
             source, partition["resource"], parse_day(partition["day"]), start_run(dag_run.run_id)
         )
@@ -138,11 +138,11 @@ with DAG(
         ingest(partition) >> validate(partition)
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[BRONZE])
-    @plainly
-    def announce(*, dag_run: Any = None, ti: Any = None, outlet_events: Any = None) -> list[str]:
+    @one_line_errors
+    def publish_asset_events(*, dag_run: Any = None, ti: Any = None, outlet_events: Any = None) -> list[str]:
         """Tell Silver which days were loaded, also when a resource of them failed."""
-        from scripts.days import parse_day
-        from scripts.ledger import Partition
+        from scripts.bronze.ledger import Partition
+        from scripts.utils.days import parse_day
 
         store, counts = start_run(dag_run.run_id).store, {"partitions": 0, "rows": 0}
         days = set()
@@ -159,12 +159,12 @@ with DAG(
         return sorted(days)
 
     @task
-    @plainly
-    def account(*, dag_run: Any = None, ti: Any = None) -> dict[str, int]:
+    @one_line_errors
+    def check_row_counts(*, dag_run: Any = None, ti: Any = None) -> dict[str, int]:
         """Check that fetched = Bronze + quarantined over the whole run; this task is red when a resource is."""
-        from scripts import notify
-        from scripts.days import parse_day
-        from scripts.ledger import Partition
+        from scripts.bronze.ledger import Partition
+        from scripts.monitoring import alerts
+        from scripts.utils.days import parse_day
         from scripts.validate_data import loaded_entry
 
         run = start_run(dag_run.run_id)
@@ -173,7 +173,7 @@ with DAG(
         for entry in entries:
             entry.check()
             if entry.quarantined:
-                notify.notify(notify.about_quarantine(entry))
+                alerts.notify(alerts.about_quarantine(entry))
         return {
             "partitions": len(entries),
             "fetched": sum(entry.fetched for entry in entries),
@@ -182,5 +182,5 @@ with DAG(
         }
 
     loaded = load.expand(partition=plan())
-    loaded >> announce()
-    loaded >> account()
+    loaded >> publish_asset_events()
+    loaded >> check_row_counts()

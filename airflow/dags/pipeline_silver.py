@@ -25,7 +25,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable, task
 
-from pipeline_door import BRONZE, POOL, SILVER, deadline, defaults, plainly, run_build
+from dag_support import BRONZE, POOL, SILVER, deadline, defaults, one_line_errors, run_build
 
 LONGEST_WAIT = dt.timedelta(minutes=5)
 
@@ -43,14 +43,14 @@ with DAG(
 ) as dag:
 
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
-    @plainly
-    def settle(*, dag_run: Any = None, ti: Any = None) -> bool:
+    @one_line_errors
+    def wait_for_loads(*, dag_run: Any = None, ti: Any = None) -> bool:
         """Wait for the Bronze runs under way, so that one build serves them all."""
         waited = dt.datetime.now(dt.UTC) - dag_run.start_date
         return waited > LONGEST_WAIT or ti.get_dr_count("pipeline_bronze", states=["queued", "running"]) == 0
 
     @task(pool=POOL, outlets=[SILVER])
-    @plainly
+    @one_line_errors
     def build_silver(
         *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
     ) -> dict[str, Any]:
@@ -60,4 +60,4 @@ with DAG(
         outlet_events[SILVER].add_partitions(dag_run.partition_key or dag_run.run_id)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
-    settle() >> build_silver()
+    wait_for_loads() >> build_silver()

@@ -19,17 +19,18 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, Field
 
-from pipeline_door import KINDS, RunCreated
-from scripts import catalogue, notify
+from dag_support import KINDS, RunCreated
 from scripts.config import PROJECT_DIR, settings
-from scripts.days import parse_day
+from scripts.contracts import catalog
 from scripts.errors import PipelineError
+from scripts.monitoring import alerts
+from scripts.utils.days import parse_day
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
-    from scripts.ledger import Entry, Partition
-    from scripts.notify import Kind
+    from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.monitoring.alerts import Kind
 
 PREFIX = "/pipeline"
 BRONZE_DAG = "pipeline_bronze"
@@ -74,7 +75,7 @@ class RunbookLink(BaseOperatorLink):
         if ti_key.dag_id not in _DAGS:
             return ""
         kind = _KINDS.get(ti_key.task_id, "task failed")
-        return notify.runbook_url(kind) if "://" in settings().docs_url else f"{PREFIX}/runbook#{notify.RUNBOOK[kind]}"
+        return alerts.runbook_url(kind) if "://" in settings().docs_url else f"{PREFIX}/runbook#{alerts.RUNBOOK[kind]}"
 
 
 def _partition_link(page: str, ti_key: Any) -> str:
@@ -111,11 +112,11 @@ def show_ledger(source: str, resource: str, day: str) -> str:
 @app.get("/quarantine/{source}/{resource}/{day}", response_class=HTMLResponse)
 def show_quarantine(source: str, resource: str, day: str) -> str:
     """Show the quarantined rows of a partition, each with its rule and reason."""
-    from scripts.bronze import quarantined_rows
-    from scripts.runs import Run
+    from scripts.bronze.run import Run
+    from scripts.bronze.store import quarantined_rows
 
     partition, entry = _find(source, resource, day)
-    rows = quarantined_rows(Run.start(door="airflow").store, entry)
+    rows = quarantined_rows(Run.create(triggered_by="airflow").store, entry)
     title = f"{len(rows)} quarantined rows of {partition}"
     return _page(title, [f"{row.rule}: {row.reason}\n{row.raw}" for row in rows])
 
@@ -142,13 +143,13 @@ class Failure(BaseModel):
 def send_alert(failure: Failure) -> list[str]:
     """Send the alert on a workflow of n8n that failed; returns the sinks that took it."""
     title = f"n8n {failure.workflow}, node {failure.node}"
-    return list(notify.notify(notify.Alert("workflow failed", title, failure.message)))
+    return list(alerts.notify(alerts.Alert("workflow failed", title, failure.message)))
 
 
 @app.get("/dbt")
 def show_docs() -> FileResponse:
     """Serve dbt's site about the data."""
-    from scripts.docs import docs_page
+    from scripts.warehouse.data_docs import docs_page
 
     if not (page := docs_page()).exists():
         raise HTTPException(404, "there is no documentation yet; dbt_dag writes it")
@@ -168,14 +169,14 @@ def _with_anchor(heading: re.Match[str]) -> str:
     return f'<h2 id="{anchor}">{heading[1]}</h2>'
 
 
-def _find(source: str, resource: str, day: str) -> tuple[Partition, Entry]:
-    from scripts.ledger import Partition
-    from scripts.runs import Run
+def _find(source: str, resource: str, day: str) -> tuple[Partition, LedgerEntry]:
+    from scripts.bronze.ledger import Partition
+    from scripts.bronze.run import Run
 
     try:
-        catalogue.pick_resources(catalogue.pick(source), [resource])
+        catalog.pick_resources(catalog.pick(source), [resource])
         partition = Partition(source, resource, parse_day(day))
-        entry = Run.start(door="airflow").store.entry(partition)
+        entry = Run.create(triggered_by="airflow").store.entry(partition)
     except PipelineError as error:
         raise HTTPException(404, str(error)) from None
     if entry is None:

@@ -1,4 +1,4 @@
-{#- What `pipeline build` tells a build: tables of the schema `meta`, which scripts/meta.py writes.
+{#- What `pipeline build` tells a build: tables of the schema `meta`, which scripts/warehouse/build_state.py writes.
 
     meta.build           one row while a build runs: its id, and whether tests look at all rows
     meta.partitions      the ledger, with the content that the tables already hold (`built_hash`)

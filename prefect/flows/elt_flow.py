@@ -24,17 +24,20 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from prefect.utilities.urls import url_for
 
-from scripts import catalogue, docs, elt, notify
-from scripts.build import Build, build
-from scripts.client import Client
+from scripts.bronze.run import Run
 from scripts.config import settings
-from scripts.days import day_range, parse_day
+from scripts.contracts import catalog
 from scripts.errors import TransientError
+from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-from scripts.report import refresh
-from scripts.runs import Run
-from scripts.transform import BAD_STATUSES, DbtFailedError
+from scripts.loading import partitions
+from scripts.monitoring import alerts
+from scripts.monitoring.report import refresh
+from scripts.utils.days import day_range, parse_day
 from scripts.validate_data import validate_partition
+from scripts.warehouse import data_docs
+from scripts.warehouse.build import BuildResult, build_warehouse
+from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +46,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
     from prefect.states import State
 
-    from scripts.ledger import Entry, Partition
-    from scripts.transform import NodeResult
+    from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.warehouse.runner import NodeResult
 
 _config = settings()
 
@@ -68,13 +71,13 @@ def alert(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:  # noq
     """Send the alert on a flow run that failed or crashed."""
     error = _error(state)
     links = {"run": url_for(run) or ""}
-    notify.notify(notify.Alert(notify.kind_of(error), f"Prefect {run.name}", str(error), links, key=str(run.id)))
+    alerts.notify(alerts.Alert(alerts.kind_of(error), f"Prefect {run.name}", str(error), links, key=str(run.id)))
 
 
 @task(task_run_name="ingest {partition}", **_task)
-def ingest(partition: Partition, run_id: str) -> Entry:
+def ingest(partition: Partition, run_id: str) -> LedgerEntry:
     """Fetch one resource of one day into Bronze."""
-    source = catalogue.pick(partition.source)
+    source = catalog.pick(partition.source)
     client = Client(source)
     try:
         return ingest_partition(source, partition.resource, partition.day, _start_run(run_id), client)
@@ -83,17 +86,17 @@ def ingest(partition: Partition, run_id: str) -> Entry:
 
 
 @task(task_run_name="validate {partition}", **_task)
-def validate(partition: Partition, run_id: str) -> Entry:
+def validate(partition: Partition, run_id: str) -> LedgerEntry:
     """Check the rows of one resource of one day against the rules of its contract."""
-    source = catalogue.pick(partition.source)
+    source = catalog.pick(partition.source)
     return validate_partition(source, partition.resource, partition.day, _start_run(run_id))
 
 
 @task(name="build", task_run_name="build", **_task)
-def build_warehouse(run_id: str, *, full_refresh: bool) -> Build:
-    """Build Silver and Gold from what changed, test, and publish; waits for a build that another door has started."""
+def build(run_id: str, *, full_refresh: bool) -> BuildResult:
+    """Build Silver and Gold from what changed, test, and publish; waits for another build that is under way."""
     try:
-        done = build(_start_run(run_id), full_refresh=full_refresh)
+        done = build_warehouse(_start_run(run_id), full_refresh=full_refresh)
     except DbtFailedError as error:
         _show_results("Nothing was published", error.results)
         raise
@@ -113,7 +116,7 @@ def build_warehouse(run_id: str, *, full_refresh: bool) -> Build:
 def elt_flow(
     start_date: dt.date,
     end_date: dt.date,
-    source: str = catalogue.DEFAULT_SOURCE,
+    source: str = catalog.DEFAULT_SOURCE,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 — a parameter of the flow in the UI
     reprocess: bool = False,  # noqa: FBT001, FBT002 — the same
 ) -> str | None:
@@ -125,7 +128,7 @@ def elt_flow(
     Args:
         start_date: First day (UTC).
         end_date: Last day (UTC), included.
-        source: Source of the catalogue.
+        source: Source of the catalog.
         full_refresh: Make every table from scratch, from all days.
         reprocess: Load days again that are loaded.
 
@@ -139,8 +142,8 @@ def elt_flow(
     run_id = f"prefect-{flow_run.id or 'local'}"
     run = _start_run(run_id)
     run.store.recover()
-    wanted = elt.partitions(day_range(start_date, end_date), [source])
-    due = [item.partition for item in elt.plan(run.store, wanted) if reprocess or item.state != "loaded"]
+    wanted = partitions.partitions(day_range(start_date, end_date), [source])
+    due = [item.partition for item in partitions.plan(run.store, wanted) if reprocess or item.state != "loaded"]
     logger = get_run_logger()
     logger.info("%d of %d partitions to load", len(due), len(wanted))
 
@@ -161,7 +164,7 @@ def elt_flow(
     if len(errors) < len(wanted):
         version = build_warehouse(run_id, full_refresh=full_refresh).version
     if errors:
-        raise elt.failed(errors, len(wanted))
+        raise partitions.failed(errors, len(wanted))
     return version
 
 
@@ -171,7 +174,7 @@ def elt_daily() -> None:
     # Prefect's own dates are a class of their own
     scheduled = dt.date.fromordinal(flow_run.scheduled_start_time.astimezone(dt.UTC).toordinal())
     day = scheduled - dt.timedelta(days=1)
-    states = [elt_flow(day, day, source, return_state=True) for source in catalogue.daily_sources()]
+    states = [elt_flow(day, day, source, return_state=True) for source in catalog.daily_sources()]
     if red := [state for state in states if not state.is_completed()]:
         raise _error(red[0])
 
@@ -184,10 +187,10 @@ def _error(state: State[Any]) -> BaseException:
 
 def _start_run(run_id: str) -> Run:
     logging.getLogger("pipeline").setLevel(_config.log_level)
-    return Run.start(door="prefect", run_id=run_id)
+    return Run.create(triggered_by="prefect", run_id=run_id)
 
 
-def _show_ledger(entries: Sequence[Entry]) -> None:
+def _show_ledger(entries: Sequence[LedgerEntry]) -> None:
     columns = ("source", "resource", "day", "status", "declared", "fetched", "bronze", "quarantined")
     create_table_artifact(
         key="ledger",
@@ -220,7 +223,7 @@ def _show_ledger(entries: Sequence[Entry]) -> None:
 def _show_results(headline: str, results: Sequence[NodeResult]) -> None:
     shown = [result for result in results if result.kind == "model" or result.status in BAD_STATUSES]
     rows = "\n".join(
-        f"| [{result.name}]({docs.model_url(result.name, result.kind)}) | {result.kind} | {result.status} |"
+        f"| [{result.name}]({data_docs.model_url(result.name, result.kind)}) | {result.kind} | {result.status} |"
         f" {result.seconds:.2f} | {result.message if result.status in BAD_STATUSES else ''} |"
         for result in shown
     )

@@ -1,1 +1,1 @@
-"""Helpers that are not part of the pipeline's vocabulary."""
+"""What every package may use: logging, atomic files and locks, days, exit codes."""

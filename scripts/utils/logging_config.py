@@ -51,7 +51,7 @@ def setup_logging(
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return a logger below the pipeline's own, which the door that started the process configures."""
+    """Return a logger below the pipeline's own, which the entry point that started the process configures."""
     return logging.getLogger(f"pipeline.{name}")
 
 

@@ -19,21 +19,21 @@ STATEMENTS, BEFORE = "statements.json", "before.duckdb"
 def record(folder):
     """Write the warehouse at the start of a build, and the statements of that build, in their order."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from scripts import build, meta, transform
-    from scripts.bronze import Store
+    from scripts.bronze.store import Store
     from scripts.config import settings
-    from scripts.warehouse import writing
+    from scripts.warehouse import build, build_state, runner
+    from scripts.warehouse.versions import writing
 
     target, store = build.warehouse(), Store(settings().bronze_path)
-    log = transform.target_dir(target) / "logs" / "dbt.log"
+    log = runner.target_dir(target) / "logs" / "dbt.log"
     log.unlink(missing_ok=True)
     with target.building(purpose="bench", timeout=1) as lock:
         target.clone()
         with writing(target.build_path) as connection:
-            meta.begin(connection, store, build_id="bench", full_tests=False)
+            build_state.begin(connection, store, build_id="bench", full_tests=False)
         shutil.copy(target.build_path, folder / BEFORE)
         command = ["build", "--threads", "1", "--log-format-file", "json", "--log-level-file", "debug"]
-        if code := transform.pass_to_dbt(command, target, store.root, inherit=[lock]):
+        if code := runner.pass_to_dbt(command, target, store.root, inherit=[lock]):
             sys.exit(f"dbt ended with {code}")
     events = [json.loads(row) for row in log.read_text().splitlines()]
     # one transaction will do

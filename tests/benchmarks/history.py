@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import duckdb
 
-from scripts import catalogue
-from scripts.bronze import Store
+from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.store import Store
 from scripts.config import settings
-from scripts.ledger import Entry, Partition
+from scripts.contracts import catalog
 
 POSTS = """
 copy (
@@ -29,7 +29,7 @@ copy (
 
 
 def main(first_day, days, rows):
-    store, resource = Store(settings().bronze_path), catalogue.pick("jsonplaceholder").resources["posts"]
+    store, resource = Store(settings().bronze_path), catalog.pick("jsonplaceholder").resources["posts"]
     start = dt.date.fromisoformat(first_day)
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
@@ -41,9 +41,11 @@ def main(first_day, days, rows):
                 connection.execute(POSTS.format(first=serial, day=day, rows=rows, path=staged.data))
                 counts = {"fetched": rows, "bronze": rows, "declared": rows, "quarantined": 0, "pages": 1, "retries": 0}
                 times = {"started_at": now, "loaded_at": now, "validated_at": now}
-                about = {"contract_version": resource.version, "run_id": "bench", "door": "bench"}
+                about = {"contract_version": resource.version, "run_id": "bench", "triggered_by": "bench"}
                 staged.commit(
-                    Entry(*partition, status="validated", path="", bytes=0, content_hash="", **counts, **times, **about)
+                    LedgerEntry(
+                        *partition, status="validated", path="", bytes=0, content_hash="", **counts, **times, **about
+                    )
                 )
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts import catalogue
-from scripts.process import start_logging
-from scripts.runs import Run
+from scripts.bronze.run import Run
+from scripts.contracts import catalog
+from scripts.utils.exit_codes import start_logging
 
 DAY = dt.date(2024, 1, 1)
 
 
 def main(step, rows):
     start_logging()
-    source, run = catalogue.read(Path(__file__).with_name("bench.yml")), Run.start(door="bench")
+    source, run = catalog.read(Path(__file__).with_name("bench.yml")), Run.create(triggered_by="bench")
     source.resources["rows"].params["total"] = rows
     if step == "ingest":
-        from scripts.client import Client
+        from scripts.extract.client import Client
         from scripts.ingest_api import ingest_partition
 
         with Client(source) as client:

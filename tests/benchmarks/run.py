@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from building import daily_build
-from doors import orchestration, start_up
+from entry_points import orchestration, start_up
 from loading import backfill, ingestion, validation
 from measure import REPOSITORY
 

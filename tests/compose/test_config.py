@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from scripts.admin.env_file import SECRET_NAMES, init_env
 from scripts.config import PROJECT_DIR, Settings
-from scripts.env_file import SECRET_NAMES, init_env
 from tests.support.clone import clone
 
 ONE_SHOT = {"airflow-init", "n8n-init", "prefect-init"}

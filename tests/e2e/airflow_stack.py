@@ -97,7 +97,7 @@ class Airflow:
         path = f"dags/{dag_id}/dagRuns/{quote(run_id)}"
         return wait_for(lambda: (run := self.get(path))["state"] in DONE and run, f"{dag_id} {run_id}", timeout)
 
-    def settle(self, timeout=300):
+    def wait_for_loads(self, timeout=300):
         """Return when nothing runs and nothing waits in the chain from Bronze to Gold."""
         quiet = 0
         deadline = time.monotonic() + timeout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.config import PROJECT_DIR
-from scripts.sample_api import serving
+from scripts.sample_api.server import serving
 from tests.support.alert_sink import alert_sink
 
 from .airflow_stack import open_folder, running_airflow
@@ -53,7 +53,7 @@ def airflow(source, sink, project):
         ) as running,
     ):
         wait_for(lambda: running.runs("pipeline_bronze"), "the first run")
-        running.settle()
+        running.wait_for_loads()
         yield running
         if kept := os.environ.get("KEEP_AIRFLOW_LOGS"):
             shutil.copytree(folder / "data" / "airflow" / "logs", Path(kept), dirs_exist_ok=True)

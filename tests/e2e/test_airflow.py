@@ -12,14 +12,14 @@ import psutil
 import pytest
 import requests
 
-from scripts.bronze import Store
-from scripts.build import build
+from scripts.admin.env_file import SECRET_NAMES
+from scripts.bronze.ledger import decode
+from scripts.bronze.run import Run
+from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR
-from scripts.elt import load
-from scripts.env_file import SECRET_NAMES
-from scripts.ledger import decode
-from scripts.runs import Run
-from scripts.sample_api import Fault
+from scripts.loading.partitions import load
+from scripts.sample_api.server import Fault
+from scripts.warehouse.build import build_warehouse
 from tests.support.tables import tables
 
 from .airflow_stack import DONE
@@ -78,7 +78,7 @@ def backfill(airflow, first, last, **options):
     """Run a backfill to its end, when the one before is over, and return its runs by day."""
     known = {run["dag_run_id"] for run in airflow.runs("pipeline_bronze", run_type="backfill")}
     start_backfill(airflow, first, last, **options)
-    airflow.settle(600)
+    airflow.wait_for_loads(600)
     runs = [run for run in airflow.runs("pipeline_bronze", run_type="backfill") if run["dag_run_id"] not in known]
     return {run["partition_key"]: run for run in runs}
 
@@ -87,7 +87,7 @@ def test_the_first_daily_run_goes_through_to_gold(airflow):
     """Nothing was clicked: the DAGs are active, and yesterday is loaded, built, tested, published, documented."""
     run = wait_for(lambda: airflow.runs("pipeline_bronze"), "the first run")[0]
     assert airflow.wait("pipeline_bronze", run["dag_run_id"])["state"] == "success"
-    airflow.settle()
+    airflow.wait_for_loads()
     day = run["partition_key"]
     assert day in airflow.gold_days()
     tasks = airflow.tasks("pipeline_bronze", run["dag_run_id"])
@@ -135,8 +135,8 @@ def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airfl
         env(name, value)
     theirs = Store(airflow.data_dir / "bronze").entries()
     others = [loaded.partition for loaded in theirs if str(loaded.day) not in days and loaded.status == "validated"]
-    assert all(outcome.entry for outcome in load(Run.start(door="test"), others))
-    build(Run.start(door="test"))
+    assert all(outcome.entry for outcome in load(Run.create(triggered_by="test"), others))
+    build_warehouse(Run.create(triggered_by="test"))
     ours, expected = (tables(folder / "warehouse.duckdb") for folder in (airflow.data_dir, tmp_path / "cli"))
     assert ours == expected
 
@@ -157,7 +157,7 @@ def test_a_backfill_skips_loaded_days_unless_reprocessing_is_asked_for(airflow, 
     # the command line's default lets Airflow make runs for days that it has runs of
     command = ["backfill", "create", "--dag-id", "pipeline_bronze", "--from-date", day, "--to-date", other]
     wait_for(lambda: cli(airflow, *command).returncode == 0, "the former backfill to be over")
-    airflow.settle()
+    airflow.wait_for_loads()
     assert entry(airflow, "posts", day).run_id == by_hand
     assert entry(airflow, "posts", other).run_id == runs[other]["dag_run_id"]
 
@@ -174,7 +174,7 @@ def test_a_fault_fails_one_resource_alerts_and_is_repaired_by_clearing_it(airflo
     failed = tasks[f"load.ingest jsonplaceholder/comments {day}"]
     assert (failed["state"], failed["try_number"]) == ("failed", 4), "a transient error is tried again three times"
     assert tasks[f"load.validate jsonplaceholder/posts {day}"]["state"] == "success", "the others go on"
-    airflow.settle()
+    airflow.wait_for_loads()
     assert day in airflow.gold_days(), "what was loaded is published"
 
     alert = wait_for(lambda: [text for text in sink.texts if f"comments {day}" in text], "the alert")[0]
@@ -191,7 +191,7 @@ def test_a_fault_fails_one_resource_alerts_and_is_repaired_by_clearing_it(airflo
     tasks = airflow.tasks("pipeline_bronze", run_id)
     assert tasks[f"load.ingest jsonplaceholder/posts {day}"]["try_number"] == 1, "only the failed resource ran again"
     assert entry(airflow, "comments", day).status == "validated"
-    airflow.settle()
+    airflow.wait_for_loads()
 
 
 def test_a_final_error_fails_at_once_in_words(airflow, source):
@@ -204,7 +204,7 @@ def test_a_final_error_fails_at_once_in_words(airflow, source):
     log = airflow.log(failed)
     assert f"jsonplaceholder/users/{day}" in log
     assert "HTTP 404" in log
-    airflow.settle()
+    airflow.wait_for_loads()
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_range_by_hand_goes_to_gold(airflow):
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
     labels = {name for name in airflow.tasks("pipeline_bronze", run_id) if name.startswith("load.ingest")}
     assert labels == {f"load.ingest jsonplaceholder/posts 2024-03-{day}" for day in (10, 11, 12)}
-    airflow.settle()
+    airflow.wait_for_loads()
     assert {"2024-03-10", "2024-03-11", "2024-03-12"} <= airflow.gold_days()
 
 
@@ -245,18 +245,18 @@ def test_a_worker_killed_in_ingest_is_tried_again(airflow, source):
         process.kill()
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
     assert entry(airflow, "todos", day).status == "validated"
-    airflow.settle()
+    airflow.wait_for_loads()
     assert day in airflow.gold_days()
 
 
 def test_a_worker_killed_in_a_build_is_tried_again_and_leaves_no_lock(airflow):
     day = "2024-03-16"
-    airflow.settle()
+    airflow.wait_for_loads()
     airflow.trigger("pipeline_bronze", day=day)
     process = task_process(airflow, "dbt_dag", "build_gold")
     published = (airflow.data_dir / "warehouse/current").readlink()
     process.kill()
-    airflow.settle()
+    airflow.wait_for_loads()
     run = airflow.runs("dbt_dag")[-1]
     build = airflow.tasks("dbt_dag", run["dag_run_id"])["build_gold"]
     assert (build["state"], build["try_number"]) == ("success", 2)
@@ -268,7 +268,7 @@ def test_a_worker_killed_in_a_build_is_tried_again_and_leaves_no_lock(airflow):
 def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, project, sink):
     model = project / "dbt/models/marts/dim_users.sql"
     right, day = model.read_text(), "2024-03-20"
-    airflow.settle()
+    airflow.wait_for_loads()
     known = {run["dag_run_id"] for run in airflow.runs("dbt_dag")}
     published = (airflow.data_dir / "warehouse/current").readlink()
     model.write_text(right + "\nthis is no sql\n")
@@ -308,7 +308,7 @@ def test_the_scheduler_killed_in_the_middle_of_a_backfill_is_started_again(airfl
         if "airflow_scheduler" in str(child.cmdline())
     )
     scheduler.kill()
-    airflow.settle(400)
+    airflow.wait_for_loads(400)
     days = {f"2024-04-0{day}" for day in range(1, 6)}
     runs = [run for run in airflow.runs("pipeline_bronze", run_type="backfill") if run["partition_key"] in days]
     assert {run["partition_key"]: run["state"] for run in runs} == dict.fromkeys(days, "success")

@@ -24,7 +24,7 @@ def blocks(name):
 @pytest.fixture(scope="module")
 def shell(airflow, source):
     """Runs commands as an operator does, in a folder that holds the data of the running Airflow."""
-    airflow.settle()
+    airflow.wait_for_loads()
     token = airflow.ask(
         "POST", "/auth/token", {"username": "operator", "password": airflow.passwords["AIRFLOW_OPERATOR_PASSWORD"]}
     )

@@ -10,10 +10,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from scripts.bronze import Store
-from scripts.charts import Bar, bars
+from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR, settings
-from scripts.report import write_report
+from scripts.monitoring.charts import Bar, bars
+from scripts.monitoring.report import write_report
 from tests.support.required import without
 
 FLAGS = (

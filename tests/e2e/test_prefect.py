@@ -10,9 +10,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from scripts.ledger import decode
-from scripts.sample_api import Fault
-from scripts.warehouse import Warehouse
+from scripts.bronze.ledger import decode
+from scripts.sample_api.server import Fault
+from scripts.warehouse.versions import Warehouse
 
 from .launcher import launched
 from .waiting import free_port, wait_for
@@ -157,7 +157,7 @@ def test_a_final_error_fails_at_once(prefect, source):
     [
         ({"start_date": "2024-03-05", "end_date": "2024-03-01"}, "the range is reversed"),
         ({"start_date": "2024-03-05", "end_date": "2099-03-01"}, "in the future"),
-        ({"start_date": "2024-03-05", "end_date": "2024-03-05", "source": "nope"}, "is not in the catalogue"),
+        ({"start_date": "2024-03-05", "end_date": "2024-03-05", "source": "nope"}, "is not in the catalog"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_in_words(prefect, parameters, message):

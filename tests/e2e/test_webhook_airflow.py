@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.sample_api import Fault
+from scripts.sample_api.server import Fault
 
 from .n8n_stack import running_n8n
 from .waiting import wait_for

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from scripts.config import PROJECT_DIR
-from scripts.sample_api import Fault
+from scripts.sample_api.server import Fault
 
-PIPELINE = [sys.executable, "-m", "scripts.cli"]
+PIPELINE = [sys.executable, "-m", "scripts.cli.main"]
 
 DAY = ["--start-date", "2024-01-02", "--end-date", "2024-01-02"]
 
@@ -27,7 +27,7 @@ def error_line(done):
 def test_help_starts_quickly_and_imports_nothing_heavy(start):
     code = (
         "import sys; sys.argv = ['pipeline', '--help']\n"
-        "from scripts.cli import main\n"
+        "from scripts.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'pandas', 'pyarrow', 'duckdb', 'dbt', 'pandera', 'requests', 'pydantic'} & set(sys.modules)\n"
@@ -77,7 +77,7 @@ def test_one_resource_that_fails_does_not_stop_the_others(start, api):
         (["ingest", "--start-date", "2024-01-02", "--end-date", "2024-01-01"], {}, 2, "reversed"),
         (["run", "--start-date", "2999-01-01", "--end-date", "2999-01-01"], {}, 2, "in the future"),
         (["backfill", "--start-date", "2020-01-01", "--end-date", "2024-01-01"], {}, 2, "at most 366"),
-        (["ingest", *DAY, "--source", "nowhere"], {}, 2, "source `nowhere` is not in the catalogue"),
+        (["ingest", *DAY, "--source", "nowhere"], {}, 2, "source `nowhere` is not in the catalog"),
         (["ingest", *DAY, "--resource", "nothing"], {}, 2, "resource `nothing` is not part of"),
         (["validate", *DAY, "--resource", "posts"], {}, 2, "is not loaded"),
         (["status"], {"API_RETRIES": "lots"}, 3, "API_RETRIES=lots is refused"),
@@ -102,8 +102,9 @@ def test_an_option_that_does_not_exist_is_a_usage_error(start):
 
 def test_a_broken_contract_is_a_contract_error(start, tmp_path, monkeypatch):
     code = (
-        "import sys, pathlib; from scripts import catalogue; catalogue.SOURCES_DIR = pathlib.Path(sys.argv.pop(1));"
-        "from scripts.cli import main; main()"
+        "import sys, pathlib; from scripts.contracts import catalog;"
+        "catalog.SOURCES_DIR = pathlib.Path(sys.argv.pop(1));"
+        "from scripts.cli.main import main; main()"
     )
     (tmp_path / "jsonplaceholder.yml").write_text("source: [\n")
 

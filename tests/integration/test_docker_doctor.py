@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from scripts import docker_doctor
+from scripts.admin import docker_doctor
+from scripts.admin.env_file import init_env
 from scripts.config import settings
-from scripts.env_file import init_env
 
 WELL = {"ServerVersion": "28.0", "MemTotal": 8_000_000_000, "DockerRootDir": "/"}
 

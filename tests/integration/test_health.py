@@ -9,11 +9,11 @@ import time
 import pytest
 from dotenv import dotenv_values
 
-from scripts import health
-from scripts.elt import load, partitions
-from scripts.env_file import SECRET_NAMES, init_env, is_free, write_secret_files
+from scripts.admin.env_file import SECRET_NAMES, init_env, is_free, write_secret_files
+from scripts.admin.prune import prune
 from scripts.errors import StorageError
-from scripts.prune import prune
+from scripts.loading.partitions import load, partitions
+from scripts.monitoring import health
 
 
 def at(text):

@@ -9,9 +9,10 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from scripts import client, ingest_api
+from scripts import ingest_api
 from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError
-from scripts.sample_api import Fault
+from scripts.extract import client
+from scripts.sample_api.server import Fault
 from scripts.utils.logging_config import setup_logging
 
 DAY = dt.date(2024, 1, 2)
@@ -61,7 +62,7 @@ def test_bronze_is_typed_by_the_contract(load, run):
 def test_a_quarantined_row_has_its_raw_json_rule_and_reason(load, run):
     entry = load()
 
-    (row,) = [json.loads(line) for line in run.store.quarantine(entry.partition).read_text().splitlines()]
+    (row,) = [json.loads(line) for line in run.store.quarantine_path(entry.partition).read_text().splitlines()]
     assert (row["rule"], row["stage"], row["day"], row["run_id"]) == ("mistyped", "schema", "2024-01-02", run.run_id)
     assert json.loads(row["raw"])["userId"] == "seven"
     assert row["row"] not in pq.read_table(run.store.root / entry.path).column("_row").to_pylist()
@@ -87,7 +88,7 @@ def test_loading_again_replaces_the_quarantine(load, run, blog):
     entry = load()
     load(source=with_resource(blog, "posts", on_mistyped="discard"))
 
-    assert not run.store.quarantine(entry.partition).exists()
+    assert not run.store.quarantine_path(entry.partition).exists()
 
 
 FAULTS = {

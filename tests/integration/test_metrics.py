@@ -10,10 +10,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from scripts import elt
-from scripts.build import build
 from scripts.config import PROJECT_DIR
-from scripts.metrics import metrics
+from scripts.loading import partitions
+from scripts.monitoring.metrics import metrics
+from scripts.warehouse.build import build_warehouse
 from tests.support.required import without
 
 OBSERVABILITY = PROJECT_DIR / "infra" / "observability"
@@ -46,8 +46,8 @@ def test_without_data_every_daily_resource_is_stale(run):
 @pytest.mark.slow
 def test_rows_add_up_and_a_publication_counts(run, api):
     day = dt.date(2024, 1, 2)
-    elt.load(run, elt.partitions([day], ["jsonplaceholder"]))
-    build(run)
+    partitions.load(run, partitions.partitions([day], ["jsonplaceholder"]))
+    build_warehouse(run)
     found = samples(run.store, now=dt.datetime(2024, 1, 3, 1, tzinfo=dt.UTC))
     key = (("resource", "posts"), ("source", "jsonplaceholder"))
     fetched, written, quarantined = (

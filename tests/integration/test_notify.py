@@ -9,9 +9,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 
-from scripts import notify
-from scripts.ledger import Entry, RuleNote
-from scripts.notify import Alert
+from scripts.bronze.ledger import LedgerEntry, RuleNote
+from scripts.monitoring import alerts
+from scripts.monitoring.alerts import Alert
 from tests.support.alert_sink import alert_sink
 
 ALERT = Alert("task failed", "a.b x/y 2024-01-01", "HTTP 503, expected 200", {"log": "http://127.0.0.1/log"})
@@ -50,7 +50,7 @@ def mailbox(env):
 
 def test_an_alert_reaches_slack_and_mail_with_its_links(sink, mailbox, env):
     env("DOCS_URL", "https://docs.example.com/")
-    assert notify.notify(ALERT) == ["slack", "mail"]
+    assert alerts.notify(ALERT) == ["slack", "mail"]
     (text,), (mail,) = sink.texts, mailbox.mails
     assert text == (
         "TASK FAILED: a.b x/y 2024-01-01\nHTTP 503, expected 200\n\n"
@@ -62,21 +62,21 @@ def test_an_alert_reaches_slack_and_mail_with_its_links(sink, mailbox, env):
 
 
 def test_the_same_alert_is_sent_once_an_hour(sink):
-    assert notify.notify(ALERT) == ["slack"]
-    assert notify.notify(ALERT) == []
-    assert notify.notify(dataclasses.replace(ALERT, title="another")) == ["slack"]
+    assert alerts.notify(ALERT) == ["slack"]
+    assert alerts.notify(ALERT) == []
+    assert alerts.notify(dataclasses.replace(ALERT, title="another")) == ["slack"]
     long_ago = time.time() - 3700
-    for note in notify.settings().data_dir.joinpath("alerts").iterdir():
+    for note in alerts.settings().data_dir.joinpath("alerts").iterdir():
         os.utime(note, (long_ago, long_ago))
-    assert notify.notify(ALERT) == ["slack"]
+    assert alerts.notify(ALERT) == ["slack"]
 
 
 def test_a_sink_that_is_down_is_logged_and_no_more(sink, mailbox, env, capsys):
     sink.status = 500
-    assert notify.notify(ALERT) == ["mail"]
+    assert alerts.notify(ALERT) == ["mail"]
     env("SLACK_WEBHOOK", "http://127.0.0.1:9/services/T000/B000/hook-secret")
     env("SMTP_PORT", 9)
-    assert notify.notify(dataclasses.replace(ALERT, title="nobody listens")) == []
+    assert alerts.notify(dataclasses.replace(ALERT, title="nobody listens")) == []
     logged = capsys.readouterr().err
     assert "could not be sent by slack: HTTP 500" in logged
     assert "could not be sent by mail" in logged
@@ -85,34 +85,34 @@ def test_a_sink_that_is_down_is_logged_and_no_more(sink, mailbox, env, capsys):
 
 def test_an_alert_that_nobody_took_is_sent_again(sink):
     sink.status = 500
-    assert notify.notify(ALERT) == []
+    assert alerts.notify(ALERT) == []
     sink.status = 200
-    assert notify.notify(ALERT) == ["slack"]
+    assert alerts.notify(ALERT) == ["slack"]
 
 
 def test_without_sinks_an_alert_is_logged(capsys):
-    assert notify.notify(ALERT) == []
+    assert alerts.notify(ALERT) == []
     assert "alert: task failed: a.b x/y 2024-01-01" in capsys.readouterr().err
 
 
 def test_mail_without_a_server_says_what_is_missing(env, capsys):
     env("ALERT_EMAIL", "one@example.com")
-    assert notify.notify(ALERT) == []
+    assert alerts.notify(ALERT) == []
     assert "ALERT_EMAIL is set, and SMTP_HOST is not" in capsys.readouterr().err
 
 
 def test_a_data_folder_that_cannot_be_written_stops_no_alert(sink, tmp_path, env):
     (tmp_path / "file").write_text("")
     env("DATA_DIR", tmp_path / "file")
-    assert notify.notify(ALERT) == ["slack"]
+    assert alerts.notify(ALERT) == ["slack"]
 
 
 def test_quarantined_rows_are_told_with_rule_and_sample():
-    entry = Entry(
+    entry = LedgerEntry(
         source="s", resource="r", day="2024-01-01", status="validated", declared=10, fetched=10, bronze=8,
         quarantined=2, pages=1, retries=0, path="p", bytes=1, content_hash="h", contract_version="v", run_id="i",
-        door="test", started_at=None, loaded_at=None, rules=(RuleNote("email_form", "quarantine", 2, "'x'"),),
+        triggered_by="test", started_at=None, loaded_at=None, rules=(RuleNote("email_form", "quarantine", 2, "'x'"),),
     )  # fmt: skip
-    alert = notify.about_quarantine(entry)
+    alert = alerts.about_quarantine(entry)
     assert alert.title == "2 of 10 rows of s/r/2024-01-01"
     assert alert.text == "email_form: 2 rows, for example 'x'"

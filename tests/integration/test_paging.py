@@ -6,10 +6,10 @@ import datetime as dt
 import pyarrow.parquet as pq
 import pytest
 
-from scripts import sample_data
-from scripts.client import Client
-from scripts.contracts import Source
+from scripts.contracts.source import Source
+from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
+from scripts.sample_api import data
 
 DAY = dt.date(2024, 1, 3)
 TOTAL = {"header": "X-Total-Count"}
@@ -100,7 +100,7 @@ def load(contract, run):
 def test_every_row_arrives_once_and_in_order(kind, api, run, blog):
     entry = load(source(blog, **KINDS[kind]), run)
 
-    sent = [record["id"] for record in sample_data.collection("comments", DAY)]
+    sent = [record["id"] for record in data.collection("comments", DAY)]
     table = pq.read_table(run.store.root / entry.path)
     assert table.column("id").to_pylist() == sent
     assert table.column("_row").to_pylist() == list(range(len(sent)))

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import requests
 
-from scripts import sample_data
+from scripts.sample_api import data
 
 DAYS = [dt.date(2024, 1, day) for day in (1, 2, 3)]
 
@@ -32,19 +32,19 @@ def test_what_is_not_there_says_so(api, path, status):
 
 def test_a_day_is_the_same_whenever_it_is_asked_for(api):
     assert get(api, "/posts", DAYS[2]).content == get(api, "/posts", DAYS[2]).content
-    assert get(api, "/simple/price", DAYS[2]).json() == sample_data.prices(DAYS[2])
+    assert get(api, "/simple/price", DAYS[2]).json() == data.prices(DAYS[2])
 
 
 def test_data_moves_on_from_day_to_day():
-    counts = [len(sample_data.collection("posts", day)) for day in DAYS]
-    first, last = (sample_data.collection("users", day) for day in (DAYS[0], DAYS[2]))
+    counts = [len(data.collection("posts", day)) for day in DAYS]
+    first, last = (data.collection("users", day) for day in (DAYS[0], DAYS[2]))
 
     assert counts == [100, 111, 121]
     assert sum(before != after for before, after in zip(first, last, strict=True)) == 3
 
 
 def test_some_rows_are_late_doubled_bad_or_have_a_new_field():
-    posts = sample_data.collection("posts", DAYS[1])
+    posts = data.collection("posts", DAYS[1])
     ids = [post["id"] for post in posts]
 
     assert [post["id"] for post in posts if post.get("createdAt", "") < "2024-01-02" and post["id"] > 100] == [110]
@@ -52,7 +52,7 @@ def test_some_rows_are_late_doubled_bad_or_have_a_new_field():
     assert sum(not isinstance(post["userId"], int) for post in posts) == 1
     assert sum(post["title"] == "" for post in posts) == 1
     assert all("tags" in post for post in posts if post["id"] > 100)
-    assert not any("tags" in post for post in sample_data.collection("posts", DAYS[0]))
+    assert not any("tags" in post for post in data.collection("posts", DAYS[0]))
 
 
 def test_faults_are_added_listed_used_up_and_taken_away(api):

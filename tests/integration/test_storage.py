@@ -12,7 +12,7 @@ import pytest
 
 from scripts.config import PROJECT_DIR
 from scripts.errors import LockedError, StorageError, StorageFullError, from_os_error
-from scripts.storage import is_locked, lock_holder, locked, write_atomically
+from scripts.utils.files import is_locked, lock_holder, locked, write_atomically
 
 DAY = ["--start-date", "2024-01-01", "--end-date", "2024-01-03"]
 
@@ -40,16 +40,16 @@ def test_a_full_disk_is_one_line_and_loses_nothing(mounted, api):
     done = mounted(
         """
         mount -t tmpfs -o size=1200k tmpfs $DISK
-        $PYTHON -m scripts.cli ingest --start-date 2024-01-01 --end-date 2024-01-01 --json > /dev/null 2>&1
+        $PYTHON -m scripts.cli.main ingest --start-date 2024-01-01 --end-date 2024-01-01 --json > /dev/null 2>&1
         before=$(cat $DISK/data/bronze/_ledger/*/posts/2024-01-01.json)
         dd if=/dev/zero of=$DISK/filler bs=1k count=5000 2> /dev/null || true
-        code=0; $PYTHON -m scripts.cli ingest --start-date 2024-01-01 --end-date 2024-01-03 > /dev/null || code=$?
+        code=0; $PYTHON -m scripts.cli.main ingest --start-date 2024-01-01 --end-date 2024-01-03 > /dev/null || code=$?
         after=$(cat $DISK/data/bronze/_ledger/*/posts/2024-01-01.json)
         [ "$before" = "$after" ]
         rm $DISK/filler
         mount -o remount,size=64m $DISK
-        $PYTHON -m scripts.cli ingest --start-date 2024-01-01 --end-date 2024-01-03 --json > $DISK/../result.json
-        $PYTHON -m scripts.cli status --json > /dev/null
+        $PYTHON -m scripts.cli.main ingest --start-date 2024-01-01 --end-date 2024-01-03 --json > $DISK/../result.json
+        $PYTHON -m scripts.cli.main status --json > /dev/null
         exit $code
         """
     )
@@ -63,7 +63,7 @@ def test_a_read_only_folder_is_one_line(mounted, api):
     done = mounted(
         """
         mount -t tmpfs -o ro tmpfs $DISK
-        $PYTHON -m scripts.cli ingest --start-date 2024-01-01 --end-date 2024-01-01
+        $PYTHON -m scripts.cli.main ingest --start-date 2024-01-01 --end-date 2024-01-01
         """
     )
 
@@ -78,13 +78,13 @@ def test_a_disk_that_fills_up_in_a_build_changes_nothing_that_is_published(mount
         """
         days="--start-date 2024-01-01 --end-date 2024-01-01"
         mount -t tmpfs -o size=64m tmpfs $DISK
-        $PYTHON -m scripts.cli run $days > /dev/null
+        $PYTHON -m scripts.cli.main run $days > /dev/null
         dd if=/dev/zero of=$DISK/filler bs=1k count=$(($(df -k --output=avail $DISK | tail -1) - 1000)) 2> /dev/null
-        code=0; $PYTHON -m scripts.cli build > /dev/null || code=$?
+        code=0; $PYTHON -m scripts.cli.main build > /dev/null || code=$?
         rm $DISK/filler
         [ "$(readlink $DISK/data/warehouse/current)" = builds/000001 ]
-        $PYTHON -m scripts.cli status > /dev/null
-        $PYTHON -m scripts.cli build > /dev/null
+        $PYTHON -m scripts.cli.main status > /dev/null
+        $PYTHON -m scripts.cli.main build > /dev/null
         [ "$(readlink $DISK/data/warehouse/current)" = builds/000002 ]
         exit $code
         """
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up_in_a_build_changes_nothing_that_is_published(mount
 
 
 def test_doctor_explains_a_read_only_folder(mounted):
-    done = mounted("mount -t tmpfs -o ro tmpfs $DISK; $PYTHON -m scripts.cli doctor --json")
+    done = mounted("mount -t tmpfs -o ro tmpfs $DISK; $PYTHON -m scripts.cli.main doctor --json")
 
     assert done.returncode == 1
     (finding,) = [row for row in json.loads(done.stdout) if row["check"] == "data folder"]
@@ -143,8 +143,8 @@ def test_who_waits_says_each_holder_once_also_one_that_writes_its_name_late(tmp_
         path.write_text(json.dumps({"pid": 1, "purpose": purpose, "since_epoch_s": 0}))
 
     steps = iter([lambda: name("the first"), lambda: None, lambda: name("the next"), held.close])
-    mocker.patch("scripts.storage.time.sleep", side_effect=lambda _: next(steps)())
-    log = mocker.patch("scripts.storage._log")
+    mocker.patch("scripts.utils.files.time.sleep", side_effect=lambda _: next(steps)())
+    log = mocker.patch("scripts.utils.files._log")
     with locked(path, purpose="the last", timeout=60):
         pass
 
@@ -179,7 +179,7 @@ def test_two_loads_of_one_partition_wait_for_each_other(api):
     command = [
         sys.executable,
         "-m",
-        "scripts.cli",
+        "scripts.cli.main",
         "ingest",
         "--start-date",
         "2024-01-02",

@@ -6,11 +6,11 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.client import Client
+from scripts.bronze.parquet import PartitionWriter
 from scripts.errors import BronzeError, DataError, UsageError
+from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-from scripts.parquet import PartitionWriter
-from scripts.replay import replay_partition
+from scripts.loading.replay import replay_partition
 from scripts.validate_data import validate_partition
 
 DAY = dt.date(2024, 1, 3)
@@ -38,7 +38,7 @@ def test_rows_that_break_a_rule_move_to_quarantine(load, run, blog):
 
     assert (before.fetched, before.bronze, before.quarantined) == (121, 120, 1)
     assert (after.fetched, after.bronze, after.quarantined, after.status) == (121, 119, 2, "validated")
-    rows = [json.loads(line) for line in run.store.quarantine(after.partition).read_text().splitlines()]
+    rows = [json.loads(line) for line in run.store.quarantine_path(after.partition).read_text().splitlines()]
     assert {row["rule"] for row in rows} == {"mistyped", "title_length"}
     assert json.loads(next(row for row in rows if row["rule"] == "title_length")["raw"])["title"] == ""
 
@@ -48,7 +48,7 @@ def test_every_row_that_was_sent_is_in_bronze_or_in_quarantine(load, run, blog):
     entry = validate_partition(blog, "posts", DAY, run)
 
     kept = pq.read_table(run.store.root / entry.path).column("_row").to_pylist()
-    moved = [json.loads(line)["row"] for line in run.store.quarantine(entry.partition).read_text().splitlines()]
+    moved = [json.loads(line)["row"] for line in run.store.quarantine_path(entry.partition).read_text().splitlines()]
     assert sorted(kept + moved) == list(range(entry.fetched))
 
 
@@ -64,7 +64,7 @@ def test_a_report_says_what_each_rule_found(load, run, blog):
     load()
     entry = validate_partition(blog, "posts", DAY, run)
 
-    report = json.loads(run.store.report(entry.partition).read_text())
+    report = json.loads(run.store.report_path(entry.partition).read_text())
     found = {rule["rule"]: rule["rows"] for rule in report["rules"]}
     assert found == {"title_length": 1, "body_length": 0, "user_id_positive": 0, "posts_present": 0}
     assert (report["outcome"], report["fetched"]) == ("validated", report["bronze"] + report["quarantined"])

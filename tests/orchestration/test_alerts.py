@@ -15,7 +15,7 @@ def alerts(tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     with alert_sink() as sink:
         done = subprocess.run(
-            [sys.executable, "tests/support/send_alerts.py", str(PROJECT_DIR / "airflow/plugins")],
+            [sys.executable, "tests/support/send_alerts.py", str(PROJECT_DIR / "airflow/dags")],
             cwd=PROJECT_DIR,
             env=os.environ
             | {

@@ -18,7 +18,7 @@ HEAVY = {"duckdb", "pandas", "pandera", "pyarrow", "dbt", "numpy", "prefect"}
 def load_dags(tmp_path_factory):
     def load(folder=PROJECT_DIR / "airflow/dags"):
         home = tmp_path_factory.mktemp("airflow")
-        plugins = PROJECT_DIR / "airflow/plugins"
+        plugins = PROJECT_DIR / "airflow/dags"
         done = subprocess.run(
             [sys.executable, "tests/support/dag_facts.py", str(folder), str(plugins)],
             cwd=PROJECT_DIR,
@@ -107,7 +107,7 @@ def test_builds_take_turns(facts):
 
 
 def test_every_alert_leads_to_an_entry_of_the_runbook():
-    from scripts.notify import RUNBOOK  # noqa: PLC0415 — the test is about it
+    from scripts.monitoring.alerts import RUNBOOK  # noqa: PLC0415 — the test is about it
 
     headings = re.findall(r"^## (.+)$", (PROJECT_DIR / "docs/runbook.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^\w]+", "-", heading.lower()).strip("-") for heading in headings}

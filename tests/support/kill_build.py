@@ -7,8 +7,9 @@ sys.path.insert(0, ".")
 
 from killer import die_at
 
-from scripts import build, config, transform
-from scripts.runs import Run
+from scripts import config
+from scripts.bronze.run import Run
+from scripts.warehouse import build, runner
 
 POINT = int(sys.argv[1])
 if POINT == 0:
@@ -16,7 +17,7 @@ if POINT == 0:
     build.run_dbt = lambda *_, **__: []
     build._count_models = lambda *_: None
     config.settings().data_dir.mkdir(parents=True, exist_ok=True)
-_ = transform
-run = Run.start(door="test")
+_ = runner
+run = Run.create(triggered_by="test")
 die_at(POINT, tell=1 if POINT == 0 else None)
 build.build(run)

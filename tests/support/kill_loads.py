@@ -9,23 +9,23 @@ sys.path.insert(0, "tests/support")
 
 from killer import die_at, in_child
 
-from scripts import catalogue
-from scripts.client import Client
+from scripts.bronze.ledger import Partition
+from scripts.bronze.run import Run
+from scripts.contracts import catalog
+from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-from scripts.ledger import Partition
-from scripts.runs import Run
 from scripts.validate_data import validate_partition
 
 DAY = dt.date(2024, 1, 2)
 WHAT = Partition("jsonplaceholder", "posts", DAY)
-STRICT = catalogue.pick("jsonplaceholder")
+STRICT = catalog.pick("jsonplaceholder")
 DOCUMENT = STRICT.model_dump(mode="json", exclude_defaults=True)
 DOCUMENT["resources"]["posts"] |= {"on_mistyped": "evolve", "rules": []}
 MILD = type(STRICT).model_validate(DOCUMENT)
 
 
 def load(source):
-    run = Run.start(door="test")
+    run = Run.create(triggered_by="test")
     with Client(source) as connection:
         ingest_partition(source, "posts", DAY, run, connection)
     validate_partition(source, "posts", DAY, run)
@@ -33,21 +33,22 @@ def load(source):
 
 def state():
     """What a reader of the files sees, and what the ledger says."""
-    store = Run.start(door="test").store
-    data = store.data(WHAT)
-    entry = store.entry(WHAT)
+    store = Run.create(triggered_by="test").store
+    data = store.data_path(WHAT)
+    entry, rejected = store.entry(WHAT), store.quarantine_path(WHAT)
+    kept = len(rejected.read_text().splitlines()) if rejected.exists() else 0
     return {
         "file": hashlib.sha256(data.read_bytes()).hexdigest() if data.exists() else None,
         "files": sorted(path.name for path in data.parent.iterdir()) if data.parent.exists() else [],
         "ledger": entry and [entry.content_hash, entry.bronze, entry.quarantined, entry.status],
-        "quarantined": len(store.quarantine(WHAT).read_text().splitlines()) if store.quarantine(WHAT).exists() else 0,
+        "quarantined": kept,
     }
 
 
 def report(label, number=0, *, recover=False):
     def work():
         if recover:
-            Run.start(door="test").store.recover()
+            Run.create(triggered_by="test").store.recover()
         print(json.dumps({"label": label, "number": number, **state()}))
 
     in_child(work)

@@ -8,7 +8,7 @@ sys.path.insert(0, "tests/support")
 
 from killer import die_at, in_child
 
-from scripts.warehouse import Warehouse, reading, writing
+from scripts.warehouse.versions import Warehouse, reading, writing
 
 WAREHOUSE = Warehouse(Path(sys.argv[1]))
 STATE = Path(sys.argv[1]).with_suffix(".json")

@@ -1,4 +1,4 @@
-"""Call the Airflow door's callbacks as Airflow does, with one error of each kind."""
+"""Call Airflow's callbacks as Airflow does, with one error of each kind."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ import types
 
 sys.path.insert(0, sys.argv[1])
 
-import pipeline_door
+import dag_support
 from scripts import errors
 
 
@@ -18,7 +18,7 @@ def fail(task_id, error, map_index=-1):
         map_index=map_index,
         rendered_map_index="s/r 2024-01-01" if map_index >= 0 else None,
     )
-    pipeline_door.alert_failure({"ti": ti, "exception": error})
+    dag_support.alert_failure({"ti": ti, "exception": error})
 
 
 fail("load.ingest", errors.SourceUnavailableError("HTTP 503"), map_index=2)
@@ -27,4 +27,4 @@ fail("build_gold", errors.WarehouseError("model `dim_users` error"))
 fail("check_freshness", errors.DataError("stale: s/r"))
 fail("verify_ledger", errors.DataError("a file is torn"))
 fail("load.ingest", None, map_index=3)
-asyncio.run(pipeline_door.alert_late(2.0, {"dag_run": {"dag_id": "dbt_dag", "dag_run_id": "another run"}}))
+asyncio.run(dag_support.alert_late(2.0, {"dag_run": {"dag_id": "dbt_dag", "dag_run_id": "another run"}}))

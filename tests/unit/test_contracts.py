@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from scripts import catalogue
+from scripts.contracts import catalog
 from scripts.errors import ContractError
 
 GOOD = {
@@ -35,7 +35,7 @@ def read(tmp_path):
     def read_document(document):
         path = tmp_path / "shop.yml"
         path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
-        return catalogue.read(path)
+        return catalog.read(path)
 
     return read_document
 
@@ -62,7 +62,7 @@ def test_a_small_contract_is_enough(read):
 
 
 def test_every_shipped_contract_is_valid():
-    assert set(catalogue.load()) >= {"coin_prices", "jsonplaceholder"}
+    assert set(catalog.load()) >= {"coin_prices", "jsonplaceholder"}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_every_broken_file_is_named_at_once(tmp_path):
         (tmp_path / f"{name}.yml").write_text("owner: x\n")
 
     with pytest.raises(ContractError) as caught:
-        catalogue.load(tmp_path)
+        catalog.load(tmp_path)
     assert "one.yml" in str(caught.value)
     assert "two.yml" in str(caught.value)
 

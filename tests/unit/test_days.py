@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from scripts.days import day_range, today
 from scripts.errors import UsageError
+from scripts.utils.days import day_range, today
 
 
 def test_both_ends_are_included():

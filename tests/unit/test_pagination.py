@@ -5,11 +5,11 @@ import concurrent.futures
 import pyarrow as pa
 import pytest
 
-from scripts.contracts import Resource
+from scripts.contracts.source import Resource
 from scripts.errors import SourceRejectedError
-from scripts.pagination import walk
-from scripts.responses import Answer
-from scripts.rows import Page
+from scripts.extract.pagination import walk
+from scripts.extract.responses import Answer
+from scripts.extract.rows import Page
 
 URL = "http://api.invalid/x"
 

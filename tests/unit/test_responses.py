@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from scripts.contracts import Resource
+from scripts.contracts.source import Resource
 from scripts.errors import SourceRejectedError
+from scripts.extract.responses import read_answer
+from scripts.extract.rows import RowReader
 from scripts.ingest_api import normalize_response
-from scripts.responses import read_answer
-from scripts.rows import RowReader
 
 
 def resource(**more):

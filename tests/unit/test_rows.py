@@ -9,10 +9,10 @@ import hypothesis.strategies as st
 import msgspec
 import pytest
 
-from scripts.contracts import Resource
+from scripts.contracts.source import Resource
+from scripts.contracts.types import to_record
 from scripts.errors import DataError
-from scripts.rows import RowReader
-from scripts.schema import to_record
+from scripts.extract.rows import RowReader
 
 COLUMNS = [
     {"name": "id", "type": "integer", "nullable": False, "description": "x"},

@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts import build as builds
-from scripts.days import day_range
-from scripts.elt import load, partitions
-from scripts.runs import Run
+from scripts.bronze.run import Run
+from scripts.loading.partitions import load, partitions
+from scripts.utils.days import day_range
+from scripts.warehouse import build as builds
 
 SOURCES = ("jsonplaceholder", "coin_prices")
 
@@ -15,7 +15,7 @@ def load_days(api):
     """Load days from the sample API into this test's Bronze folder."""
 
     def load_all(*days, sources=SOURCES, resources=None):
-        run = Run.start(door="test")
+        run = Run.create(triggered_by="test")
         for day in days:
             outcomes = load(run, partitions(day_range(day, day), sources, resources))
             assert [outcome.error for outcome in outcomes if outcome.error] == []
@@ -28,6 +28,6 @@ def build():
     """Build and publish this test's warehouse."""
 
     def build_all(**options):
-        return builds.build(Run.start(door="test"), **options)
+        return builds.build(Run.create(triggered_by="test"), **options)
 
     return build_all

@@ -11,17 +11,18 @@ import sys
 import duckdb
 import pytest
 
-from scripts import config, sample_data
-from scripts.build import warehouse
-from scripts.client import Client
+from scripts import config
+from scripts.bronze.ledger import Partition
+from scripts.bronze.run import Run
 from scripts.config import PROJECT_DIR
 from scripts.errors import BronzeError, DataError
+from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-from scripts.ledger import Partition
-from scripts.runs import Run
-from scripts.status import read_status
-from scripts.transform import DbtFailedError, target_dir
+from scripts.monitoring.status import read_status
+from scripts.sample_api import data
 from scripts.validate_data import validate_partition
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.runner import DbtFailedError, target_dir
 from tests.support.tables import tables
 
 pytestmark = pytest.mark.slow
@@ -113,7 +114,7 @@ def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, b
     """Rows of a reloaded or removed day go; keys that an earlier day has come back as they were there."""
     load_days(*DAYS)
     build()
-    real = sample_data.collection
+    real = data.collection
     gone = {"posts": {1, 2, 105, 111}, "users": {2}, "comments": {1, 2, 600}, "todos": {3}}
 
     def fewer(name, day):
@@ -122,7 +123,7 @@ def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, b
             return records
         return tuple(record for record in records if record["id"] not in gone.get(name, ()))
 
-    monkeypatch.setattr(sample_data, "collection", fewer)
+    monkeypatch.setattr(data, "collection", fewer)
     load_days(DAYS[2])
     build()
     after_reload = published()
@@ -132,11 +133,11 @@ def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, b
     assert events["1"][-1] == dt.date(2024, 1, 2)
     assert "111" not in events
 
-    store = Run.start(door="test").store
+    store = Run.create(triggered_by="test").store
     for name in ("posts", "users", "comments", "todos"):
         partition = Partition("jsonplaceholder", name, dt.date(2024, 1, 2))
-        store.record(partition).unlink()
-        store.data(partition).unlink()
+        store.entry_path(partition).unlink()
+        store.data_path(partition).unlink()
     build()
     after_removal = published()
     build(full_refresh=True)
@@ -188,7 +189,7 @@ def test_a_day_that_fails_a_rule_stays_out_and_silver_keeps_what_it_had(load_day
     load_days(*DAYS[:2])
     build()
     before = published()
-    run, day = Run.start(door="test"), dt.date(2024, 1, 2)
+    run, day = Run.create(triggered_by="test"), dt.date(2024, 1, 2)
     document = blog.model_dump(mode="json", exclude_defaults=True)
     document["resources"]["posts"]["rules"] = [{"name": "many", "severity": "fail", "row_count": {"min": 1000}}]
     strict = type(blog).model_validate(document)
@@ -204,8 +205,8 @@ def test_a_day_that_fails_a_rule_stays_out_and_silver_keeps_what_it_had(load_day
 
 def test_a_torn_file_stops_the_build_and_reloading_mends_it(load_days, build):
     load_days(DAYS[0])
-    store = Run.start(door="test").store
-    path = store.data(Partition("jsonplaceholder", "posts", dt.date(2024, 1, 1)))
+    store = Run.create(triggered_by="test").store
+    path = store.data_path(Partition("jsonplaceholder", "posts", dt.date(2024, 1, 1)))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
@@ -222,7 +223,9 @@ def test_a_torn_file_stops_the_build_and_reloading_mends_it(load_days, build):
 
 def test_a_foreign_file_stops_the_build(load_days, build):
     load_days(DAYS[0], resources=["posts"], sources=["jsonplaceholder"])
-    stranger = Run.start(door="test").store.root / "jsonplaceholder" / "posts" / "dt=2024-01-05" / "copy.parquet"
+    stranger = (
+        Run.create(triggered_by="test").store.root / "jsonplaceholder" / "posts" / "dt=2024-01-05" / "copy.parquet"
+    )
     stranger.parent.mkdir()
     stranger.write_bytes(b"PAR1")
 
@@ -232,7 +235,7 @@ def test_a_foreign_file_stops_the_build(load_days, build):
 
 def test_two_builds_started_together_both_succeed(load_days):
     load_days(DAYS[0])
-    command = [sys.executable, "-m", "scripts.cli", "build", "--json"]
+    command = [sys.executable, "-m", "scripts.cli.main", "build", "--json"]
     both = [
         subprocess.Popen(
             command, cwd=PROJECT_DIR, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -269,7 +272,7 @@ def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_
 
     for _ in range(2):
         process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.cli", "build"],
+            [sys.executable, "-m", "scripts.cli.main", "build"],
             cwd=PROJECT_DIR,
             env=os.environ,
             stderr=subprocess.PIPE,
@@ -295,7 +298,7 @@ def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_
 def test_status_adds_up_and_finds_a_lost_row(load_days, build):
     load_days(*DAYS[:2])
     build()
-    store = Run.start(door="test").store
+    store = Run.create(triggered_by="test").store
     assert read_status(store, content=True).problems == []
 
     path = warehouse().path.resolve()

@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 
-from scripts import candidate, config
-from scripts.build import warehouse
+from scripts import config
 from scripts.config import PROJECT_DIR
-from scripts.transform import DbtFailedError
+from scripts.warehouse import candidate
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.runner import DbtFailedError
 from tests.support.tables import tables
 
 pytestmark = pytest.mark.slow

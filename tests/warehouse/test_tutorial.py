@@ -62,7 +62,7 @@ def test_the_tutorial_leads_to_a_gold_table(tmp_path, dummyjson):
     shutil.copy2(PROJECT_DIR / ".env.example", tmp_path)
     pipeline = tmp_path / "bin" / "pipeline"
     pipeline.parent.mkdir()
-    pipeline.write_text(f'#!/bin/sh\nexec {sys.executable} -m scripts.cli "$@"\n')
+    pipeline.write_text(f'#!/bin/sh\nexec {sys.executable} -m scripts.cli.main "$@"\n')
     pipeline.chmod(0o755)
     environ = os.environ | {
         "PATH": f"{pipeline.parent}:{os.environ['PATH']}",

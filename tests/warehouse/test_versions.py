@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from scripts.errors import LockedError, UsageError, WarehouseError
-from scripts.warehouse import Warehouse, reading, writing
+from scripts.warehouse.versions import Warehouse, reading, writing
 
 
 @pytest.fixture

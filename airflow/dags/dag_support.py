@@ -1,0 +1,244 @@
+"""The Airflow entry point: what the DAGs share. The work itself is done by the functions of `scripts/`.
+
+Heavy modules (pandas, DuckDB, dbt) are imported by the tasks that need them, never when a DAG file is parsed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import quote
+
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    AsyncCallback,
+    BaseDeadlineReference,
+    DeadlineAlert,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+)
+
+from scripts import errors
+from scripts.config import settings
+from scripts.errors import UsageError
+from scripts.monitoring import alerts
+from scripts.utils.days import day_range, parse_day
+from scripts.utils.logging_config import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from scripts.bronze.run import Run
+    from scripts.monitoring.alerts import Kind
+    from scripts.warehouse.build import BuildResult
+    from scripts.warehouse.candidate import Layer
+
+P, T = ParamSpec("P"), TypeVar("T")
+_log = logging.getLogger("pipeline.airflow")
+
+BRONZE = Asset("bronze")
+"""Emitted once by every run that loaded something; its partition keys are the days."""
+BRONZE_RESOURCES = AssetAlias("bronze_resources")
+"""Stands for `bronze/SOURCE/RESOURCE`, emitted with its counts for every partition that adds up."""
+SILVER = Asset("silver")
+GOLD = Asset("gold")
+POOL = "warehouse"
+"""One slot: builds take turns. The core's own lock excludes builds that other entry points start."""
+
+_FINAL = RetryRule(
+    exception=errors.TerminalError, action=RetryAction.FAIL, reason="final: another try would end the same way"
+)
+_TRANSIENT = RetryRule(
+    exception=[
+        errors.TransientError,
+        ConnectionError,
+        TimeoutError,
+        "airflow.sdk.exceptions.AirflowTaskTimeout",
+        "airflow.sdk.exceptions.AirflowRuntimeError",
+    ],
+    action=RetryAction.RETRY,
+    reason="transient: another try may succeed",
+)
+KINDS: Mapping[str, Kind] = {"check_freshness": "data stale", "verify_ledger": "ledger"}
+"""The tasks whose failure is an alert of a kind of its own."""
+
+
+class RunCreated(BaseDeadlineReference):
+    """The moment in which a run is created and queued.
+
+    Airflow's own `DAGRUN_QUEUED_AT` makes every clear of a failed run end in HTTP 500 (apache/airflow#70368, 3.3.2).
+    """
+
+    def _evaluate_with(self, *, session: Any) -> dt.datetime:  # noqa: ARG002 — Airflow's signature
+        return dt.datetime.now(dt.UTC)
+
+
+def defaults() -> dict[str, Any]:
+    """Return the arguments that every task has."""
+    config = settings()
+    return {
+        "owner": "data-platform",
+        "retries": config.task_retries,
+        "retry_delay": dt.timedelta(seconds=config.task_retry_wait),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": dt.timedelta(minutes=10),
+        # a task that is killed has no exception, and is tried again
+        "retry_policy": ExceptionRetryPolicy(rules=[_FINAL, _TRANSIENT], default=RetryAction.FAIL),
+        "execution_timeout": dt.timedelta(hours=1),
+        "on_failure_callback": alert_failure,
+    }
+
+
+def deadline() -> DeadlineAlert:
+    """Return the alert on a run that is not done after `RUN_DEADLINE_HOURS`."""
+    hours = settings().run_deadline_hours
+    return DeadlineAlert(
+        reference=RunCreated(),
+        interval=dt.timedelta(hours=hours),
+        callback=AsyncCallback(alert_late, {"hours": hours}),
+        name=f"{hours:g} hours",
+    )
+
+
+def days_of(partition_key: str | None, params: Mapping[str, Any]) -> Sequence[dt.date]:
+    """Return the days of a run: its partition key, or the range that its parameters name.
+
+    Raises:
+        UsageError: There is neither, or there are both; no day is ever guessed.
+    """
+    start, end = params.get("start_date"), params.get("end_date")
+    if partition_key and (start or end):
+        raise UsageError(
+            f"the run has the day {partition_key} and a range",
+            expected="a partition key, or start_date and end_date, not both",
+        )
+    if partition_key:
+        return day_range(parse_day(partition_key), parse_day(partition_key))
+    if start and end:
+        return day_range(start, end)
+    raise UsageError(
+        "the run has no day",
+        expected="a partition key such as 2024-01-31, or the parameters start_date and end_date",
+        hint="trigger it again with one of them",
+    )
+
+
+def start_run(run_id: str) -> Run:
+    """Return the core's run for a run of Airflow; secrets of the settings are masked in the task's log from here on."""
+    from airflow.sdk.log import mask_secret
+
+    from scripts.bronze.run import Run
+
+    config = settings()
+    for secret in config.secrets:
+        mask_secret(secret)
+    logging.getLogger("pipeline").setLevel(config.log_level)
+    return Run.create(triggered_by="airflow", run_id=run_id)
+
+
+def run_build(
+    layer: Layer,
+    dag_run: Any,
+    ti: Any,
+    *,
+    full_refresh: bool,
+    full_tests: bool = False,
+) -> BuildResult:
+    """BuildResult a layer; a second try goes on from what failed. The XCom `results` has the table also of a red build.
+
+    Raises:
+        AirflowSkipException: There is nothing to build.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from scripts.warehouse import data_docs
+    from scripts.warehouse.build import build_warehouse
+    from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
+
+    run = start_run(dag_run.run_id)
+    try:
+        done = build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=ti.try_number > 1)
+    except DbtFailedError as error:
+        ti.xcom_push(key="results", value=table(error.results))
+        for result in error.results:
+            if result.status in BAD_STATUSES:
+                page = f"{_base_url()}/pipeline/dbt"
+                _log.error("%s: %s", result.name, data_docs.model_url(result.name, result.kind, page=page))
+        raise
+    # a try before this one may have done the work and been killed before it could say so
+    if done.is_empty and ti.try_number == 1:
+        raise AirflowSkipException("nothing to build: every loaded day is there already")
+    ti.xcom_push(key="results", value=table(done.results))
+    return done
+
+
+def one_line_errors(work: Callable[P, T]) -> Callable[P, T]:
+    """Let a task fail with the one line that its reader needs, without the way that the error took."""
+
+    @functools.wraps(work)
+    def do(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except errors.PipelineError as error:
+            raise error.with_traceback(None) from None
+
+    return do
+
+
+def table(results: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return how each model and test ended, as rows for an XCom."""
+    return [
+        {"name": result.name, "kind": result.kind, "status": result.status, "seconds": round(result.seconds, 2)}
+        for result in results
+        if result.kind != "operation"
+    ]
+
+
+def alert_failure(context: Mapping[str, Any]) -> None:
+    """Send the alert on a task that failed for good."""
+    ti, error = context["ti"], context.get("exception")
+    label = getattr(ti, "rendered_map_index", None) or ""
+    run_id = context.get("run_id", ti.run_id)
+    kind = alerts.kind_of(error)
+    if kind != "dbt failed":
+        kind = KINDS.get(ti.task_id, kind)
+    alerts.notify(
+        alerts.Alert(
+            kind,
+            f"{ti.dag_id}.{ti.task_id} {label}".strip(),
+            redact(str(error)) if error else "the task was killed, or its process was lost",
+            {"log": _log_url(ti), "run": f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(run_id)}"},
+            key=f"{ti.dag_id} {ti.task_id} {label} {run_id}",
+        )
+    )
+
+
+async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> None:
+    """Send the alert on a run that takes too long; called by the triggerer."""
+    import asyncio
+
+    about = (context or {}).get("dag_run") or {}
+    dag_id, run_id = about.get("dag_id", "a DAG"), about.get("dag_run_id") or about.get("run_id") or ""
+    alert = alerts.Alert(
+        "run late",
+        f"{dag_id} is not done after {hours:g} hours",
+        f"run {run_id}",
+        {"run": f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"},
+        key=f"late {dag_id}",
+    )
+    await asyncio.to_thread(alerts.notify, alert)
+
+
+def _log_url(ti: Any) -> str:
+    mapped = f"/mapped/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
+    return f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(ti.run_id)}/tasks/{ti.task_id}{mapped}"
+
+
+def _base_url() -> str:
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")

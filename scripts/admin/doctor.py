@@ -1,0 +1,174 @@
+"""The doctor: what is wrong with this installation, and how to mend it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from scripts.admin import generated_files
+from scripts.bronze.store import DATA_FILE, Store, foreign_files, verify
+from scripts.config import settings
+from scripts.contracts import catalog
+from scripts.errors import PipelineError
+from scripts.utils.files import is_locked, lock_holder
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.versions import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_LEAST_FREE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """One check, what it found, and the fix where it is not well."""
+
+    check: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+def examine() -> Sequence[CheckResult]:
+    """Return the finding of every check; a check that fails to run is a finding too."""
+    checks: Sequence[Callable[[], CheckResult]] = (
+        _python,
+        _settings,
+        _catalog,
+        _data_folder,
+        _free_space,
+        _ledger,
+        _staging,
+        _builder,
+        _published,
+    )
+    return [_guarded(check) for check in checks]
+
+
+def _guarded(check: Callable[[], CheckResult]) -> CheckResult:
+    try:
+        return check()
+    except PipelineError as error:
+        return CheckResult(check.__name__.strip("_").replace("_", " "), ok=False, found=error.what, fix=error.hint)
+    except OSError as error:
+        return CheckResult(
+            check.__name__.strip("_").replace("_", " "), ok=False, found=str(error), fix="mend the folder"
+        )
+
+
+def _python() -> CheckResult:
+    version = ".".join(map(str, sys.version_info[:3]))
+    duckdb = importlib.metadata.version("duckdb")
+    wanted = next(
+        (
+            requirement.removeprefix("duckdb==").split(";")[0].strip()
+            for requirement in importlib.metadata.requires("data-pipeline") or ()
+            if requirement.startswith("duckdb==")
+        ),
+        duckdb,
+    )
+    return CheckResult(
+        "versions",
+        ok=duckdb == wanted,
+        found=f"Python {version}, duckdb {duckdb}, dbt {importlib.metadata.version('dbt-core')}",
+        fix=f"the project needs duckdb {wanted}: `uv sync --locked`",
+    )
+
+
+def _settings() -> CheckResult:
+    config = settings()
+    return CheckResult("settings", ok=True, found=f"data {config.data_dir}, warehouse {config.warehouse_path}")
+
+
+def _catalog() -> CheckResult:
+    sources = catalog.load()
+    stale = generated_files.stale_files()
+    return CheckResult(
+        "catalog",
+        ok=not stale,
+        found=f"{len(sources)} sources" if not stale else f"{len(stale)} generated files are out of date",
+        fix="`pipeline sources generate`",
+    )
+
+
+def _data_folder() -> CheckResult:
+    folder = settings().data_dir
+    existing = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        owner = existing.stat().st_uid
+        return CheckResult(
+            "data folder",
+            ok=False,
+            found=f"{existing} cannot be written: {error.strerror} (owner {owner}, this user {os.getuid()})",
+            fix=f"`sudo chown -R {os.getuid()} {existing}`, mount it writable, or set DATA_DIR to another folder",
+        )
+    return CheckResult("data folder", ok=True, found=f"{folder} can be written")
+
+
+def _free_space() -> CheckResult:
+    free = shutil.disk_usage(_existing(settings().data_dir)).free
+    published = warehouse().path
+    needed = max(_LEAST_FREE_BYTES, 2 * published.stat().st_size if published.exists() else 0)
+    return CheckResult(
+        "free space",
+        ok=free >= needed,
+        found=f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB wanted for a build",
+        fix="free space, or point DATA_DIR to a larger disk",
+    )
+
+
+def _ledger() -> CheckResult:
+    store = Store(settings().bronze_path)
+    if not store.root.exists():
+        return CheckResult("ledger", ok=True, found="nothing is loaded yet")
+    entries = list(store.entries())
+    for entry in entries:
+        entry.check()
+        verify(store, entry, content=False)
+    known = {entry.path for entry in entries}
+    strangers = foreign_files(store, known)
+    return CheckResult(
+        "ledger",
+        ok=not strangers,
+        found=f"{len(entries)} partitions" if not strangers else f"files of no partition: {', '.join(strangers[:3])}",
+        fix=f"move them out of {store.root}, or load their days with `pipeline ingest`; ours are named {DATA_FILE}",
+    )
+
+
+def _staging() -> CheckResult:
+    folder = Store(settings().bronze_path).root / "_staging"
+    left = [path for path in folder.glob("*/*/*") if path.is_dir() and not is_locked(path.with_suffix(".lock"))]
+    return CheckResult("killed loads", ok=True, found=f"{len(left)} to finish at the next run" if left else "none")
+
+
+def _builder() -> CheckResult:
+    target = warehouse()
+    busy = is_locked(target.lock)
+    return CheckResult("builder", ok=True, found=f"busy: {lock_holder(target.lock)}" if busy else "no build is running")
+
+
+def _published() -> CheckResult:
+    target = warehouse()
+    if target.current() is None:
+        return CheckResult("warehouse", ok=True, found="nothing is published yet")
+    with reading(target.path) as connection:
+        tables = connection.execute("select count(*) from duckdb_tables()").fetchone()
+    return CheckResult(
+        "warehouse", ok=True, found=f"version {target.current()} with {tables[0] if tables else 0} tables"
+    )
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

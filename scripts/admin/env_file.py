@@ -1,0 +1,128 @@
+"""The file `.env`: what nobody has to think of, made once and never changed again: secrets, the user, free ports."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+
+from scripts.config import PROJECT_DIR
+from scripts.utils.files import storage_errors, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+ENV_FILE = PROJECT_DIR / ".env"
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def _long_secret() -> str:
+    return secrets.token_hex(32)
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+_SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
+    "AIRFLOW_ADMIN_PASSWORD": (_password, "Airflow's accounts: admin,"),
+    "AIRFLOW_OPERATOR_PASSWORD": (_password, "operator (runs, clears, backfills),"),
+    "AIRFLOW_VIEWER_PASSWORD": (_password, "viewer,"),
+    "AIRFLOW_SERVICE_PASSWORD": (_password, "and n8n (backfills of pipeline_bronze)"),
+    "AIRFLOW_FERNET_KEY": (_fernet_key, "encrypts connections in Airflow's database"),
+    "POSTGRES_PASSWORD": (_password, "PostgreSQL in Docker"),
+    "AIRFLOW_JWT_SECRET": (_long_secret, "signs the tokens of Airflow's processes and users"),
+    "AIRFLOW_API_SECRET": (_long_secret, "signs the sessions of Airflow's API server"),
+    "BACKFILL_WEBHOOK_SECRET": (_password, "password of the user `backfill` at n8n's webhook"),
+    "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost one cannot be replaced"),
+    "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
+    "GRAFANA_ADMIN_PASSWORD": (_password, "Grafana's account admin"),
+}
+"""Every secret that `pipeline init` makes, how, and what it is for."""
+
+_PORTS: Mapping[str, tuple[int, str]] = {
+    "AIRFLOW_PORT": (8080, "Airflow"),
+    "N8N_PORT": (5678, "n8n and the backfill webhook"),
+    "DOCS_PORT": (8090, "the data documentation"),
+    "PREFECT_PORT": (4200, "Prefect"),
+    "GRAFANA_PORT": (3001, "Grafana"),
+    "PROMETHEUS_PORT": (9090, "Prometheus"),
+    "SAMPLE_API_PORT": (3000, "the sample API"),
+}
+"""The ports that docker compose publishes on 127.0.0.1, by default, and for what."""
+
+SECRET_NAMES = tuple(_SECRETS)
+
+
+def init_env(path: Path = ENV_FILE) -> Sequence[str]:
+    """Add what a file lacks, and return the names; what is set stays as it is. The file's mode is 0600.
+
+    Ports are free ones: the default, or where it is taken the next that is not.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    with storage_errors(path):
+        known = {name: value for name, value in dotenv_values(path).items() if value} if path.exists() else {}
+        lines = {name: f"# {about}\n{name}={make()}" for name, (make, about) in _SECRETS.items() if name not in known}
+        if "HOST_UID" not in known:
+            lines["HOST_UID"] = (
+                f"# the user whom data/ belongs to; the containers run as this one\nHOST_UID={os.getuid()}"
+            )
+        taken = {int(known[name]) for name in _PORTS if known.get(name, "").isdigit()}
+        for name, (default, about) in _PORTS.items():
+            if name not in known:
+                port = next(port for port in range(default, default + 1000) if port not in taken and is_free(port))
+                taken.add(port)
+                lines[name] = f"# port on 127.0.0.1: {about}\n{name}={port}"
+        if lines:
+            text = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.exists() else ""
+            write_atomically(path, (text + "\n".join(lines.values()) + "\n").encode(), mode=0o600)
+        path.chmod(0o600)
+    return list(lines)
+
+
+def ports(path: Path = ENV_FILE) -> Mapping[str, int]:
+    """Return the ports that a file sets, by the name of the service."""
+    known = dotenv_values(path) if path.exists() else {}
+    return {about: int(known.get(name) or default) for name, (default, about) in _PORTS.items()}
+
+
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        # as servers do, or the port of one that has just ended would count as taken
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
+    """Write the secrets of a file to files of their own, as docker-compose.prod.yml mounts them; return their names.
+
+    `settings.env` has everything else of the file. The folder's mode is 0700. The files' is 0644: inside a container
+    their readers are other users.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    with storage_errors(folder):
+        values = {name: value for name, value in dotenv_values(path).items() if value}
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        settings_text = "".join(f"{name}='{value}'\n" for name, value in values.items() if name not in _SECRETS)
+        contents = {name: values[name] for name in _SECRETS} | {"settings.env": settings_text}
+        for name, text in contents.items():
+            write_atomically(folder / name, text.encode(), mode=0o644)
+    return list(contents)

@@ -1,0 +1,63 @@
+"""Pruning: old versions of the warehouse, old logs and the notes of old alerts, listed or deleted."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.config import settings
+from scripts.utils.files import storage_errors
+from scripts.utils.logging_config import get_logger
+from scripts.warehouse.build import warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.bronze.run import Run
+
+_log = get_logger("prune")
+_DAY_SECONDS = 86400
+
+
+def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -> list[str]:
+    """Delete what is too old to be of use, and return the paths; with `dry_run` return them and delete nothing.
+
+    Args:
+        run: The run that asks for it.
+        log_dir: The folder with the logs of an orchestrator.
+        keep_log_days: Files in it that are older go.
+        dry_run: Delete nothing.
+
+    Raises:
+        LockedError: A build holds the warehouse for too long.
+        StorageError: Something cannot be deleted.
+    """
+    target = warehouse()
+    with (
+        storage_errors(target.root),
+        target.building(purpose=f"pruning by {run.triggered_by}", timeout=settings().lock_timeout),
+    ):
+        versions = [target.root / "builds" / name for name in target.old_versions(settings().warehouse_keep_versions)]
+        paths = [
+            *versions,
+            *_older(Path(log_dir), keep_log_days),
+            *_older(settings().data_dir / "alerts", 1),
+        ]
+        for path in paths:
+            _log.info("%s %s", "would delete" if dry_run else "deleting", path)
+            if dry_run:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    return [str(path) for path in paths]
+
+
+def _older(folder: Path, days: int) -> Iterator[Path]:
+    oldest = time.time() - days * _DAY_SECONDS
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.stat().st_mtime < oldest:
+            yield path

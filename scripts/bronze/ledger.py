@@ -1,0 +1,169 @@
+"""The ledger: one record per partition, written last; a partition without a record does not exist."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+
+from scripts.errors import BronzeError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Partition(NamedTuple):
+    """The unit of loading, replacing, validating and backfilling: one resource on one day (UTC)."""
+
+    source: str
+    resource: str
+    day: dt.date
+
+    def __str__(self) -> str:
+        """Return the partition as people write it."""
+        return f"{self.source}/{self.resource}/{self.day}"
+
+
+Status = Literal["ingested", "validated", "failed"]
+
+
+class DriftNote(msgspec.Struct, frozen=True):
+    """A field in which the source differed from its contract, and in how many rows."""
+
+    kind: str
+    field: str
+    action: str
+    rows: int
+    example: str
+
+
+class RuleNote(msgspec.Struct, frozen=True):
+    """A rule that rows broke, and how many."""
+
+    rule: str
+    severity: str
+    rows: int
+    example: str
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was loaded into one partition. Counts are rows; moments are UTC, ISO 8601."""
+
+    source: str
+    resource: str
+    day: dt.date
+    status: Status
+    declared: int | None
+    """Rows that the API said there are; None where it does not say."""
+    fetched: int
+    bronze: int
+    quarantined: int
+    pages: int
+    retries: int
+    path: str
+    """The data file, relative to the Bronze folder."""
+    bytes: int
+    content_hash: str
+    """SHA-256 of the data file."""
+    contract_version: str
+    run_id: str
+    triggered_by: str
+    started_at: dt.datetime
+    loaded_at: dt.datetime
+    validated_at: dt.datetime | None = None
+    drift: tuple[DriftNote, ...] = ()
+    rules: tuple[RuleNote, ...] = ()
+
+    @property
+    def partition(self) -> Partition:
+        """The partition that this entry is about."""
+        return Partition(self.source, self.resource, self.day)
+
+    def check(self) -> None:
+        """Check the accounting.
+
+        Raises:
+            DataError: Rows are missing or doubled between source, Bronze and quarantine.
+        """
+        if self.fetched != self.bronze + self.quarantined:
+            raise DataError(
+                f"row accounting: fetched {self.fetched}, but Bronze {self.bronze} + quarantined {self.quarantined}",
+                where=str(self.partition),
+                expected=f"{self.fetched} in all",
+                hint=reload_hint(self.partition),
+            )
+        if self.declared is not None and self.declared != self.fetched:
+            raise DataError(
+                f"row accounting: the API declares {self.declared} rows, {self.fetched} were fetched",
+                where=str(self.partition),
+                hint=reload_hint(self.partition),
+            )
+
+
+def encode(entry: LedgerEntry) -> bytes:
+    """Return the record as JSON."""
+    return msgspec.json.format(msgspec.json.encode(entry), indent=2) + b"\n"
+
+
+def decode(path: Path) -> LedgerEntry:
+    """Return the record in a file.
+
+    Raises:
+        BronzeError: The file is not a record.
+    """
+    content = path.read_bytes()
+    try:
+        try:
+            return msgspec.json.decode(content, type=LedgerEntry)
+        except msgspec.ValidationError:
+            return _decode_old(content)
+    except msgspec.DecodeError as error:
+        raise BronzeError(
+            f"ledger record cannot be read: {error}",
+            where=str(path),
+            expected="a record that the pipeline wrote",
+            hint="remove the file and load the day again with `pipeline ingest`",
+        ) from None
+
+
+def _decode_old(content: bytes) -> LedgerEntry:
+    """Return a record of version 0.1, which called the entry point `door`."""
+    document = msgspec.json.decode(content, type=dict[str, Any])
+    if "door" in document:
+        document["triggered_by"] = document.pop("door")
+    return msgspec.convert(document, LedgerEntry)
+
+
+def read_entry(path: Path) -> LedgerEntry:
+    """Return the record in a file of the ledger.
+
+    Raises:
+        BronzeError: The file is not a record, or it is about another partition than its path says.
+    """
+    entry = decode(path)
+    if entry.day.isoformat() != path.stem or entry.resource != path.parent.name:
+        raise BronzeError(
+            f"ledger record is about {entry.partition}",
+            where=str(path),
+            expected="the partition that the path names",
+            hint="remove the file and load the day again with `pipeline ingest`",
+        )
+    return entry
+
+
+def entry_files(root: Path) -> Iterator[Path]:
+    """Yield the file of every record below a ledger folder, in the order of source, resource and day."""
+    if root.is_dir():
+        for source in sorted(path for path in root.iterdir() if path.is_dir()):
+            for resource in sorted(path for path in source.iterdir() if path.is_dir()):
+                yield from sorted(resource.glob("[0-9]*.json"))
+
+
+def reload_hint(partition: Partition) -> str:
+    """Return the command that loads a partition again."""
+    return (
+        f"load it again: `pipeline ingest --source {partition.source} --resource {partition.resource}"
+        f" --start-date {partition.day} --end-date {partition.day}`"
+    )

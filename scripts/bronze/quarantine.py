@@ -1,0 +1,60 @@
+"""Quarantine: rows that were received and not admitted, each with its raw JSON, the rule and the reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from scripts.errors import BronzeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+Stage = Literal["schema", "rule"]
+_ENCODER = msgspec.json.Encoder()
+
+
+class QuarantinedRow(msgspec.Struct, frozen=True):
+    """One row of a quarantine file."""
+
+    source: str
+    resource: str
+    day: str
+    row: int
+    """Position among all rows that the source sent for the partition."""
+    stage: Stage
+    """`schema` where the row did not fit the contract's columns, `rule` where it broke a rule."""
+    rule: str
+    reason: str
+    raw: str
+    contract_version: str
+    run_id: str
+
+
+def encode(rows: Iterable[QuarantinedRow]) -> bytes:
+    """Return rows as JSON Lines."""
+    return _ENCODER.encode_lines(list(rows))
+
+
+def read(path: Path) -> Iterator[QuarantinedRow]:
+    """Yield the rows of a quarantine file in the order received; nothing where there is no file.
+
+    Raises:
+        BronzeError: A line is not a quarantined row.
+    """
+    if not path.exists():
+        return
+    decoder = msgspec.json.Decoder(QuarantinedRow)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise BronzeError(
+                    f"line {number} is not a quarantined row: {error}",
+                    where=str(path),
+                    hint="load the day again with `pipeline ingest`",
+                ) from None

@@ -1,0 +1,37 @@
+"""A run: who asked for it, through which entry point, and where it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import secrets
+from typing import TYPE_CHECKING, Self
+
+from scripts.bronze.store import Store
+from scripts.config import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One request to the pipeline.
+
+    Attributes:
+        run_id: Identifies the run in logs, ledger and quarantine; sorts by time.
+        triggered_by: The entry point of the request: cli, script, airflow, prefect, n8n.
+        store: The Bronze folder.
+    """
+
+    run_id: str
+    triggered_by: str
+    store: Store
+
+    @classmethod
+    def create(cls, *, triggered_by: str = "cli", bronze_dir: Path | None = None, run_id: str | None = None) -> Self:
+        """Return a new run; `PIPELINE_RUN_ID` gives it the identity that an orchestrator has chosen."""
+        now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+        name = run_id or os.environ.get("PIPELINE_RUN_ID") or f"{now}-{secrets.token_hex(3)}"
+        return cls(name, triggered_by, Store(bronze_dir or settings().bronze_path))

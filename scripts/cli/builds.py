@@ -1,0 +1,71 @@
+"""Commands that build and publish: build, rollback, docs, dbt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.command()
+@click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
+@click.option("--full-tests", is_flag=True, help="Test all rows, not only those that the build changes.")
+@click.option("--retry", is_flag=True, help="Go on from the models and tests that failed, where that is possible.")
+@options.json_option
+def build(full_refresh: bool, full_tests: bool, retry: bool, as_json: bool) -> int:
+    """Build Silver and Gold from the days that changed, test them, and publish."""
+    from scripts.cli.printing import show_build
+    from scripts.monitoring.report import refresh
+    from scripts.warehouse.build import build_warehouse
+
+    started = options.start_run()
+    done = build_warehouse(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
+    refresh(started.store)
+    show_build(done, as_json=as_json)
+    return 0
+
+
+@click.command()
+@click.option("--to", "version", metavar="VERSION", help="Version to publish.  [default: the one before]")
+@click.option("--list", "listing", is_flag=True, help="List the kept versions and do nothing.")
+def rollback(version: str | None, listing: bool) -> int:
+    """Publish the version before the current one; the next build starts from it."""
+    from scripts.warehouse.build import roll_back, warehouse
+    from scripts.warehouse.data_docs import docs_page, write_docs
+
+    target = warehouse()
+    if listing:
+        for name in target.versions():
+            click.echo(f"{name} published" if name == target.current() else name)
+        return 0
+    started = options.start_run()
+    click.echo(roll_back(started, version))
+    if docs_page().exists():
+        write_docs(started)
+    return 0
+
+
+@click.command()
+def docs() -> int:
+    """Write dbt's site for the people who use the data, and the health page that leads to it."""
+    from scripts.cli.watching import write_health_pages
+    from scripts.warehouse.data_docs import write_docs
+
+    started = options.start_run()
+    click.echo(str(write_docs(started)))
+    write_health_pages(started)
+    return 0
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def dbt(arguments: Sequence[str]) -> int:
+    """Run any dbt command on a private copy of the published warehouse: `pipeline dbt docs generate`."""
+    from scripts.warehouse.build import run_dbt_on_copy
+
+    return run_dbt_on_copy(options.start_run(), arguments)

@@ -1,0 +1,117 @@
+"""Commands that load days: ingest, validate, run, backfill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scripts.bronze.ledger import Partition
+    from scripts.bronze.run import Run
+    from scripts.loading.partitions import Outcome, Step
+
+
+@click.command()
+@options.days_options
+@options.sources_options
+@options.json_option
+def ingest(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:
+    """Load days of an API into Bronze. Loading a day again replaces it."""
+    return _load(start_date, end_date, sources, resources, ("ingest",), as_json=as_json)
+
+
+@click.command()
+@options.days_options
+@options.sources_options
+@options.json_option
+def validate(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:
+    """Check loaded days against the rules of their contract."""
+    return _load(start_date, end_date, sources, resources, ("validate",), as_json=as_json)
+
+
+@click.command()
+@options.days_options
+@options.sources_options
+@click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
+@options.json_option
+def run(
+    start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], full_refresh: bool, as_json: bool
+) -> int:
+    """Ingest and validate a range of days, then build; prints what became of every row."""
+    wanted = options.requested_partitions(start_date, end_date, sources, resources)
+    return _run(options.start_run(), wanted, full_refresh=full_refresh, as_json=as_json)
+
+
+@click.command()
+@options.days_options
+@options.sources_options
+@click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
+@click.option("--reprocess", is_flag=True, help="Load days again that are loaded.")
+@options.json_option
+def backfill(
+    start_date: str,
+    end_date: str,
+    sources: Sequence[str],
+    resources: Sequence[str],
+    dry_run: bool,
+    reprocess: bool,
+    as_json: bool,
+) -> int:
+    """Load the days of a range that are missing or have failed, then build once."""
+    from scripts.cli.printing import show_plan
+    from scripts.loading.partitions import plan
+
+    started = options.start_run()
+    planned = plan(started.store, options.requested_partitions(start_date, end_date, sources, resources))
+    due = [item.partition for item in planned if reprocess or item.state != "loaded"]
+    if dry_run or not as_json:
+        show_plan(planned, due, as_json=as_json)
+    if dry_run or (not due and not as_json):
+        return 0
+    return _run(started, due, full_refresh=False, as_json=as_json)
+
+
+def _load(
+    start: str,
+    end: str,
+    source_names: Sequence[str],
+    resource_names: Sequence[str],
+    steps: Sequence[Step],
+    *,
+    as_json: bool,
+) -> int:
+    from scripts.cli.printing import exit_code, show_outcomes
+
+    outcomes = _do_load(
+        options.start_run(), options.requested_partitions(start, end, source_names, resource_names), steps
+    )
+    show_outcomes(outcomes, as_json=as_json)
+    return exit_code(outcomes)
+
+
+def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step]) -> Sequence[Outcome]:
+    from scripts.cli.tables import progress
+    from scripts.loading.partitions import load
+
+    with progress(" and ".join(steps), len(wanted)) as advance:
+        return load(started, wanted, steps=steps, on_done=lambda _: advance())
+
+
+def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, as_json: bool) -> int:
+    from scripts.cli.printing import exit_code, show_outcomes, show_run
+    from scripts.monitoring.report import refresh
+    from scripts.warehouse.build import build_warehouse
+
+    outcomes = _do_load(started, wanted, ("ingest", "validate"))
+    if outcomes and all(outcome.error for outcome in outcomes):
+        show_outcomes(outcomes, as_json=as_json)
+        return exit_code(outcomes)
+    done = build_warehouse(started, full_refresh=full_refresh)
+    refresh(started.store)
+    show_run(started.store, outcomes, done, as_json=as_json)
+    return exit_code(outcomes)

@@ -1,0 +1,80 @@
+"""The command line: `pipeline`. Each command calls one function of the core; data on stdout, logs on stderr.
+
+Modules of the core are imported where they are used: `pipeline --help` starts in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from scripts.cli import builds, installation, loads, quarantined, sources, watching
+
+_EXIT_CODES = """\b
+Exit codes:
+   0  all is well
+   1  a bug, or `doctor` found a problem
+   2  usage: an option, date, source or resource that does not exist
+   3  settings: an environment variable is refused
+   4  contract: a file of scripts/sources/ is wrong
+   5  source unavailable: try again later
+   6  source refused the request, or answered in another shape
+   7  data: a rule of severity `fail`, or rows that do not add up
+   8  Bronze: a torn, changed or foreign file
+   9  warehouse: a model or test failed; what is published has not changed
+  10  locked by another process for too long
+  11  storage: a folder cannot be written
+  12  storage: the disk is full
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=_EXIT_CODES)
+@click.version_option(package_name="data-pipeline")
+def cli() -> None:
+    """From REST APIs to a tested DuckDB warehouse: ingest, validate, build, publish."""
+
+
+for _command in (
+    loads.ingest,
+    loads.validate,
+    builds.build,
+    loads.run,
+    loads.backfill,
+    watching.status,
+    quarantined.quarantine,
+    builds.rollback,
+    sources.sources,
+    installation.init,
+    watching.health,
+    watching.report,
+    builds.docs,
+    installation.doctor,
+    installation.demo,
+    builds.dbt,
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    if len(sys.argv) == 1 or {"-h", "--help", "--version"} & set(sys.argv[1:]):
+        cli()
+    from scripts.utils.exit_codes import run_to_exit_code
+
+    sys.exit(run_to_exit_code(_invoke))
+
+
+def _invoke() -> int:
+    try:
+        result = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Options that several commands share, and the run of the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scripts.bronze.ledger import Partition
+    from scripts.bronze.run import Run
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+_DEFAULT_SOURCE = "jsonplaceholder"
+
+
+def json_option(command: Command) -> Command:
+    """Add the option `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")(command)
+
+
+def start_run() -> Run:
+    """Return a run of the command line."""
+    from scripts.bronze.run import Run
+
+    return Run.create(triggered_by="cli")
+
+
+def days_options(command: Command) -> Command:
+    """Add the required options `--start-date` and `--end-date`."""
+    for option in (
+        click.option("--end-date", required=True, metavar="YYYY-MM-DD", help="Last day (UTC), included."),
+        click.option("--start-date", required=True, metavar="YYYY-MM-DD", help="First day (UTC)."),
+    ):
+        command = option(command)
+    return command
+
+
+def sources_options(command: Command) -> Command:
+    """Add the options `--source` and `--resource`, which may be repeated."""
+    for option in (
+        click.option("--resource", "resources", multiple=True, help="Resource, may be repeated.  [default: all]"),
+        click.option(
+            "--source",
+            "sources",
+            multiple=True,
+            default=(_DEFAULT_SOURCE,),
+            show_default=True,
+            help="Source of the catalog, may be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def filter_options(command: Command) -> Command:
+    """Add options that choose among the loaded partitions; without them, all."""
+    for option in (
+        click.option("--end-date", metavar="YYYY-MM-DD", help="Last day (UTC), included.  [default: the last loaded]"),
+        click.option("--start-date", metavar="YYYY-MM-DD", help="First day (UTC).  [default: the first loaded]"),
+        click.option("--resource", "resources", multiple=True, help="Resource, may be repeated.  [default: all]"),
+        click.option("--source", "sources", multiple=True, help="Source, may be repeated.  [default: all]"),
+    ):
+        command = option(command)
+    return command
+
+
+def requested_partitions(
+    start: str, end: str, source_names: Sequence[str], resource_names: Sequence[str]
+) -> Sequence[Partition]:
+    """Return the partitions of a range of days.
+
+    Raises:
+        UsageError: A day, source or resource does not exist.
+    """
+    from scripts.loading.partitions import partitions
+    from scripts.utils.days import day_range
+
+    return partitions(day_range(start, end), source_names, resource_names or None)
+
+
+def loaded_partitions(
+    started: Run, source_names: Sequence[str], resource_names: Sequence[str], start: str | None, end: str | None
+) -> Sequence[Partition]:
+    """Return the loaded partitions that the filter options choose."""
+    from scripts.contracts import catalog
+    from scripts.utils.days import parse_day
+
+    for name in source_names:
+        catalog.pick(name)
+    first, last = start and parse_day(start), end and parse_day(end)
+    return [
+        entry.partition
+        for entry in started.store.entries()
+        if (not source_names or entry.source in source_names)
+        and (not resource_names or entry.resource in resource_names)
+        and (not first or entry.day >= first)
+        and (not last or entry.day <= last)
+    ]

@@ -1,0 +1,244 @@
+"""Views: what commands print, as tables or as JSON."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Any
+
+from scripts.bronze.store import quarantined_rows
+from scripts.cli.tables import print_json, print_table
+from scripts.errors import DataError
+from scripts.monitoring.status import read_status
+from scripts.utils.exit_codes import fail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scripts.admin.doctor import CheckResult
+    from scripts.bronze.ledger import Partition
+    from scripts.bronze.store import Store
+    from scripts.loading.partitions import Outcome, Planned
+    from scripts.loading.replay import Replayed
+    from scripts.monitoring.status import ModelStatus, PartitionStatus, Status
+    from scripts.warehouse.build import BuildResult
+
+_PARTITION_COLUMNS = ("source", "resource", "day", "state", "declared", "fetched", "bronze", "quarantined", "silver")
+_EXAMPLE = 70
+
+
+def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+    """Print the record of each partition that was worked on, and the errors of the others."""
+    rows: list[dict[str, Any]] = [
+        {
+            "source": outcome.partition.source,
+            "resource": outcome.partition.resource,
+            "day": outcome.partition.day,
+            "state": outcome.entry.status if outcome.entry else "error",
+            "declared": outcome.entry.declared if outcome.entry else None,
+            "fetched": outcome.entry.fetched if outcome.entry else None,
+            "bronze": outcome.entry.bronze if outcome.entry else None,
+            "quarantined": outcome.entry.quarantined if outcome.entry else None,
+            "error": str(outcome.error) if outcome.error else None,
+        }
+        for outcome in outcomes
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = _PARTITION_COLUMNS[:-1]
+        print_table("Partitions", columns, [[row[column] for column in columns] for row in rows])
+    _show_errors(outcomes)
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """Return the exit code of the first error, or 0."""
+    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+
+
+def show_build(done: BuildResult, *, as_json: bool) -> None:
+    """Print how each model ended, and how many tests passed."""
+    if as_json:
+        print_json(_build_document(done))
+        return
+    models = [node for node in done.results if node.kind == "model"]
+    print_table("Models", ("model", "status", "seconds"), [(n.name, n.status, f"{n.seconds:.2f}") for n in models])
+    sys.stdout.write(_build_line(done))
+
+
+def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:
+    """Print the health, and return 0 where all is well."""
+    if as_json:
+        print_json(found)
+    else:
+        columns = ("source", "resource", "last_day", "age_hours", "state", "limit_hours", "owner")
+        rows = [
+            [
+                None if row[name] is None else f"{row[name]:.0f}" if name == "age_hours" else row[name]
+                for name in columns
+            ]
+            for row in found["freshness"]
+        ]
+        print_table("Freshness", columns, rows)
+        sys.stdout.write(f"version {found['version']}, built {found['built_at_utc']}; ")
+        sys.stdout.write(f"{found['partitions']} partitions, {found['rows_in_quarantine']} rows in quarantine\n")
+        for problem in found["problems"]:
+            sys.stdout.write(f"{problem}\n")
+    return 0 if found["ok"] else DataError.exit_code
+
+
+def show_run(store: Store, outcomes: Sequence[Outcome], done: BuildResult, *, as_json: bool) -> None:
+    """Print what became of every row of a run."""
+    state = read_status(store)
+    asked = {outcome.partition for outcome in outcomes}
+    rows = [row for row in state.partitions if (row.source, row.resource, row.day) in asked]
+    if as_json:
+        print_json(
+            {
+                "partitions": [dataclasses.asdict(row) for row in rows],
+                "models": [dataclasses.asdict(row) for row in state.models],
+                "build": _build_document(done),
+                "errors": [{"partition": str(o.partition), "error": str(o.error)} for o in outcomes if o.error],
+                "problems": state.problems,
+            }
+        )
+    else:
+        _show_partitions(rows)
+        _show_models(state.models)
+        sys.stdout.write(_build_line(done))
+    _show_errors(outcomes)
+    _show_problems(state)
+
+
+def show_plan(planned: Sequence[Planned], due: Sequence[Partition], *, as_json: bool) -> None:
+    """Print which partitions of a range are loaded, missing or failed, and how many would be loaded."""
+    wanted = set(due)
+    if as_json:
+        print_json(
+            {
+                "partitions": [
+                    {**item.partition._asdict(), "state": item.state, "will_load": item.partition in wanted}
+                    for item in planned
+                ],
+                "loaded": sum(item.state == "loaded" for item in planned),
+                "to_load": len(due),
+            }
+        )
+        return
+    rows = [(*item.partition, item.state, "load" if item.partition in wanted else "skip") for item in planned]
+    print_table("Plan", ("source", "resource", "day", "state", "plan"), rows)
+    days = len({item.partition.day for item in planned})
+    loaded = sum(item.state == "loaded" for item in planned)
+    sys.stdout.write(f"{days} days, {len(planned)} partitions: {loaded} loaded, {len(due)} to load\n")
+
+
+def show_status(state: Status, *, as_json: bool) -> int:
+    """Print a status, and return the exit code that says whether it adds up."""
+    if as_json:
+        print_json(
+            {
+                "version": state.version,
+                "partitions": [dataclasses.asdict(row) for row in state.partitions],
+                "models": [dataclasses.asdict(row) for row in state.models],
+                "problems": state.problems,
+            }
+        )
+    else:
+        _show_partitions(state.partitions)
+        if state.models:
+            _show_models(state.models)
+        sys.stdout.write(f"published version: {state.version or 'none yet'}\n")
+    return _show_problems(state)
+
+
+def show_quarantine(store: Store, partitions: Sequence[Partition], *, as_json: bool) -> None:
+    """Print the number of quarantined rows by partition and rule, with an example."""
+    rows = []
+    for partition in partitions:
+        entry = store.entry(partition)
+        by_rule = collections.defaultdict(list)
+        for row in quarantined_rows(store, entry) if entry else ():
+            by_rule[(row.stage, row.rule)].append(row)
+        for (stage, rule), found in by_rule.items():
+            rows.append((*partition, stage, rule, len(found), found[0].reason))
+    header = ("source", "resource", "day", "stage", "rule", "rows", "example")
+    if as_json:
+        print_json([dict(zip(header, row, strict=True)) for row in rows])
+    else:
+        print_table("Quarantine", header, [(*row[:-1], row[-1][:_EXAMPLE]) for row in rows])
+
+
+def show_replay(replayed: Sequence[Replayed], *, as_json: bool) -> None:
+    """Print what became of quarantined rows."""
+    rows = [(*item.partition, item.admitted, item.remaining) for item in replayed]
+    header = ("source", "resource", "day", "admitted", "remaining")
+    if as_json:
+        print_json([dict(zip(header, row, strict=True)) for row in rows])
+    else:
+        print_table("Replayed", header, rows)
+        if any(item.admitted for item in replayed):
+            sys.stdout.write("next: `pipeline build` takes the admitted rows into Silver and Gold\n")
+
+
+def show_findings(findings: Sequence[CheckResult], *, as_json: bool) -> int:
+    """Print what the doctor found, and return 1 when something is wrong."""
+    if as_json:
+        print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        rows = [("ok" if f.ok else "PROBLEM", f.check, f.found) for f in findings]
+        print_table("Doctor", ("", "check", "found"), rows)
+        for finding in findings:
+            if not finding.ok:
+                sys.stdout.write(f"fix {finding.check}: {finding.fix}\n")
+    return int(not all(finding.ok for finding in findings))
+
+
+def _show_partitions(rows: Sequence[PartitionStatus]) -> None:
+    print_table(
+        "Partitions", _PARTITION_COLUMNS, [[getattr(row, column) for column in _PARTITION_COLUMNS] for row in rows]
+    )
+    sums = {column: sum(getattr(row, column) or 0 for row in rows) for column in ("fetched", "bronze", "quarantined")}
+    sign = "=" if sums["fetched"] == sums["bronze"] + sums["quarantined"] else "!="
+    sys.stdout.write(
+        f"fetched {sums['fetched']} {sign} Bronze {sums['bronze']} + quarantined {sums['quarantined']}\n\n"
+    )
+
+
+def _show_models(models: Sequence[ModelStatus]) -> None:
+    print_table(
+        "Models",
+        ("layer", "model", "rows", "expected", "because"),
+        [(row.layer, row.model, row.rows, row.expected, row.explanation) for row in models],
+    )
+
+
+def _build_line(done: BuildResult) -> str:
+    tests = [node for node in done.results if node.kind != "model"]
+    passed = sum(node.status == "pass" for node in tests)
+    warned = sum(node.status == "warn" for node in tests)
+    return (
+        f"published version {done.version} in {done.seconds:.1f} s: {len(done.partitions)} partitions processed,"
+        f" {passed} tests passed, {warned} warned\n"
+    )
+
+
+def _build_document(done: BuildResult) -> dict[str, object]:
+    return {
+        "version": done.version,
+        "seconds": round(done.seconds, 2),
+        "partitions": [partition._asdict() for partition in done.partitions],
+        "nodes": [node._asdict() for node in done.results],
+    }
+
+
+def _show_errors(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.error is not None:
+            fail(outcome.error)
+
+
+def _show_problems(state: Status) -> int:
+    for problem in state.problems:
+        sys.stderr.write(f"error: {problem}\n")
+    return DataError.exit_code if state.problems else 0

@@ -1,0 +1,39 @@
+"""Commands about the catalog of sources: check, generate."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def sources() -> None:
+    """The catalog of sources in scripts/sources/."""
+
+
+@sources.command("check")
+def sources_check() -> int:
+    """Check every contract, and that what is generated from them is up to date."""
+    from scripts.admin import generated_files
+    from scripts.contracts import catalog
+    from scripts.errors import ContractError
+
+    loaded = catalog.load()
+    if stale := generated_files.stale_files():
+        raise ContractError(
+            f"out of date: {', '.join(str(path) for path in stale)}",
+            where="generated files",
+            hint="`pipeline sources generate`",
+        )
+    for source in loaded.values():
+        click.echo(f"{source.source}: {', '.join(source.resources)}")
+    return 0
+
+
+@sources.command("generate")
+def sources_generate() -> int:
+    """Write the files that are made from the contracts: the sources of the dbt project."""
+    from scripts.admin import generated_files
+
+    for path in generated_files.write_files():
+        click.echo(str(path))
+    return 0

@@ -1,0 +1,66 @@
+"""Output: tables for people and JSON for programs on stdout, progress on stderr where that is a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from scripts.utils.logging_config import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_WIDEST = 200
+
+
+def print_json(value: object) -> None:
+    """Write a value as one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write rows as a table; numbers stand on the right, and None is a dash."""
+    import rich.box
+    import rich.console
+    import rich.table
+    import rich.text
+
+    numeric = [
+        any(isinstance(row[at], int) for row in rows) and all(isinstance(row[at], (int, type(None))) for row in rows)
+        for at in range(len(header))
+    ]
+    table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left", pad_edge=False)
+    for name, right in zip(header, numeric, strict=True):
+        table.add_column(name, justify="right" if right else "left", no_wrap=not sys.stdout.isatty())
+    for row in rows:
+        table.add_row(*(rich.text.Text("-" if value is None else redact(str(value))) for value in row))
+    console = rich.console.Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDEST)
+    with console.capture() as capture:
+        console.print(table)
+    sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar for the block where stderr is a terminal; yields what to call after each step."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    import rich.console
+    import rich.progress
+
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (dt.date, dt.datetime)):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value)

@@ -1,0 +1,48 @@
+"""Commands that show how the data is: status, health, report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts.cli import options
+
+if TYPE_CHECKING:
+    from scripts.bronze.run import Run
+
+
+@click.command()
+@click.option("--verify", is_flag=True, help="Read every Bronze file and compare its hash.")
+@options.json_option
+def status(verify: bool, as_json: bool) -> int:
+    """Show the rows of every partition and model; exits non-zero where they do not add up."""
+    from scripts.cli.printing import show_status
+    from scripts.monitoring.status import read_status
+
+    return show_status(read_status(options.start_run().store, content=verify), as_json=as_json)
+
+
+@click.command()
+@options.json_option
+def health(as_json: bool) -> int:
+    """Show how fresh the data is and what is wrong; exits non-zero unless all is well."""
+    from scripts.cli.printing import show_health
+    from scripts.monitoring.health import health as examine
+
+    return show_health(examine(options.start_run().store), as_json=as_json)
+
+
+@click.command()
+def report() -> int:
+    """Write the health page, and the same as health.json for programs."""
+    write_health_pages(options.start_run())
+    return 0
+
+
+def write_health_pages(run: Run) -> None:
+    """Write the health page and `health.json`, and print their paths."""
+    from scripts.monitoring.report import write_pages
+
+    for path in write_pages(run.store):
+        click.echo(str(path))

@@ -1,0 +1,147 @@
+"""The source catalog: the contracts in `scripts/sources/`, loaded and looked up by name."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from scripts.contracts.source import Source
+from scripts.errors import ContractError, UsageError
+from scripts.utils.logging_config import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SOURCES_DIR = Path(__file__).resolve().parent.parent / "sources"
+DEFAULT_SOURCE = "jsonplaceholder"
+
+
+@functools.lru_cache(maxsize=8)
+def load(folder: Path = SOURCES_DIR) -> Mapping[str, Source]:
+    """Return every source by name, in alphabetical order.
+
+    Raises:
+        ContractError: A file is not valid; the message names each file, key, what was found and what is valid.
+    """
+    sources, problems = {}, []
+    for path in sorted(folder.glob("*.y*ml")):
+        try:
+            source = read(path)
+        except ContractError as error:
+            problems.append(str(error))
+            continue
+        sources[source.source] = source
+    if problems:
+        raise ContractError(" | ".join(problems))
+    return sources
+
+
+def names() -> Sequence[str]:
+    """Return the names of all sources by their files, without reading them."""
+    return sorted(path.stem for path in SOURCES_DIR.glob("*.y*ml"))
+
+
+def read(path: Path) -> Source:
+    """Return the contract in one file.
+
+    Raises:
+        ContractError: The file is not valid YAML, or not a valid contract.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ContractError(f"not valid YAML: {error}", where=str(path), hint="correct the file") from None
+    if not isinstance(document, dict):
+        raise ContractError(
+            f"holds {type(document).__name__} at its top",
+            where=str(path),
+            expected="a mapping with the keys source, description, owner, base_url, default_resource, resources",
+        )
+    try:
+        source = Source.model_validate(document)
+    except ValidationError as error:
+        raise ContractError(
+            "; ".join(_problem(document, problem) for problem in error.errors(include_url=False)),
+            where=str(path),
+            hint="correct the file, then `pipeline sources check`",
+        ) from None
+    if source.source != path.stem:
+        raise ContractError(
+            f"source: found `{source.source}`",
+            where=str(path),
+            expected=f"the file's name, `{path.stem}`",
+            hint="rename the one or the other",
+        )
+    return source
+
+
+def pick(name: str = DEFAULT_SOURCE) -> Source:
+    """Return the source `name`.
+
+    Raises:
+        UsageError: There is no such source.
+    """
+    sources = load(SOURCES_DIR)
+    if name not in sources:
+        raise UsageError(f"source `{name}` is not in the catalog", expected=f"one of {', '.join(sources)}")
+    return sources[name]
+
+
+def daily_sources() -> Sequence[str]:
+    """Return the names of the sources that are loaded every day; other sources are loaded on request."""
+    return [name for name, source in load(SOURCES_DIR).items() if source.daily]
+
+
+def pick_resources(source: Source, names: Iterable[str] | None = None) -> Sequence[str]:
+    """Return the names of the resources to work on, all of them without `names`.
+
+    Raises:
+        UsageError: The source has no such resource.
+    """
+    wanted = list(dict.fromkeys(names or source.resources))
+    for name in wanted:
+        if name not in source.resources:
+            raise UsageError(
+                f"resource `{name}` is not part of source `{source.source}`",
+                expected=f"one of {', '.join(source.resources)}",
+            )
+    return wanted
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping; plain YAML keeps the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 — PyYAML's signature
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                message = f"key `{key}` stands twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _problem(document: object, problem: Any) -> str:  # noqa: ANN401 — pydantic's ErrorDetails
+    location = [part for part in problem["loc"] if part not in {"function-after", "constrained-str"}]
+    key = ".".join(str(part) for part in location) or "file"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{key}: missing; this key is required"
+    found = _found(document, location)
+    return f"{key}: {message}" if isinstance(found, (dict, list)) else redact(f"{key}: found {found!r}; {message}")
+
+
+def _found(document: object, location: Sequence[object]) -> object:
+    value = document
+    for part in location:
+        # a union's tag (array, page, bearer) stands in the location and not in the document
+        if isinstance(value, dict):
+            value = value.get(part, value)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+    return value

@@ -1,0 +1,110 @@
+"""Replay: quarantined rows that pass, after a rule or the contract was mended, go back to Bronze."""
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from scripts.bronze import parquet, quarantine
+from scripts.bronze.store import quarantined_rows, verify
+from scripts.config import settings
+from scripts.contracts.types import ROW
+from scripts.extract.rows import RowReader
+from scripts.utils.logging_config import get_logger, log_context
+from scripts.validate_data import loaded_entry, validate_partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.bronze.run import Run
+    from scripts.contracts.source import Source
+
+_log = get_logger("replay")
+
+
+class Replayed(NamedTuple):
+    """What became of the quarantined rows of a partition."""
+
+    partition: Partition
+    admitted: int
+    remaining: int
+
+
+def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed:
+    """Read the quarantined rows of a partition again by the contract of now, and admit those that pass.
+
+    The rows take the places that they had in the source's answer, so that the partition is the one that loading it
+    with this contract gives. Rows that still don't pass stay in quarantine, with the reason of now.
+
+    Raises:
+        UsageError: The partition is not loaded.
+        DataError: Rows break a rule of severity `fail`.
+    """
+    resource = source.resources[partition.resource]
+    reader = RowReader(resource)
+    with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
+        purpose = f"replay of {partition} by {run.triggered_by}"
+        with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
+            entry = loaded_entry(run, partition)
+            verify(run.store, entry)
+            rows = quarantined_rows(run.store, entry)
+            if not rows:
+                return Replayed(partition, 0, 0)
+            page = reader.read_each(row.raw for row in rows)
+            places = pa.array([rows[position].row for position in page.positions], type=pa.int64())
+            back = pa.RecordBatch.from_arrays([*page.batch.columns, places], schema=reader.schema)
+            with parquet.PartitionWriter(staged.data, reader.schema) as writer:
+                _merge(writer, entry, back, run, reader.schema)
+            stay = [
+                msgspec.structs.replace(
+                    rows[reject.position],
+                    stage="schema",
+                    rule=reject.rule,
+                    reason=reject.reason,
+                    contract_version=resource.version,
+                    run_id=run.run_id,
+                )
+                for reject in page.rejects
+            ]
+            staged.quarantine.write_bytes(quarantine.encode(stay))
+            staged.commit(
+                msgspec.structs.replace(
+                    entry,
+                    status="ingested",
+                    bronze=writer.rows,
+                    quarantined=len(stay),
+                    contract_version=resource.version,
+                    run_id=run.run_id,
+                    loaded_at=dt.datetime.now(dt.UTC),
+                )
+            )
+        after = validate_partition(source, partition.resource, partition.day, run)
+        _log.info("replayed: %d of %d rows admitted", entry.quarantined - after.quarantined, entry.quarantined)
+        return Replayed(partition, entry.quarantined - after.quarantined, after.quarantined)
+
+
+def _merge(
+    writer: parquet.PartitionWriter, entry: LedgerEntry, back: pa.RecordBatch, run: Run, schema: pa.Schema
+) -> None:
+    """Write the rows of a partition and those that come back, in the order of their places."""
+    waiting = pa.Table.from_batches([back]).sort_by(ROW)
+    places, taken = waiting[ROW].to_pylist(), 0
+    for batch in parquet.read_batches(run.store.data_path(entry.partition)):
+        if batch.num_rows == 0:
+            continue
+        due = bisect.bisect_left(places, batch.column(ROW)[-1].as_py(), lo=taken)
+        here = [pa.Table.from_batches([parquet.conform(batch, schema)]), waiting.slice(taken, due - taken)]
+        _append(writer, pa.concat_tables(here).sort_by(ROW))
+        taken = due
+    _append(writer, waiting.slice(taken))
+
+
+def _append(writer: parquet.PartitionWriter, table: pa.Table) -> None:
+    batches: Sequence[pa.RecordBatch] = table.combine_chunks().to_batches()
+    for batch in batches:
+        writer.append(batch)

@@ -1,0 +1,192 @@
+"""Alerts: what a person has to know when nobody is looking, by Slack and by mail.
+
+The settings name the sinks. A sink that is down is logged and never fails the work that has something to tell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import smtplib
+import time
+from email.message import EmailMessage
+from typing import TYPE_CHECKING, Literal
+
+import requests
+
+from scripts.config import settings
+from scripts.errors import DataError, WarehouseError
+from scripts.utils.files import make_dir, write_atomically
+from scripts.utils.logging_config import get_logger, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from scripts.bronze.ledger import LedgerEntry
+    from scripts.config import Settings
+    from scripts.monitoring.health import OldQuarantine
+
+_log = get_logger("notify")
+_TIMEOUT_SECONDS = 10
+_REPEAT_AFTER_SECONDS = 3600
+_LONGEST_TEXT = 2500
+
+Kind = Literal[
+    "task failed",
+    "validation failed",
+    "dbt failed",
+    "run late",
+    "data stale",
+    "rows quarantined",
+    "ledger",
+    "workflow failed",
+]
+RUNBOOK: Mapping[Kind, str] = {
+    "task failed": "run-a-failed-dag-again",
+    "validation failed": "rows-in-quarantine-or-a-broken-rule",
+    "dbt failed": "a-dbt-model-or-test-failed",
+    "run late": "the-pipeline-takes-over-two-hours",
+    "data stale": "data-is-stale",
+    "rows quarantined": "rows-in-quarantine-or-a-broken-rule",
+    "ledger": "rows-do-not-add-up",
+    "workflow failed": "the-backfill-webhook-fails",
+}
+"""The entry of the runbook that each kind of alert leads to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Alert:
+    """Something that a person has to know.
+
+    Attributes:
+        kind: What it is about; decides the entry of the runbook.
+        title: What happened, and where.
+        text: The error, as its reader needs it.
+        links: Where to look, by name.
+        key: Alerts with the same key within an hour are sent once; by default the kind and the title.
+    """
+
+    kind: Kind
+    title: str
+    text: str
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    key: str = ""
+
+
+def notify(alert: Alert) -> Sequence[str]:
+    """Send an alert to every sink of the settings, and return those that took it; never raises.
+
+    The alert is logged in any case. One that was sent less than an hour ago is not sent again.
+    """
+    config = settings()
+    _log.warning("alert: %s: %s", alert.kind, alert.title, extra={"alert": alert.kind})
+    note = _note_file(config.data_dir, alert)
+    try:
+        if note.exists() and time.time() - note.stat().st_mtime < _REPEAT_AFTER_SECONDS:
+            _log.info("the same alert was sent less than an hour ago")
+            return []
+    except OSError as error:
+        _log.warning("cannot tell whether the alert was sent before: %s", error)
+    taken = []
+    for name, send in (("slack", _send_to_slack), ("mail", _send_mail)):
+        try:
+            if send(config, alert):
+                taken.append(name)
+        except (OSError, requests.RequestException, smtplib.SMTPException) as error:
+            _log.warning("the alert could not be sent by %s: %s", name, redact(str(error)))
+    if taken:
+        _keep(note, alert)
+    return taken
+
+
+def about_quarantine(entry: LedgerEntry) -> Alert:
+    """Return the alert on a partition whose rows went to quarantine, with the rules and an example of each."""
+    what = [f"{note.rule}: {note.rows} rows, for example {note.example}" for note in entry.rules]
+    what += [f"{note.kind} field {note.field}: {note.rows} rows, for example {note.example}" for note in entry.drift]
+    return Alert(
+        "rows quarantined",
+        f"{entry.quarantined} of {entry.fetched} rows of {entry.partition}",
+        "\n".join(what) or "rows that do not fit the contract",
+    )
+
+
+def about_old_quarantine(old: Sequence[OldQuarantine]) -> Alert:
+    """Return the reminder of rows that have been in quarantine for long."""
+    lines = [f"{q.source}/{q.resource}/{q.day}: {q.rows} rows, {q.age_days} days, {', '.join(q.rules)}" for q in old]
+    return Alert("rows quarantined", f"{sum(q.rows for q in old)} rows wait for a decision", "\n".join(lines))
+
+
+def kind_of(error: BaseException | None) -> Kind:
+    """Return the kind of the alert on work that ended in an error."""
+    if isinstance(error, WarehouseError):
+        return "dbt failed"
+    return "validation failed" if isinstance(error, DataError) else "task failed"
+
+
+def runbook_url(kind: Kind) -> str:
+    """Return the address of the runbook's entry for a kind of alert."""
+    root = settings().docs_url.rstrip("/")
+    page = "runbook.md" if "://" not in root else "runbook/"
+    return f"{root}/{page}#{RUNBOOK[kind]}"
+
+
+def describe(alert: Alert) -> str:
+    """Return the alert as plain text."""
+    links = {**alert.links, "runbook": runbook_url(alert.kind)}
+    return redact(
+        "\n".join(
+            [
+                f"{alert.kind.upper()}: {alert.title}",
+                alert.text[:_LONGEST_TEXT],
+                "",
+                *(f"{name}: {url}" for name, url in links.items()),
+            ]
+        )
+    )
+
+
+def _send_to_slack(config: Settings, alert: Alert) -> bool:
+    if config.slack_webhook is None:
+        return False
+    url = config.slack_webhook.get_secret_value()
+    try:
+        response = requests.post(url, json={"text": describe(alert)}, timeout=_TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        # requests puts the address, which is a secret, into its messages
+        raise OSError(type(error).__name__) from None
+    if not response.ok:
+        raise OSError(f"HTTP {response.status_code}")
+    return True
+
+
+def _send_mail(config: Settings, alert: Alert) -> bool:
+    if not config.alert_email:
+        return False
+    if config.smtp_host is None:
+        raise OSError("ALERT_EMAIL is set, and SMTP_HOST is not")
+    message = EmailMessage()
+    message["Subject"] = redact(f"[data-pipeline] {alert.kind}: {alert.title}")[:200].replace("\n", " ")
+    message["From"], message["To"] = config.smtp_from, ", ".join(config.alert_email)
+    message.set_content(describe(alert))
+    connect = smtplib.SMTP_SSL if config.smtp_security == "tls" else smtplib.SMTP
+    with connect(config.smtp_host, config.smtp_port, timeout=_TIMEOUT_SECONDS) as server:
+        if config.smtp_security == "starttls":
+            server.starttls()
+        if config.smtp_user:
+            server.login(config.smtp_user, config.smtp_password.get_secret_value() if config.smtp_password else "")
+        server.send_message(message)
+    return True
+
+
+def _note_file(data_dir: Path, alert: Alert) -> Path:
+    key = alert.key or f"{alert.kind}: {alert.title}"
+    return data_dir / "alerts" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
+
+
+def _keep(note: Path, alert: Alert) -> None:
+    try:
+        make_dir(note.parent)
+        write_atomically(note, describe(alert).encode())
+    except OSError as error:
+        _log.warning("the alert may be sent twice: %s", error)

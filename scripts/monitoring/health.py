@@ -1,0 +1,123 @@
+"""Health: how fresh the data is, what is wrong with it, and what waits in quarantine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from scripts.config import settings
+from scripts.contracts import catalog
+from scripts.monitoring.status import Status, read_status
+from scripts.utils.files import make_dir, storage_errors, write_atomically
+from scripts.warehouse.build import published_build
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.store import Store
+
+_HOUR = dt.timedelta(hours=1)
+
+
+class ResourceFreshness(NamedTuple):
+    """How far the data of a resource is behind."""
+
+    source: str
+    resource: str
+    last_day: dt.date | None
+    """The last day (UTC) that is loaded and validated; None where none is."""
+    age_hours: float | None
+    """Hours since the end of that day."""
+    state: Literal["ok", "warn", "stale"]
+    limit_hours: float
+    """The age from which it is stale."""
+    owner: str
+
+
+class OldQuarantine(NamedTuple):
+    """Rows of a partition that have been in quarantine for long."""
+
+    source: str
+    resource: str
+    day: dt.date
+    rows: int
+    rules: Sequence[str]
+    age_days: int
+
+
+def freshness(store: Store, now: dt.datetime | None = None) -> Sequence[ResourceFreshness]:
+    """Return how far each resource of the daily sources is behind, also where nothing was ever loaded."""
+    moment = now or dt.datetime.now(dt.UTC)
+    last: dict[tuple[str, str], dt.date] = {}
+    for entry in store.entries():
+        if entry.status == "validated":
+            key = (entry.source, entry.resource)
+            last[key] = max(entry.day, last.get(key, entry.day))
+    found = []
+    for source_name in catalog.daily_sources():
+        source = catalog.pick(source_name)
+        for name, resource in source.resources.items():
+            limits, day = resource.freshness, last.get((source_name, name))
+            age = None if day is None else max(0.0, (moment - _end_of(day)) / _HOUR)
+            state: Literal["ok", "warn", "stale"] = "ok"
+            if age is None or age >= limits.error_after_hours:
+                state = "stale"
+            elif age >= limits.warn_after_hours:
+                state = "warn"
+            found.append(ResourceFreshness(source_name, name, day, age, state, limits.error_after_hours, source.owner))
+    return found
+
+
+def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = None) -> Sequence[OldQuarantine]:
+    """Return the partitions whose rows have been in quarantine for more than `days` days."""
+    moment = now or dt.datetime.now(dt.UTC)
+    return [
+        OldQuarantine(entry.source, entry.resource, entry.day, entry.quarantined, _rules(entry), age)
+        for entry in store.entries()
+        if entry.quarantined and (age := (moment - entry.loaded_at).days) > days
+    ]
+
+
+def health(store: Store, state: Status | None = None) -> dict[str, Any]:
+    """Return the health of the whole: `ok`, the published version, problems, freshness, quarantine. Times are UTC."""
+    state = state or read_status(store)
+    fresh = freshness(store)
+    return {
+        "ok": not state.problems and all(row.state == "ok" for row in fresh),
+        "checked_at_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "version": state.version,
+        "built_at_utc": _built_at(),
+        "partitions": len(state.partitions),
+        "rows_fetched": sum(row.fetched for row in state.partitions),
+        "rows_in_bronze": sum(row.bronze for row in state.partitions),
+        "rows_in_quarantine": sum(row.quarantined for row in state.partitions),
+        "models": {row.model: row.rows for row in state.models},
+        "problems": list(state.problems),
+        "freshness": [row._asdict() for row in fresh],
+    }
+
+
+def write_health(store: Store, state: Status | None = None) -> Path:
+    """Write the health as JSON to `health.json` in `DATA_DIR`, and return its path."""
+    path = settings().data_dir / "health.json"
+    with storage_errors(path):
+        make_dir(path.parent)
+        write_atomically(path, json.dumps(health(store, state), indent=2, default=str).encode() + b"\n")
+    return path
+
+
+def _end_of(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC)
+
+
+def _rules(entry: LedgerEntry) -> Sequence[str]:
+    broken = [note.rule for note in entry.rules if note.severity == "quarantine"]
+    return [*broken, *(f"{note.kind} {note.field}" for note in entry.drift if note.action == "quarantine")]
+
+
+def _built_at() -> str | None:
+    about = published_build()
+    return str(about["built_at"]) if about else None

@@ -1,0 +1,109 @@
+"""The pipeline's metrics for Prometheus, read from what it keeps anyway: the ledger, the warehouse, the candidate.
+
+Nothing counts in memory, so the numbers are the same whoever asks, after a restart, and through every entry point.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from scripts.monitoring.health import freshness
+from scripts.warehouse import candidate
+from scripts.warehouse.build import published_build, warehouse
+from scripts.warehouse.runner import BAD_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.store import Store
+
+_RESOURCE = ("source", "resource")
+
+
+def metrics(store: Store, now: dt.datetime | None = None) -> bytes:
+    """Return all metrics in Prometheus' text format; times are Unix seconds, durations seconds, counts rows."""
+    registry = CollectorRegistry()
+    registry.register(_Metrics(store, now or dt.datetime.now(dt.UTC)))
+    return generate_latest(registry)
+
+
+class _Metrics(Collector):
+    def __init__(self, store: Store, now: dt.datetime) -> None:
+        self._store, self._now = store, now
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        yield from _of_partitions(list(self._store.entries()))
+        yield from self._of_freshness()
+        yield from _of_builds()
+
+    def _of_freshness(self) -> Iterator[Metric]:
+        age = _gauge("freshness_age_seconds", "Time since the end of the last day that is loaded and valid", _RESOURCE)
+        limit = _gauge("freshness_limit_seconds", "The age from which the contract calls it stale", _RESOURCE)
+        stale = _gauge("freshness_stale", "1 where the data is stale, or no day was ever loaded", _RESOURCE)
+        for row in freshness(self._store, self._now):
+            labels = (row.source, row.resource)
+            if row.age_hours is not None:
+                age.add_metric(labels, row.age_hours * 3600)
+            limit.add_metric(labels, row.limit_hours * 3600)
+            stale.add_metric(labels, float(row.state == "stale"))
+        yield from (age, limit, stale)
+
+
+def _of_partitions(entries: Sequence[LedgerEntry]) -> Iterator[Metric]:
+    rows = {
+        name: _gauge(f"rows_{name}", f"Rows {name}, of all days that are loaded", _RESOURCE)
+        for name in ("fetched", "written", "quarantined")
+    }
+    partitions = _gauge("partitions", "Days by the state of their load", (*_RESOURCE, "status"))
+    seconds = _gauge("load_duration_seconds", "How long the last load took", _RESOURCE)
+    retries = _gauge("load_retries", "Requests that were sent again in the last load", _RESOURCE)
+    loaded = _gauge("load_timestamp_seconds", "When the last load ended", _RESOURCE)
+    counts: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in rows}
+    last: dict[tuple[str, str], LedgerEntry] = {}
+    for entry in entries:
+        key = (entry.source, entry.resource)
+        counts["fetched"][key] += entry.fetched
+        counts["written"][key] += entry.bronze
+        counts["quarantined"][key] += entry.quarantined
+        if key not in last or entry.loaded_at > last[key].loaded_at:
+            last[key] = entry
+    for name, metric in rows.items():
+        for key, count in counts[name].items():
+            metric.add_metric(key, count)
+    for (source, resource, status), count in Counter((e.source, e.resource, e.status) for e in entries).items():
+        partitions.add_metric((source, resource, status), count)
+    for key, entry in last.items():
+        seconds.add_metric(key, (entry.loaded_at - entry.started_at).total_seconds())
+        retries.add_metric(key, entry.retries)
+        loaded.add_metric(key, entry.loaded_at.timestamp())
+    yield from (*rows.values(), partitions, seconds, retries, loaded)
+
+
+def _of_builds() -> Iterator[Metric]:
+    target = warehouse()
+    published = CounterMetricFamily("pipeline_publishes", "Versions of the warehouse that were published")
+    versions = target.versions()
+    published.add_metric((), int(versions[-1]) if versions else 0)
+    yield published
+    if (found := published_build()) is not None:
+        built_at = dt.datetime.fromisoformat(found["built_at"]).timestamp()
+        yield GaugeMetricFamily("pipeline_publish_timestamp_seconds", "When the published version was built", built_at)
+        yield GaugeMetricFamily("pipeline_build_duration_seconds", "How long that took", found["seconds"])
+    failed = _gauge("build_failed", "1 for each model and test that keeps the next version back", ("node",))
+    if (waiting := candidate.read(target)) is not None and waiting.state == "failed":
+        for node in {result.name for result in waiting.results if result.status in BAD_STATUSES} or {"build"}:
+            failed.add_metric((node,), 1)
+    yield failed
+
+
+def _gauge(name: str, text: str, labels: Sequence[str]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"pipeline_{name}", text, labels=labels)

@@ -1,0 +1,259 @@
+"""The health page: one file, without scripts, that says whether the data can be used, and where it cannot, why."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+import jinja2
+
+from scripts.bronze.store import quarantined_rows
+from scripts.errors import PipelineError
+from scripts.monitoring.charts import Bar, bars, columns, lines
+from scripts.monitoring.health import health, write_health
+from scripts.monitoring.status import read_status
+from scripts.utils.files import make_dir, storage_errors, write_atomically
+from scripts.utils.logging_config import get_logger
+from scripts.warehouse import history
+from scripts.warehouse.build import published_build, warehouse
+from scripts.warehouse.data_docs import docs_dir, docs_page
+from scripts.warehouse.versions import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.store import Store
+    from scripts.monitoring.status import Status
+    from scripts.warehouse.history import Publication
+
+_log = get_logger("report")
+_DAYS = 31
+_RULES = 12
+_TONES = {"ok": "ok", "warn": "warn", "stale": "bad"}
+_GOLD_BY_DAY = """
+select table_name, column_name from duckdb_columns()
+where schema_name = 'gold' and data_type = 'DATE' and column_name not in ('first_seen_date', 'last_seen_date')
+qualify row_number() over (partition by table_name order by column_index) = 1
+"""
+
+
+class Section(NamedTuple):
+    """A part of the page: what it shows, in words, and the chart."""
+
+    anchor: str
+    title: str
+    text: str
+    chart: str
+    """Markup; charts escape what they show."""
+    notes: Sequence[tuple[str, str]] = ()
+    """What to know of single things: a name, and a text."""
+
+
+def write_report(store: Store, state: Status | None = None) -> Path:
+    """Write the page to `docs/health.html` in `DATA_DIR`, and return its path.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    path = docs_dir() / "health.html"
+    with storage_errors(path):
+        make_dir(path.parent)
+        write_atomically(path, report(store, state).encode())
+    return path
+
+
+def write_pages(store: Store) -> Sequence[Path]:
+    """Write the page, and the same for programs as `health.json`, from one look at the data; return their paths.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    state = read_status(store)
+    return [write_health(store, state), write_report(store, state)]
+
+
+def refresh(store: Store) -> None:
+    """Write the page and `health.json` after a run; where that goes wrong it is logged, for the run is done."""
+    try:
+        write_pages(store)
+    except (PipelineError, OSError, duckdb.Error) as error:
+        _log.warning("the health page could not be written: %s", error)
+
+
+def report(store: Store, state: Status | None = None) -> str:
+    """Return the page. Days and times on it are UTC."""
+    state, entries = state or read_status(store), list(store.entries())
+    found, published = health(store, state), history.read(warehouse())
+    template = jinja2.Template(Path(__file__).with_suffix(".html.j2").read_text(encoding="utf-8"), autoescape=True)
+    sections = [
+        _rows(state),
+        _freshness(found["freshness"]),
+        _quarantine(store, entries),
+        _times(entries, published),
+        _tests(),
+        _late(),
+        _changes(published),
+    ]
+    return template.render(
+        health=found,
+        sections=[section for section in sections if section],
+        fetched_is=f"{found['rows_in_bronze']:,} + {found['rows_in_quarantine']:,}",
+        dbt_site="dbt/index.html" if docs_page().exists() else "",
+    )
+
+
+def _rows(state: Status) -> Section:
+    received, silver, bad = (collections.Counter[dt.date]() for _ in range(3))
+    for row in state.partitions:
+        received[row.day] += row.bronze
+        bad[row.day] += row.quarantined
+        silver[row.day] += row.silver or 0
+    gold = _gold_by_day()
+    days = sorted(received)[-_DAYS:]
+    series = {
+        "Bronze": [received[day] for day in days],
+        "Silver": [silver[day] for day in days],
+        "Gold": [gold[day] for day in days],
+        "Quarantine": [bad[day] for day in days],
+    }
+    text = (
+        "Bronze: rows received on a day. Silver: rows whose latest version is of that day, so that a source that sends "
+        "everything every day shows it on the last. Gold: facts that happened on that day."
+    )
+    chart = columns("Rows by day and layer", [day.isoformat()[5:] for day in days], series, unit="rows")
+    return Section("rows", "Rows by day and layer", text, chart)
+
+
+def _rows_in_words(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _gold_by_day() -> collections.Counter[dt.date]:
+    found: collections.Counter[dt.date] = collections.Counter()
+    if warehouse().current() is None:
+        return found
+    with reading(warehouse().path) as connection:
+        for table, column in connection.execute(_GOLD_BY_DAY).fetchall():
+            query = f'select "{column}", count(*) from gold."{table}" where "{column}" is not null group by all'  # noqa: S608 — names of our own tables
+            for day, count in connection.execute(query).fetchall():
+                found[day] += count
+    return found
+
+
+def _freshness(rows: Sequence[Mapping[str, Any]]) -> Section:
+    shown = []
+    for row in rows:
+        age, limit = row["age_hours"], row["limit_hours"]
+        text = "never loaded" if age is None else f"{age:.0f} of {limit:.0f} h, last day {row['last_day']}"
+        # one that is years old would make all others invisible
+        value = limit * 1.5 if age is None else min(age, limit * 1.5)
+        shown.append(
+            Bar(f"{row['source']} / {row['resource']}: {row['state']}", value, text, limit, _TONES[row["state"]])
+        )
+    text = "Hours since the end of the last day that is loaded and valid. The mark is the limit of the contract."
+    return Section("freshness", "Freshness", text, bars("Freshness", shown))
+
+
+def _quarantine(store: Store, entries: Sequence[LedgerEntry]) -> Section:
+    counts: collections.Counter[str] = collections.Counter()
+    examples: dict[str, str] = {}
+    for entry in entries:
+        for row in quarantined_rows(store, entry) if entry.quarantined else ():
+            name = f"{row.source} / {row.resource}: {row.rule}"
+            counts[name] += 1
+            examples[name] = f"{row.day}: {row.reason}"
+    top = counts.most_common(_RULES)
+    shown = [Bar(name, count, _rows_in_words(count), tone="warn") for name, count in top]
+    text = (
+        "Rows that were received and not admitted, by the rule that they broke, of all days."
+        if top
+        else "No row is in quarantine."
+    )
+    notes = [(name, f"for example, {examples[name]}") for name, _ in top]
+    return Section("quarantine", "Quarantine", text, bars("Quarantined rows by rule", shown) if top else "", notes)
+
+
+def _times(entries: Sequence[LedgerEntry], published: Sequence[Publication]) -> Section | None:
+    loads: dict[str, tuple[dt.datetime, dt.datetime]] = {}
+    for entry in entries:
+        first, last = loads.get(entry.run_id, (entry.started_at, entry.loaded_at))
+        loads[entry.run_id] = (min(first, entry.started_at), max(last, entry.loaded_at))
+    recent = sorted(loads.values())[-_DAYS:]
+    builds = published[-_DAYS:]
+    if not recent and not builds:
+        return None
+    text = "Seconds, oldest first: of each run's loads, from its first row to its last, and of each published build."
+    charts = lines(
+        "Seconds of loads",
+        [f"{a:%m-%d %H:%M}" for a, _ in recent],
+        {"loads": [(b - a).total_seconds() for a, b in recent]},
+        unit="s",
+    )
+    if builds:
+        charts += lines(
+            "Seconds of builds",
+            [p.version.lstrip("0") for p in builds],
+            {"builds, by version": [p.seconds for p in builds]},
+            unit="s",
+        )
+    return Section("times", "Run times", text, charts)
+
+
+def _tests() -> Section | None:
+    about = published_build()
+    if about is None:
+        return None
+    nodes = [node for node in about["nodes"] if node["kind"] in {"test", "unit_test"}]
+    counts = collections.Counter("passed" if node["status"] == "pass" else node["status"] for node in nodes)
+    shown = [
+        Bar(status, count, f"{count} test{'' if count == 1 else 's'}", tone="ok" if status == "passed" else "warn")
+        for status, count in counts.most_common()
+    ]
+    notes = [(node["name"], node["message"]) for node in nodes if node["status"] != "pass"]
+    text = "Of the build that is published. A test that fails keeps a version from being published; these only warn."
+    return Section("tests", "dbt tests", text, bars("dbt tests by result", shown), notes)
+
+
+def _late() -> Section | None:
+    if warehouse().current() is None:
+        return None
+    with reading(warehouse().path) as connection:
+        tables = connection.execute(
+            "select table_name from duckdb_columns() where schema_name = 'gold' and column_name = 'arrival_lag_days'"
+        ).fetchall()
+        counts: collections.Counter[int] = collections.Counter()
+        for (table,) in tables:
+            query = f'select arrival_lag_days, count(*) from gold."{table}" where arrival_lag_days > 0 group by all'  # noqa: S608 — our own table
+            counts.update(dict(connection.execute(query).fetchall()))
+    late = sorted(counts.items())
+    shown = [
+        Bar(f"{days} day{'s' if days > 1 else ''} late", count, _rows_in_words(count), tone="warn")
+        for days, count in late[:_RULES]
+    ]
+    text = (
+        "Rows that came with a later day than they happened on; Gold counts them on the day on which they happened."
+        if late
+        else "No row came late."
+    )
+    return Section("late", "Late arrivals", text, bars("Late rows by days", shown) if late else "")
+
+
+def _changes(published: Sequence[Publication]) -> Section | None:
+    if not published:
+        return None
+    now, before = published[-1], published[-2] if len(published) > 1 else None
+    old = before.rows if before else {}
+    changes = {name: rows - old.get(name, 0) for name, rows in now.rows.items()}
+    changes |= {name: -rows for name, rows in old.items() if name not in now.rows}
+    shown = [
+        Bar(name, delta, f"{delta:+,} rows, now {now.rows.get(name, 0):,}", tone="ok" if delta >= 0 else "warn")
+        for name, delta in changes.items()
+    ]
+    text = f"Version {now.version} of {now.built_at[:16].replace('T', ' ')} against " + (
+        f"version {before.version}." if before else "nothing: it is the first."
+    )
+    return Section("changes", "What changed since the last publication", text, bars("Change of rows by model", shown))

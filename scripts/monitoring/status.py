@@ -1,0 +1,194 @@
+"""Status: the rows of every partition, from what the API declared to what Silver holds, and whether they add up."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow.parquet as pq
+
+from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.store import quarantined_rows, verify
+from scripts.contracts import catalog
+from scripts.errors import BronzeError, DataError
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.versions import reading
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+    from scripts.bronze.store import Store
+    from scripts.contracts.source import Resource
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """The counts of one partition; Silver counts the rows whose latest version is of its day."""
+
+    source: str
+    resource: str
+    day: dt.date
+    state: str
+    declared: int | None
+    fetched: int
+    bronze: int
+    quarantined: int
+    silver: int | None
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """The rows of one model, and the number that follows from the layer below."""
+
+    model: str
+    layer: str
+    rows: int
+    expected: int | None
+    explanation: str
+    problem: str = ""
+
+
+class Status(NamedTuple):
+    """Everything that the ledger, Bronze and the published warehouse say."""
+
+    version: str | None
+    partitions: Sequence[PartitionStatus]
+    models: Sequence[ModelStatus]
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What does not add up, in words."""
+        return [
+            *(f"{row.source}/{row.resource}/{row.day}: {row.problem}" for row in self.partitions if row.problem),
+            *(f"{row.model}: {row.problem}" for row in self.models if row.problem),
+        ]
+
+
+def read_status(store: Store, *, content: bool = False) -> Status:
+    """Return the counts of all partitions and models, each checked.
+
+    Args:
+        store: The Bronze folder.
+        content: Read every Bronze file and compare its hash, instead of its size and number of rows.
+    """
+    entries = list(store.entries())
+    target = warehouse()
+    if target.current() is None:
+        return Status(None, [_partition(store, entry, None, None, content=content) for entry in entries], [])
+    with reading(target.path) as connection:
+        built = _built(connection)
+        silver = _silver_by_day(connection)
+        rows = [_partition(store, entry, built, silver, content=content) for entry in entries]
+        models = _models(connection, store, entries, built)
+    return Status(target.current(), rows, models)
+
+
+def _partition(
+    store: Store,
+    entry: LedgerEntry,
+    built: Mapping[Partition, str] | None,
+    silver: Mapping[Partition, int] | None,
+    *,
+    content: bool,
+) -> PartitionStatus:
+    state: str = entry.status
+    if state == "validated":
+        state = "built" if (built or {}).get(entry.partition) == entry.content_hash else "build pending"
+    return PartitionStatus(
+        *entry.partition,
+        state=state,
+        declared=entry.declared,
+        fetched=entry.fetched,
+        bronze=entry.bronze,
+        quarantined=entry.quarantined,
+        silver=None if silver is None else silver.get(entry.partition, 0),
+        problem=_problem(store, entry, content=content),
+    )
+
+
+def _problem(store: Store, entry: LedgerEntry, *, content: bool) -> str:
+    try:
+        entry.check()
+        verify(store, entry, content=content)
+        rows = pq.read_metadata(store.root / entry.path).num_rows
+        kept = len(quarantined_rows(store, entry))
+    except (BronzeError, DataError) as error:
+        return error.what
+    except OSError as error:
+        return str(error)
+    if (rows, kept) != (entry.bronze, entry.quarantined):
+        counted = f"{entry.bronze} and {entry.quarantined}"
+        return f"files hold {rows} rows and {kept} quarantined ones, the ledger says {counted}"
+    return ""
+
+
+def _built(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, str]:
+    query = "select source, resource, dt, built_hash from meta.partitions where built_hash is not null"
+    return {Partition(*row[:3]): row[3] for row in connection.execute(query).fetchall()}
+
+
+def _staging_models(connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str, str]]:
+    query = "select model, source, resource from meta.models where source is not null order by all"
+    return [(row[0], row[1], row[2]) for row in connection.execute(query).fetchall()]
+
+
+def _silver_by_day(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, int]:
+    counts: dict[Partition, int] = {}
+    for model, source, resource in _staging_models(connection):
+        query = f"select last_seen_date, count(*) from silver.{model} group by all"  # noqa: S608 — a model's name
+        counts |= {Partition(source, resource, day): rows for day, rows in connection.execute(query).fetchall()}
+    return counts
+
+
+def _models(
+    connection: duckdb.DuckDBPyConnection, store: Store, entries: Sequence[LedgerEntry], built: Mapping[Partition, str]
+) -> Sequence[ModelStatus]:
+    staging = {model: (source, resource) for model, source, resource in _staging_models(connection)}
+    rows = []
+    query = "select model, layer, expected_row_count, expected_rows_reason from meta.models order by layer desc, model"
+    for model, layer, from_below, reason in connection.execute(query).fetchall():
+        table = f"{layer}.{model}"
+        count = _number(connection, f"select count(*) from {table}")  # noqa: S608 — a model's name
+        expected, explanation = from_below, reason or ""
+        if model in staging:
+            expected = _distinct_keys(connection, store, entries, built, *staging[model])
+            explanation = "distinct keys in Bronze" if expected is not None else "build pending"
+        problem = f"{count} rows, expected {expected}: {explanation}" if expected not in (None, count) else ""
+        rows.append(ModelStatus(model, layer, count, expected, explanation, problem))
+    return rows
+
+
+def _distinct_keys(
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    entries: Sequence[LedgerEntry],
+    built: Mapping[Partition, str],
+    source: str,
+    name: str,
+) -> int | None:
+    """Return the number of keys in the Bronze files of a resource, or None while the tables hold other files."""
+    loaded = [entry for entry in entries if (entry.source, entry.resource) == (source, name)]
+    valid = {entry.partition: entry for entry in loaded if entry.status == "validated"}
+    held = {partition: built_hash for partition, built_hash in built.items() if partition[:2] == (source, name)}
+    if {partition: entry.content_hash for partition, entry in valid.items()} != held:
+        return None
+    paths = [str(store.root / entry.path) for entry in valid.values() if (store.root / entry.path).exists()]
+    resource: Resource | None = catalog.load()[source].resources.get(name) if source in catalog.load() else None
+    if resource is None or not paths:
+        return 0 if resource is not None else None
+    key = ", ".join(f'"{column}"' for column in resource.primary_key)
+    return _number(
+        connection,
+        f"select count(*) from (select distinct {key} from read_parquet(?, hive_partitioning = true,"  # noqa: S608 — columns of a checked contract
+        " hive_types = {'dt': date}, union_by_name = true))",
+        [paths],
+    )
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:
+    row = connection.execute(query, list(values)).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,57 @@
+"""The data documentation: dbt's site for data consumers, made from the published warehouse."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from scripts.config import settings
+from scripts.errors import WarehouseError
+from scripts.utils.files import make_dir, storage_errors
+from scripts.warehouse.build import run_dbt_on_copy, warehouse
+from scripts.warehouse.runner import target_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scripts.bronze.run import Run
+
+
+def write_docs(run: Run) -> Path:
+    """Write dbt's site as one page to `docs/dbt/index.html` in `DATA_DIR`, and return its path.
+
+    Raises:
+        WarehouseError: dbt could not make it.
+    """
+    code = run_dbt_on_copy(run, ["docs", "generate", "--static", "--quiet"])
+    if code != 0:
+        raise WarehouseError(f"dbt docs ended with code {code}", where="docs", hint="`pipeline dbt docs generate`")
+    page = docs_page()
+    with storage_errors(page):
+        make_dir(page.parent)
+        temporary = page.with_suffix(".new")
+        shutil.copy(target_dir(warehouse()) / "static_index.html", temporary)
+        temporary.replace(page)
+    return page
+
+
+def docs_dir() -> Path:
+    """Return the folder of the pages for the people who use the data."""
+    return settings().data_dir / "docs"
+
+
+def docs_page() -> Path:
+    """Return the path of dbt's site."""
+    return docs_dir() / "dbt" / "index.html"
+
+
+def model_url(name: str, kind: str = "model", *, page: str = "docs/dbt/index.html") -> str:
+    """Return the address of a model's or test's page on dbt's site.
+
+    Args:
+        name: The model or test.
+        kind: dbt's word for what it is.
+        page: Where the site is when `DOCS_URL` names no server.
+    """
+    root = settings().docs_url.rstrip("/")
+    return f"{f'{root}/dbt/index.html' if '://' in root else page}#!/{kind}/{kind}.data_pipeline.{name}"

@@ -1,0 +1,220 @@
+"""dbt as a process of its own: started with a clean path, followed as it goes, and judged by its results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scripts.config import settings
+from scripts.errors import StorageFullError, WarehouseError
+from scripts.utils.logging_config import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from scripts.warehouse.versions import Warehouse
+
+_log = get_logger("dbt")
+BAD_STATUSES = frozenset({"error", "fail", "runtime error"})
+"""How dbt calls the end of a node that failed."""
+_SHOWN_FAILURES = 5
+_USAGE_ERROR = 2
+
+
+class NodeResult(NamedTuple):
+    """How one model or test ended."""
+
+    name: str
+    kind: str
+    status: str
+    seconds: float
+    message: str
+
+
+class DbtFailedError(WarehouseError):
+    """A model or a test failed, or dbt itself."""
+
+    def __init__(self, message: str, results: Sequence[NodeResult], *, hint: str) -> None:
+        """Keep the results of the nodes that ran."""
+        super().__init__(message, where="dbt", hint=hint)
+        self.results = results
+
+    def add_rows(self, rows: Mapping[str, str]) -> None:
+        """Add the rows that failed tests found, by the test's name, to the message."""
+        for name, examples in rows.items():
+            self.what += f"; rows of `{name}`: {examples}"
+
+
+def target_dir(warehouse: Warehouse) -> Path:
+    """Return the folder of dbt's own files: kept from build to build, so that dbt parses only what changed."""
+    return warehouse.root / "dbt"
+
+
+def run_dbt(
+    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+) -> Sequence[NodeResult]:
+    """Run a dbt command on the warehouse's build file, and return how each node ended.
+
+    Each model and test is logged with status and seconds as it ends.
+
+    Args:
+        arguments: The command and its options.
+        warehouse: The warehouse whose build file dbt works on.
+        bronze_dir: The Bronze folder.
+        inherit: File descriptors that dbt keeps open, such as the builder's lock.
+
+    Raises:
+        DbtFailedError: A model or test failed; the message names each, with the first useful line.
+        StorageFullError: The disk is full.
+    """
+    target = target_dir(warehouse)
+    target.mkdir(parents=True, exist_ok=True)
+    results_file = target / "run_results.json"
+    results_file.unlink(missing_ok=True)
+    complaints: list[str] = []
+    with _process(arguments, warehouse, bronze_dir, inherit, logs=True) as process:
+        for event in _events(process):
+            _follow(event, complaints)
+        code = process.wait()
+    results = read_results(results_file) if results_file.exists() else []
+    bad = [result for result in results if result.status in BAD_STATUSES]
+    if code == 0 and not bad:
+        return results
+    text = " ".join([*complaints, *(result.message for result in bad)])
+    if "No space left" in text or "Could not write all required bytes" in text:
+        raise StorageFullError(
+            "no space left on the disk for the build",
+            where=str(warehouse.root),
+            hint="free space, then `pipeline build`; what is published has not changed",
+        )
+    raise DbtFailedError(
+        _describe(bad, complaints, code),
+        results,
+        hint="correct the model or the data, then `pipeline build`; what is published has not changed",
+    )
+
+
+def pass_to_dbt(
+    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+) -> int:
+    """Run any dbt command with the terminal's own input and output, and return its exit code."""
+    with _process(arguments, warehouse, bronze_dir, inherit, logs=False) as process:
+        return process.wait()
+
+
+def read_results(path: Path) -> Sequence[NodeResult]:
+    """Return the models and tests of a `run_results.json`."""
+    return [
+        NodeResult(
+            name=_node_name(result["unique_id"]),
+            kind=result["unique_id"].partition(".")[0],
+            status=result["status"],
+            seconds=result["execution_time"],
+            message=_one_line(result.get("message") or ""),
+        )
+        for result in json.loads(path.read_text())["results"]
+        if not result["unique_id"].startswith("exposure.")
+    ]
+
+
+@contextlib.contextmanager
+def _process(
+    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, inherit: Sequence[int], *, logs: bool
+) -> Iterator[subprocess.Popen[str]]:
+    target = target_dir(warehouse)
+    command = [
+        *(sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()", *arguments),
+        *("--project-dir", str(settings().dbt_dir), "--profiles-dir", str(settings().dbt_dir)),
+        *("--target-path", str(target), "--log-path", str(target / "logs")),
+    ]
+    if logs:
+        command += ["--log-format", "json", "--log-level", "info", "--log-level-file", "none"]
+    process = subprocess.Popen(  # noqa: S603 — our own arguments
+        command,
+        cwd=settings().dbt_dir,
+        env=environment(warehouse, bronze_dir),
+        stdout=subprocess.PIPE if logs else None,
+        text=True,
+        pass_fds=tuple(inherit),
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def environment(warehouse: Warehouse, bronze_dir: Path) -> Mapping[str, str]:
+    """Return the environment that `dbt/profiles.yml` and the macros read."""
+    config = settings()
+    kept = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTHONHOME"}}
+    return kept | {
+        "WAREHOUSE_BUILD": str(warehouse.build_path),
+        "BRONZE_DIR": str(bronze_dir),
+        "DBT_TARGET": config.dbt_target,
+        "DUCKDB_MEMORY_LIMIT": config.duckdb_memory_limit,
+        "DUCKDB_THREADS": str(config.duckdb_threads),
+        "DUCKDB_TEMP_DIR": str(warehouse.scratch),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    for line in process.stdout or ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            yield {"info": {"level": "info", "msg": line.strip(), "name": "text"}, "data": {}}
+
+
+def _follow(event: dict[str, Any], complaints: list[str]) -> None:
+    info, data = event.get("info", {}), event.get("data", {})
+    node = data.get("node_info") or {}
+    message = _one_line(str(info.get("msg", "")))
+    if info.get("name") in {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult"}:
+        status, seconds = str(data.get("status")), float(data.get("execution_time", 0))
+        status = "success" if status == "OK" else status
+        level = "error" if status.lower() in BAD_STATUSES else "warning" if status.lower() == "warn" else "info"
+        _log.log(
+            {"error": 40, "warning": 30, "info": 20}[level],
+            "%s %s %s in %.2f s",
+            node.get("resource_type", "test"),
+            _node_name(node["unique_id"]) if "unique_id" in node else data.get("name"),
+            status,
+            seconds,
+            extra={"node": node.get("unique_id"), "status": status, "seconds": round(seconds, 3)},
+        )
+    elif info.get("level") == "error":
+        complaints.append(message)
+        _log.debug("%s", message)
+    else:
+        _log.debug("%s", message)
+
+
+def _describe(bad: Sequence[NodeResult], complaints: Sequence[str], code: int) -> str:
+    if bad:
+        shown = [f"{node.kind} `{node.name}` {node.status}: {node.message}" for node in bad[:_SHOWN_FAILURES]]
+        more = f"; and {len(bad) - _SHOWN_FAILURES} more" if len(bad) > _SHOWN_FAILURES else ""
+        return "; ".join(shown) + more
+    useful = [line for line in complaints if line and "Encountered an error" not in line]
+    what = useful[0] if useful else (complaints[0] if complaints else "no message")
+    return f"dbt ended with code {code}: {what}"
+
+
+def _node_name(unique_id: str) -> str:
+    # a test's identifier ends in a hash; a unit test is called by its model and its own name
+    kind, _, *names = unique_id.split(".")
+    return ".".join(names) if kind == "unit_test" else names[0]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
