@@ -20,4 +20,4 @@ if POINT == 0:
 _ = runner
 run = Run.create(triggered_by="test")
 die_at(POINT, tell=1 if POINT == 0 else None)
-build.build(run)
+build.build_warehouse(run)

@@ -28,6 +28,6 @@ def build():
     """Build and publish this test's warehouse."""
 
     def build_all(**options):
-        return builds.build(Run.create(triggered_by="test"), **options)
+        return builds.build_warehouse(Run.create(triggered_by="test"), **options)
 
     return build_all
