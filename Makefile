@@ -44,6 +44,9 @@ help: ## List the targets
 setup: $(filter .tools/%,$(UV)) ## Install everything for development into .venv
 	@$(UV) sync --locked --quiet
 
+.PHONY: install
+install: setup ## The same as make setup
+
 .PHONY: core
 core: $(filter .tools/%,$(UV))
 	@$(UV) sync --locked --quiet --inexact --no-default-groups
@@ -184,6 +187,7 @@ lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(BIN)/zizmor -q --offline .github
+	@$(BIN)/codespell
 
 .PHONY: types
 types: setup ## Check the types, strictly

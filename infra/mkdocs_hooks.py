@@ -27,7 +27,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the README as the home page."""
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     head, _, rest = text.partition("\n\n")
-    text = head + PAGES + "\n" + rest.replace("](docs/", "](").replace("(adr/)", "(adr/001-use-airflow.md)")
+    text = head + PAGES + "\n" + rest.replace("](docs/", "](").replace("(adr/)", "(adr/README.md)")
     files.append(File.generated(config, "index.md", content=text))
     return files
 

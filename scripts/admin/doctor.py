@@ -89,7 +89,7 @@ def _settings() -> CheckResult:
 
 def _catalog() -> CheckResult:
     sources = catalog.load()
-    stale = generated_files.stale_files()
+    stale = generated_files.stale_files(generated_files.generated_files())
     return CheckResult(
         "catalog",
         ok=not stale,

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def wanted_files() -> Mapping[Path, str]:
+    """Return the content of every generated file by its path."""
+    from scripts.admin import generated_files
+    from scripts.cli import main, reference
+
+    return {**generated_files.generated_files(), reference.PAGE: reference.cli_page(main.cli)}
 
 
 @click.group()
@@ -18,7 +32,7 @@ def sources_check() -> int:
     from scripts.errors import ContractError
 
     loaded = catalog.load()
-    if stale := generated_files.stale_files():
+    if stale := generated_files.stale_files(wanted_files()):
         raise ContractError(
             f"out of date: {', '.join(str(path) for path in stale)}",
             where="generated files",
@@ -31,9 +45,9 @@ def sources_check() -> int:
 
 @sources.command("generate")
 def sources_generate() -> int:
-    """Write the files that are made from the contracts: the sources of the dbt project."""
+    """Write the files that are made from the contracts, the settings and the commands: dbt's sources, the reference."""
     from scripts.admin import generated_files
 
-    for path in generated_files.write_files():
+    for path in generated_files.write_files(wanted_files()):
         click.echo(str(path))
     return 0
