@@ -4,7 +4,7 @@
     made from scratch; the list of files stands in the compiled SQL. Adds `first_seen_date` and `last_seen_date`: the
     first and the last day (UTC) whose rows have the key, among the files read.
 -#}
-{% macro latest_rows(source_name, table_name) -%}
+{% macro latest_row_per_key(source_name, table_name) -%}
     {%- set relation = source(source_name, table_name) -%}
     {%- if execute -%}
         {%- set key = bronze_key(source_name, table_name) | join(', ') -%}

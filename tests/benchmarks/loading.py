@@ -81,7 +81,7 @@ def backfill(folder, _):
             DATA_DIR=few,
             API_BASE_URL=url,
         )
-    for table in ("silver.stg_jsonplaceholder__events", "gold.fct_events", "gold.fct_user_activity_daily"):
+    for table in ("silver.stg_events", "gold.fct_events", "gold.fct_user_activity_daily"):
         same_tables(few / "warehouse.duckdb", daily / "warehouse.duckdb", table)
     # the first one makes the tables
     per_day = sum(found.seconds for found in each[1:]) / len(each[1:])

@@ -26,7 +26,7 @@ def test_three_days_of_jsonplaceholder(tmp_path, start):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     rows = {model["model"]: model["rows"] for model in result["models"]}
-    assert rows["stg_jsonplaceholder__events"] == 100
+    assert rows["stg_events"] == 100
     assert rows["stg_jsonplaceholder__users"] == 10
     assert rows["stg_jsonplaceholder__comments"] == 500
     assert rows["stg_jsonplaceholder__todos"] == 200

@@ -47,7 +47,7 @@ count = 0
 while True:
     with duckdb.connect(sys.argv[1], read_only=True) as connection:
         events = connection.execute("select count(*) from gold.fct_events").fetchone()[0]
-        silver = connection.execute("select count(*) from silver.stg_jsonplaceholder__events").fetchone()[0]
+        silver = connection.execute("select count(*) from silver.stg_events").fetchone()[0]
         assert events == silver, (events, silver)
     count += 1
     if select.select([sys.stdin], [], [], 0)[0]:
@@ -68,7 +68,7 @@ def test_days_in_any_order_and_twice_give_the_same_tables_under_a_reader(load_da
         "gold.fct_user_activity_daily": 27,
         "silver.stg_coin_prices__prices": 9,
         "silver.stg_jsonplaceholder__comments": 600,
-        "silver.stg_jsonplaceholder__events": 118,
+        "silver.stg_events": 118,
         "silver.stg_jsonplaceholder__todos": 200,
         "silver.stg_jsonplaceholder__users": 10,
         "silver.users_snapshot": 12,
@@ -102,7 +102,7 @@ def test_a_build_reads_only_the_files_that_changed(load_days, build):
     done = build()
 
     assert {partition.day for partition in done.partitions} == {dt.date(2024, 1, 2)}
-    for model in ("stg_jsonplaceholder__events", "users_snapshot", "stg_coin_prices__prices"):
+    for model in ("stg_events", "users_snapshot", "stg_coin_prices__prices"):
         assert "dt=2024-01-02/part-0.parquet" in compiled(model)
         assert "dt=2024-01-01/part-0.parquet" not in compiled(model)
     incremental = published()
@@ -129,7 +129,7 @@ def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, b
     after_reload = published()
     build(full_refresh=True)
     assert published() == after_reload
-    events = {row[0]: row for row in after_reload["silver.stg_jsonplaceholder__events"]}
+    events = {row[0]: row for row in after_reload["silver.stg_events"]}
     assert events["1"][-1] == dt.date(2024, 1, 2)
     assert "111" not in events
 
@@ -304,9 +304,9 @@ def test_status_adds_up_and_finds_a_lost_row(load_days, build):
     path = warehouse().path.resolve()
     path.chmod(0o644)
     with duckdb.connect(str(path)) as connection:
-        connection.execute("delete from silver.stg_jsonplaceholder__events where event_id = '5'")
+        connection.execute("delete from silver.stg_events where event_id = '5'")
 
-    (problem,) = [problem for problem in read_status(store).problems if "stg_jsonplaceholder__events" in problem]
+    (problem,) = [problem for problem in read_status(store).problems if "stg_events" in problem]
     assert "107 rows, expected 108: distinct keys in Bronze" in problem
 
 

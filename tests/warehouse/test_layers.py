@@ -38,7 +38,7 @@ def test_silver_then_gold_is_the_whole_build(load_days, build, tmp_path, env):
     load_days(*DAYS[:2])
     silver = build(layer="silver")
     assert silver.version is None
-    assert "stg_jsonplaceholder__events" in models(silver)
+    assert "stg_events" in models(silver)
     assert "fct_events" not in models(silver)
     assert warehouse().current() is None, "a candidate is not published"
     assert build(layer="silver").is_empty, "the candidate holds the ledger already"
@@ -74,7 +74,7 @@ def test_gold_does_not_build_on_a_candidate_of_another_version(load_days, build)
     build(layer="silver")
     warehouse().rollback()
     done = build(layer="gold")
-    assert "stg_jsonplaceholder__events" in models(done)
+    assert "stg_events" in models(done)
     assert {partition.day.day for partition in done.partitions} == {2, 3}
 
 

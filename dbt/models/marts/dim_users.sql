@@ -18,7 +18,7 @@ users as (
 
     select * from {{ ref('stg_jsonplaceholder__users') }}
     {% if is_incremental() %}
-    where {{ affected(['user_id']) }}
+    where {{ in_affected_keys(['user_id']) }}
     {% endif %}
 
 ),

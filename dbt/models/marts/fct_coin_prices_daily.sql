@@ -15,7 +15,7 @@ prices as (
 
     select * from {{ ref('stg_coin_prices__prices') }}
     {% if is_incremental() %}
-    where {{ affected(['coin', 'price_date']) }}
+    where {{ in_affected_keys(['coin', 'price_date']) }}
     {% endif %}
 
 ),

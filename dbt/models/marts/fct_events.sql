@@ -3,10 +3,10 @@
         unique_key='event_id',
         meta={
             'affected_by': {
-                'stg_jsonplaceholder__events': ['event_id'],
+                'stg_events': ['event_id'],
                 'stg_jsonplaceholder__comments': ['event_id'],
             },
-            'expected_rows_sql': 'select count(*) from silver.stg_jsonplaceholder__events',
+            'expected_rows_sql': 'select count(*) from silver.stg_events',
             'expected_rows_reason': 'one row per event in Silver',
         },
     )
@@ -16,9 +16,9 @@ with
 
 events as (
 
-    select * from {{ ref('stg_jsonplaceholder__events') }}
+    select * from {{ ref('stg_events') }}
     {% if is_incremental() %}
-    where {{ affected(['event_id']) }}
+    where {{ in_affected_keys(['event_id']) }}
     {% endif %}
 
 ),
@@ -46,8 +46,8 @@ events_dated as (
     select
         *,
         coalesce(
-            created_at_utc, cast(first_seen_date as timestamp)
-        ) as event_at_utc
+            created_at, cast(first_seen_date as timestamp)
+        ) as occurred_at
     from events
 
 ),
@@ -57,14 +57,14 @@ final as (
     select
         events_dated.event_id,
         events_dated.user_id,
-        events_dated.title,
+        events_dated.event_title,
         length(events_dated.body) as body_length_chars,
         coalesce(comments_per_event.comment_count, 0) as comment_count,
-        events_dated.event_at_utc,
-        cast(events_dated.event_at_utc as date) as event_date,
+        events_dated.occurred_at,
+        cast(events_dated.occurred_at as date) as event_date,
         date_diff(
             'day',
-            cast(events_dated.event_at_utc as date),
+            cast(events_dated.occurred_at as date),
             events_dated.first_seen_date
         ) as arrival_lag_days
     from events_dated

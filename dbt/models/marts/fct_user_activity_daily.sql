@@ -15,7 +15,7 @@ events as (
 
     select * from {{ ref('fct_events') }}
     {% if is_incremental() %}
-    where {{ affected(['user_id', 'event_date']) }}
+    where {{ in_affected_keys(['user_id', 'event_date']) }}
     {% endif %}
 
 ),

@@ -4,7 +4,7 @@ with
 
 source as (
 
-    select * from {{ latest_rows('coin_prices', 'prices') }}
+    select * from {{ latest_row_per_key('coin_prices', 'prices') }}
 
 ),
 

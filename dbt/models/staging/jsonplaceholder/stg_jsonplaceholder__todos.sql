@@ -4,7 +4,7 @@ with
 
 source as (
 
-    select * from {{ latest_rows('jsonplaceholder', 'todos') }}
+    select * from {{ latest_row_per_key('jsonplaceholder', 'todos') }}
 
 ),
 

@@ -4,7 +4,7 @@ with
 
 source as (
 
-    select * from {{ latest_rows('jsonplaceholder', 'users') }}
+    select * from {{ latest_row_per_key('jsonplaceholder', 'users') }}
 
 ),
 

@@ -3,7 +3,7 @@ MODEL (
   kind INCREMENTAL_BY_UNIQUE_KEY (unique_key event_id),
   audits (
     unique_values(columns := (event_id)),
-    not_null(columns := (event_id, user_id, title, comment_count, event_at_utc, event_date, arrival_lag_days)),
+    not_null(columns := (event_id, user_id, event_title, comment_count, occurred_at, event_date, arrival_lag_days)),
   )
 );
 
@@ -15,16 +15,16 @@ WITH events AS (
   INNER JOIN events AS e ON c.event_id = e.event_id
   GROUP BY c.event_id
 ), events_dated AS (
-  SELECT *, COALESCE(created_at_utc, first_seen_date::TIMESTAMP) AS event_at_utc FROM events
+  SELECT *, COALESCE(created_at, first_seen_date::TIMESTAMP) AS occurred_at FROM events
 )
 SELECT
   e.event_id::VARCHAR AS event_id,
   e.user_id::VARCHAR AS user_id,
-  e.title::VARCHAR AS title,
+  e.event_title::VARCHAR AS event_title,
   LENGTH(e.body)::BIGINT AS body_length_chars,
   COALESCE(p.comment_count, 0)::BIGINT AS comment_count,
-  e.event_at_utc::TIMESTAMP AS event_at_utc,
-  e.event_at_utc::DATE AS event_date,
-  DATE_DIFF('DAY', e.event_at_utc::DATE, e.first_seen_date)::BIGINT AS arrival_lag_days
+  e.occurred_at::TIMESTAMP AS occurred_at,
+  e.occurred_at::DATE AS event_date,
+  DATE_DIFF('DAY', e.occurred_at::DATE, e.first_seen_date)::BIGINT AS arrival_lag_days
 FROM events_dated AS e
 LEFT JOIN comments_per_event AS p ON e.event_id = p.event_id

@@ -1,9 +1,9 @@
 {#- Incremental strategy of marts: the rows of the keys that a change upstream touches are computed again.
 
     `meta.affected_by` names, for each upstream model, its columns that make up this model's key. The model filters
-    with `affected(...)`; this strategy replaces exactly those keys, so that a row that has lost its reason goes too.
+    with `in_affected_keys(...)`; this strategy replaces exactly those keys, so that a row that has lost its reason goes too.
 -#}
-{% macro get_incremental_replace_affected_sql(arg_dict) -%}
+{% macro get_incremental_replace_affected_keys_sql(arg_dict) -%}
     {%- set key = key_columns(arg_dict['unique_key']) -%}
     {%- set touched = model.name ~ '__touched' -%}
     {%- set keys = affected_keys() -%}
@@ -15,7 +15,7 @@
 {%- endmacro %}
 
 {#- A condition on the columns that make up the model's key: whether this build has to compute their row again. -#}
-{% macro affected(columns) -%}
+{% macro in_affected_keys(columns) -%}
     {%- set keys = affected_keys() if execute else none -%}
     {%- if keys is none -%}
         true

@@ -4,7 +4,7 @@ with
 
 source as (
 
-    select * from {{ latest_rows('jsonplaceholder', 'posts') }}
+    select * from {{ latest_row_per_key('jsonplaceholder', 'posts') }}
 
 ),
 
@@ -16,12 +16,12 @@ renamed as (
         cast(userId as varchar) as user_id,
 
         ---------- strings
-        title,
+        title as event_title,
         body,
         _extra as extra_fields_json,
 
         ---------- timestamps
-        createdAt at time zone 'UTC' as created_at_utc,
+        createdAt at time zone 'UTC' as created_at,
 
         ---------- dates
         first_seen_date,

@@ -1,0 +1,16 @@
+{#- Fails for each text with fewer than `min_value` or more than `max_value` characters; the arguments are those of
+    dbt_expectations.
+-#}
+{% test expect_column_value_lengths_to_be_between(
+    model, column_name, min_value=none, max_value=none, row_condition=none, strictly=false
+) %}
+
+select {{ column_name }}
+from {{ model }}
+where ({{ row_condition or 'true' }}) and (
+    false
+    {% if min_value is not none %}or not length({{ column_name }}) >{{ "=" if not strictly }} {{ min_value }}{% endif %}
+    {% if max_value is not none %}or not length({{ column_name }}) <{{ "=" if not strictly }} {{ max_value }}{% endif %}
+)
+
+{% endtest %}
