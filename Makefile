@@ -12,6 +12,9 @@ export UV_COMPILE_BYTECODE := 1# dbt starts 40 % quicker
 unexport VIRTUAL_ENV
 
 START ?=
+# processes of pytest: one a core; WORKERS=0 runs the tests one after the other, for a debugger
+WORKERS ?= auto
+PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 END ?=
 SOURCE ?= jsonplaceholder
 AIRFLOW_PORT ?= 8080
@@ -195,15 +198,15 @@ types: setup ## Check the types, strictly
 
 .PHONY: test-unit
 test-unit: setup ## Tests of single parts, seconds
-	@$(BIN)/pytest -q tests/unit
+	@$(PYTEST) tests/unit
 
 .PHONY: test-integration
 test-integration: setup ## Tests of loads against the sample API: faults, kills, disks
-	@$(BIN)/pytest -q tests/integration
+	@$(PYTEST) tests/integration
 
 .PHONY: test-warehouse
 test-warehouse: setup ## Tests of builds with dbt: fresh, incremental, killed, read
-	@$(BIN)/pytest -q tests/warehouse
+	@$(PYTEST) tests/warehouse
 
 .PHONY: test-dags
 test-dags: setup ## Tests of what every DAG has to have
@@ -211,7 +214,7 @@ test-dags: setup ## Tests of what every DAG has to have
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests of the whole with a real Airflow and foreign servers; see tests/e2e
-	@$(BIN)/pytest -q tests/e2e
+	@$(PYTEST) --dist loadgroup tests/e2e
 
 .PHONY: test-compose
 test-compose: setup ## Tests of docker compose: from nothing, killed, restarted, copied, in production; needs Docker

@@ -14,6 +14,14 @@ from .airflow_stack import open_folder, running_airflow
 from .waiting import wait_for
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share a server run in one worker: all that use Airflow, and the others by their file."""
+    for item in items:
+        group = "airflow" if "airflow" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def sink():
     """Where alerts arrive."""
