@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from scripts import config
 from scripts.bronze.run import Run
@@ -14,25 +16,32 @@ from scripts.loading.partitions import load, partitions
 from scripts.monitoring.report import refresh
 from scripts.monitoring.status import read_status
 from scripts.sample_api.server import Fault, serving
-from scripts.utils.days import day_range
+from scripts.utils.days import day_range, today
 from scripts.utils.exit_codes import start_logging
 from scripts.warehouse.build import build_warehouse
 
-_SOURCES = ("jsonplaceholder", "coin_prices")
-_FAULTS = (
-    Fault("status", path="/posts", status=429, retry_after=1, day="2024-01-01"),
-    Fault("status", path="/comments", status=500, times=2, day="2024-01-02"),
-    Fault("truncated", path="/users", day="2024-01-02"),
-    Fault("disconnect", path="/todos", day="2024-01-03"),
-    Fault("html", path="/simple/price", day="2024-01-03"),
-)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+_SOURCES = ("jsonplaceholder", "coin_prices")
 _LOOK = "select * from {{ ref('fct_events') }}"
 
 
+def _faults(days: Sequence[dt.date]) -> Sequence[Fault]:
+    first, second, third = (day.isoformat() for day in days)
+    return [
+        Fault("status", path="/posts", status=429, retry_after=1, day=first),
+        Fault("status", path="/comments", status=500, times=2, day=second),
+        Fault("truncated", path="/users", day=second),
+        Fault("disconnect", path="/todos", day=third),
+        Fault("html", path="/simple/price", day=third),
+    ]
+
+
 def run_demo() -> int:
-    """Run the demo, print what became of every row, and return the exit code."""
-    with serving(faults=_FAULTS) as api:
+    """Load the last three days, print what became of every row, and return the exit code."""
+    days = day_range(today() - dt.timedelta(days=3), today() - dt.timedelta(days=1))
+    with serving(faults=_faults(days), first_day=days[0]) as api:
         os.environ |= {
             "API_BASE_URL": api.url,
             "COIN_API_BASE_URL": api.url,
@@ -45,10 +54,10 @@ def run_demo() -> int:
         config.settings.cache_clear()
         start_logging()
         _say(
-            f"The sample API listens on {api.url}. It will refuse, break off and send rubbish; the pipeline goes on.\n"
+            f"The sample API listens on {api.url}. Some answers are errors, cut off or no JSON; the pipeline goes on.\n"
         )
         run = Run.create(triggered_by="demo")
-        wanted = partitions(day_range("2024-01-01", "2024-01-03"), _SOURCES)
+        wanted = partitions(days, _SOURCES)
         with progress("ingest and validate", len(wanted)) as advance:
             outcomes = load(run, wanted, on_done=lambda _: advance())
         _say("\nBuilding Silver and Gold with dbt, and testing them ...\n")

@@ -57,16 +57,24 @@ Record = dict[str, Any]
 
 
 @functools.lru_cache(maxsize=64)
-def collection(name: str, day: dt.date) -> tuple[Record, ...]:
-    """Return the records of a collection as they stand on a day (UTC); nothing for an unknown one."""
-    index = max(0, (day - FIRST_DAY).days)
-    makers = {"users": _users, "posts": _posts, "comments": _comments, "todos": _todos}
+def collection(name: str, day: dt.date, first_day: dt.date = FIRST_DAY) -> tuple[Record, ...]:
+    """Return the records of a collection as they stand on a day (UTC); nothing for an unknown one.
+
+    Args:
+        name: posts, users, comments or todos.
+        day: The day.
+        first_day: The day on which the blog begins, with a hundred posts.
+    """
+    index = max(0, (day - first_day).days)
+    makers = {"users": _users, "comments": _comments, "todos": _todos}
+    if name == "posts":
+        return tuple(_posts(index, first_day))
     return tuple(makers[name](index)) if name in makers else ()
 
 
-def prices(day: dt.date) -> dict[str, float]:
+def prices(day: dt.date, first_day: dt.date = FIRST_DAY) -> dict[str, float]:
     """Return the prices of the coins on a day as a flat map, such as `{"bitcoin_usd": 50000.0}`."""
-    index = max(0, (day - FIRST_DAY).days)
+    index = max(0, (day - first_day).days)
     return {
         f"{coin}_usd": round(price * (1 + 0.002 * index + random.Random(f"{coin}{index}").uniform(-0.02, 0.02)), 2)
         for coin, price in _COINS.items()
@@ -101,8 +109,8 @@ def _users(index: int) -> list[Record]:
     return users
 
 
-def _posts(index: int) -> list[Record]:
-    posts = [_post(number) for number in _post_numbers(index)]
+def _posts(index: int, first_day: dt.date) -> list[Record]:
+    posts = [_post(number, first_day) for number in _post_numbers(index)]
     if index >= 1:
         # the first post is edited and comes twice: the later one counts
         posts.append(posts[0] | {"title": f"{posts[0]['title']} (edited on day {index + 1})"})
@@ -118,11 +126,11 @@ def _post_numbers(index: int) -> list[int]:
     return [*range(1, _FIRST_POSTS + 1), *range(oldest_kept + 1, newest + 1)]
 
 
-def _post(number: int) -> Record:
+def _post(number: int, first_day: dt.date) -> Record:
     added = 0 if number <= _FIRST_POSTS else (number - _FIRST_POSTS - 1) // _POSTS_PER_DAY + 1
     # the last post of each day was written the evening before: it comes late
     is_late = number > _FIRST_POSTS and number % _POSTS_PER_DAY == 0
-    moment = dt.datetime.combine(FIRST_DAY, dt.time(8), tzinfo=dt.UTC) + dt.timedelta(days=added, minutes=number % 600)
+    moment = dt.datetime.combine(first_day, dt.time(8), tzinfo=dt.UTC) + dt.timedelta(days=added, minutes=number % 600)
     if is_late:
         moment -= dt.timedelta(hours=10)
     post: Record = {

@@ -71,10 +71,17 @@ class SampleApi(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int = 0, host: str = "127.0.0.1", faults: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        faults: Sequence[Fault] = (),
+        first_day: dt.date = data.FIRST_DAY,
+    ) -> None:
         """Listen; port 0 takes one that is free."""
         super().__init__((host, port), _Handler)
         self.faults = list(faults)
+        self.first_day = first_day
         self.requests_by_path: dict[str, int] = {}
         self._lock = threading.Lock()
         self.closing = threading.Event()
@@ -101,9 +108,9 @@ class SampleApi(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(port: int = 0, faults: Sequence[Fault] = ()) -> Iterator[SampleApi]:
+def serving(port: int = 0, faults: Sequence[Fault] = (), first_day: dt.date = data.FIRST_DAY) -> Iterator[SampleApi]:
     """Serve for the block, in a thread of this process."""
-    server = SampleApi(port, faults=faults)
+    server = SampleApi(port, faults=faults, first_day=first_day)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="sample-api")
     thread.start()
     try:
@@ -157,19 +164,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, path: str, query: Mapping[str, str], day: dt.date) -> None:
         match [segment for segment in path.split("/") if segment]:
             case ["simple", "price"]:
-                self._send(data.prices(day))
+                self._send(data.prices(day, self.server.first_day))
             case ["empty"]:
                 self._send([], headers={"X-Total-Count": "0"})
             case ["health"]:
                 self._send({"status": "ok"})
             case ["cursor", name]:
-                self._send_by_cursor(_select(name, query, day), query)
-            case [name] if data.collection(name, day):
-                self._send_page(path, _select(name, query, day), query)
-            case [name, number] if found := [r for r in data.collection(name, day) if str(r["id"]) == number]:
+                self._send_by_cursor(_select(self._collection(name, day), query), query)
+            case [name] if records := self._collection(name, day):
+                self._send_page(path, _select(records, query), query)
+            case [name, number] if found := [r for r in self._collection(name, day) if str(r["id"]) == number]:
                 self._send(found[0])
             case _:
                 self._send({}, status=404)
+
+    def _collection(self, name: str, day: dt.date) -> Sequence[data.Record]:
+        return data.collection(name, day, self.server.first_day)
 
     def _send_page(self, path: str, records: Sequence[data.Record], query: Mapping[str, str]) -> None:
         if "_page" not in query and "_start" not in query:
@@ -237,8 +247,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _select(name: str, query: Mapping[str, str], day: dt.date) -> Sequence[data.Record]:
-    records = data.collection(name, day)
+def _select(records: Sequence[data.Record], query: Mapping[str, str]) -> Sequence[data.Record]:
     since, until = query.get("created_gte", ""), query.get("created_lt", "9999")
     if since or until != "9999":
         records = tuple(record for record in records if since <= record.get("createdAt", "") < until)

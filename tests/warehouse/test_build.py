@@ -117,8 +117,8 @@ def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, b
     real = data.collection
     gone = {"posts": {1, 2, 105, 111}, "users": {2}, "comments": {1, 2, 600}, "todos": {3}}
 
-    def fewer(name, day):
-        records = real(name, day)
+    def fewer(name, day, *first_day):
+        records = real(name, day, *first_day)
         if day != dt.date(2024, 1, 3):
             return records
         return tuple(record for record in records if record["id"] not in gone.get(name, ()))
