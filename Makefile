@@ -14,6 +14,7 @@ unexport VIRTUAL_ENV
 START ?=
 # processes of pytest: one a core; WORKERS=0 runs the tests one after the other, for a debugger
 WORKERS ?= auto
+COVERAGE_FLOOR ?= 85
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 END ?=
 SOURCE ?= jsonplaceholder
@@ -199,6 +200,15 @@ types: setup ## Check the types, strictly
 .PHONY: test-unit
 test-unit: setup ## Tests of single parts, seconds
 	@$(PYTEST) tests/unit
+
+.PHONY: test-quick
+test-quick: setup ## Tests of loads and single parts without those marked slow
+	@$(PYTEST) -m "not slow" tests/unit tests/integration
+
+.PHONY: coverage
+coverage: setup ## Lines that unit and integration tests run; fails below the floor
+	@$(PYTEST) --cov --cov-report= --cov-fail-under=0 tests/unit tests/integration
+	@$(BIN)/coverage report --format=markdown --fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: test-integration
 test-integration: setup ## Tests of loads against the sample API: faults, kills, disks

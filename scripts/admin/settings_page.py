@@ -27,13 +27,22 @@ A value that cannot be used is refused at the start, with the variable's name.
 | variable | values | default | meaning |
 |---|---|---|---|
 """
+_TAIL = """
+Three variables are read from the environment only, before the settings:
+
+| variable | default | meaning |
+|---|---|---|
+| `PIPELINE_HOME` | the repository | Folder that holds `dbt/` and `.env`; relative paths start there. |
+| `PIPELINE_RUN_ID` | made from time and chance | Id of the run, where an orchestrator has chosen one. |
+| `DEMO_DIR` | `data/demo` | Where `pipeline demo` writes. |
+"""
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
 
 def settings_page() -> str:
     """Return the page."""
     meanings = _docstrings()
-    return _HEAD + "".join(_row(name, meanings[name]) for name in Settings.model_fields)
+    return _HEAD + "".join(_row(name, meanings[name]) for name in Settings.model_fields) + _TAIL
 
 
 def _docstrings() -> Mapping[str, str]:
