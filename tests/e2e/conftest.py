@@ -1,7 +1,10 @@
 """One Airflow for all its tests: they use days of their own."""
 
+import dataclasses
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,33 @@ from .waiting import wait_for
 def pytest_collection_modifyitems(items):
     """Tests that share a server run in one worker: all that use Airflow, and the others by their file."""
     for item in items:
-        group = "airflow" if "airflow" in item.fixturenames else item.path.stem
+        shared = [name for name in ("airflow", "demo") if name in item.fixturenames]
+        group = shared[0] if shared else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """What `pipeline demo` made and said."""
+
+    folder: Path
+    output: str
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The demo, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.cli.main", "demo"],
+        cwd=PROJECT_DIR,
+        env=os.environ | {"DEMO_DIR": str(folder)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Demo(folder, done.stderr + done.stdout)
 
 
 @pytest.fixture(scope="session")

@@ -51,18 +51,17 @@ def axe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(demo):
     """The site of the demo's data, after a second build."""
-    folder = tmp_path_factory.mktemp("demo")
-    environ = os.environ | {"DEMO_DIR": str(folder), "DATA_DIR": str(folder)}
-    for command in (["demo"], ["build", "--full-refresh"], ["docs"]):
+    environ = os.environ | {"DATA_DIR": str(demo.folder)}
+    for command in (["build", "--full-refresh"], ["docs"]):
         subprocess.run(
             [shutil.which("pipeline", path=f"{PROJECT_DIR}/.venv/bin"), *command],
             env=environ,
             check=True,
             capture_output=True,
         )
-    return folder / "docs"
+    return demo.folder / "docs"
 
 
 def dark(browser, *, on):
