@@ -31,6 +31,8 @@ from scripts.extract import client, retries
 from scripts.extract.pagination import walk
 from scripts.extract.responses import Answer, normalize_response, read_answer
 from scripts.extract.rows import Drift, RowReader
+from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
+from scripts.loading.rule_checks import RuleChecker
 from scripts.loading.script_arguments import run_script
 from scripts.utils.logging_config import get_logger, log_context
 
@@ -98,15 +100,20 @@ def fetch_page(
     return retries.fetch(session.get if session else requests.get, url, parse, params=asked, headers=headers)
 
 
-def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connection: client.Client) -> LedgerEntry:
+def ingest_partition(
+    source: Source, name: str, day: dt.date, run: Run, connection: client.Client, *, validate: bool = False
+) -> LedgerEntry:
     """Load one resource on one day into Bronze, and return its ledger record.
+
+    With `validate` the rules are evaluated on the rows as they are written, and the partition is validated at once:
+    the same as `validate_partition` afterwards, in one pass.
 
     Loading again replaces the partition; the same answers give the same bytes. Rows that do not fit the contract go to
     quarantine, so that the record's fetched = bronze + quarantined, and declared = fetched where the API declares.
 
     Raises:
         SourceUnavailableError, SourceRejectedError: See `retries.fetch`.
-        DataError: A row does not fit, and the contract says `fail`.
+        DataError: A row does not fit, and the contract says `fail`; or, with `validate`, a rule of severity `fail`.
         LockedError, StorageError: The partition cannot be written.
     """
     partition = Partition(source.source, name, day)
@@ -118,10 +125,17 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
             for remaining in reversed(range(_FETCHES)):
                 started = dt.datetime.now(dt.UTC)
                 pages = _fetch(source, resource, day, reader, connection)
-                entry = _stage(pages, staged, reader, _empty_entry(partition, resource, run, started))
+                checker = RuleChecker(resource) if validate else None
+                entry = _stage(pages, staged, reader, _empty_entry(partition, resource, run, started), checker)
                 if entry.declared in (None, entry.fetched):
                     break
                 _report_count_mismatch(entry, remaining)
+            verdict = None
+            if checker is None:
+                entry = keep_verdict(entry, run.store.entry(partition), staged.data)
+            else:
+                verdict = stage_verdict(entry, staged.data, staged, resource, checker, run)
+                entry = verdict.entry
             entry = staged.commit(entry)
         if resource.total is not None and entry.declared is None:
             _log.warning(
@@ -144,6 +158,8 @@ def ingest_partition(source: Source, name: str, day: dt.date, run: Run, connecti
             entry.quarantined,
             extra={"declared": entry.declared, "pages": entry.pages, "retries": entry.retries},
         )
+        if verdict is not None:
+            tell_verdict(verdict)
         return entry
 
 
@@ -180,13 +196,16 @@ def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, 
     return _Progress(answers(), attempts)
 
 
-def _stage(progress: _Progress, staged: Staged, reader: RowReader, entry: LedgerEntry) -> LedgerEntry:
+def _stage(
+    progress: _Progress, staged: Staged, reader: RowReader, entry: LedgerEntry, checker: RuleChecker | None
+) -> LedgerEntry:
     """Write the pages to the staged files, and return the record with their counts."""
+    observe = checker.check if checker is not None else None
     fetched = pages = quarantined = 0
     totals: set[int] = set()
     drift: dict[tuple[str, str], Drift] = {}
     with (
-        parquet.PartitionWriter(staged.data, reader.schema) as writer,
+        parquet.PartitionWriter(staged.data, reader.schema, observe) as writer,
         staged.quarantine.open("wb") as rejected,
         contextlib.closing(progress.answers) as answers,  # type: ignore[type-var]
     ):

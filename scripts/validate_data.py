@@ -13,39 +13,34 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import datetime as dt
-import json
 from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow as pa
 
-from scripts.bronze import parquet, quarantine
-from scripts.bronze.ledger import LedgerEntry, Partition, RuleNote
-from scripts.bronze.quarantine import QuarantinedRow
-from scripts.bronze.store import Staged, quarantined_rows, verify
+from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.store import verify
 from scripts.config import settings
-from scripts.contracts.types import ROW, arrow_schema, to_record
-from scripts.errors import DataError, UsageError, naming_partition
-from scripts.loading.rule_checks import RuleViolations, evaluate
+from scripts.errors import UsageError, naming_partition
+from scripts.loading.admission import stage_verdict, tell_verdict
+from scripts.loading.rule_checks import check_file, rules_version
 from scripts.loading.script_arguments import run_script
-from scripts.utils.logging_config import get_logger, log_context
+from scripts.utils.logging_config import log_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scripts.bronze.run import Run
-    from scripts.contracts.source import Resource, Source
+    from scripts.contracts.source import Source
 
 __all__ = ["main", "validate_partition"]
-
-_log = get_logger("validate")
 
 
 def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> LedgerEntry:
     """Evaluate the contract's rules on a loaded partition, and return its ledger record.
 
     Rows that break a rule of severity `quarantine` move there, so that fetched = bronze + quarantined still holds;
-    `warn` counts and logs. A report of what was found lies beside the ledger. Validating again gives the same.
+    `warn` counts and logs. A report of what was found lies beside the ledger. Validating again gives the same, and
+    reads nothing where neither the rows nor the rules have changed.
 
     Raises:
         UsageError: The partition is not loaded.
@@ -58,31 +53,20 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
         purpose = f"validation of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             entry = loaded_entry(run, partition)
-            verify(run.store, entry)
+            report = run.store.report_path(partition)
+            known = entry.rules_version == rules_version(resource) and entry.status != "failed" and report.exists()
+            verify(run.store, entry, content=not known)
+            if known and entry.status == "validated":
+                return entry
+            if known:
+                return staged.commit(
+                    msgspec.structs.replace(entry, status="validated", validated_at=dt.datetime.now(dt.UTC))
+                )
             data = run.store.data_path(partition)
-            rows, findings = evaluate(data, resource)
-            failed = [finding for finding in findings if finding.rule.severity == "fail"]
-            if not failed:
-                entry = _quarantine_rows(entry, data, staged, resource, findings, run)
-            entry = msgspec.structs.replace(
-                entry,
-                status="failed" if failed else "validated",
-                validated_at=dt.datetime.now(dt.UTC),
-                rules=tuple(_note(finding) for finding in findings),
-            )
-            staged.report.write_text(json.dumps(_report(entry, rows, resource, findings), indent=2) + "\n")
-            entry = staged.commit(entry)
-        _log_outcome(entry, rows, findings)
-        if failed:
-            finding = failed[0]
-            raise DataError(
-                f"rule `{finding.rule.name}` is broken by {finding.rows} of {rows} rows,"
-                f" for example {', '.join(finding.examples)}",
-                where=str(partition),
-                expected=finding.expectation,
-                hint="mend the source or the rule, then load or validate the day again; builds leave the day out",
-            )
-        return entry
+            verdict = stage_verdict(entry, data, staged, resource, check_file(data, resource), run)
+            verdict = verdict._replace(entry=staged.commit(verdict.entry))
+        tell_verdict(verdict)
+        return verdict.entry
 
 
 def loaded_entry(run: Run, partition: Partition) -> LedgerEntry:
@@ -100,98 +84,6 @@ def loaded_entry(run: Run, partition: Partition) -> LedgerEntry:
             f" --start-date {partition.day} --end-date {partition.day}`",
         )
     return entry
-
-
-def _quarantine_rows(
-    entry: LedgerEntry, data: Path, staged: Staged, resource: Resource, findings: Sequence[RuleViolations], run: Run
-) -> LedgerEntry:
-    """Stage the files without the rows that go to quarantine; nothing where there are none."""
-    reasons: dict[int, list[tuple[str, str]]] = {}
-    for finding in findings:
-        for position, value in finding.positions.items():
-            reason = f"{finding.rule.name}: {value}, expected {finding.expectation}"
-            reasons.setdefault(position, []).append((finding.rule.name, reason))
-    if not reasons:
-        return entry
-    moved: list[QuarantinedRow] = []
-    first = 0
-    schema = arrow_schema(resource)
-    with parquet.PartitionWriter(staged.data, schema) as writer:
-        for batch in parquet.read_batches(data):
-            hit = [position - first for position in reasons if first <= position < first + batch.num_rows]
-            for row, position in zip(batch.take(hit).to_pylist(), hit, strict=True):
-                moved.append(_quarantined(entry, row, reasons[first + position], resource, run))
-            keep = pa.array(sorted(set(range(batch.num_rows)) - set(hit)), type=pa.int64())
-            writer.append(parquet.conform(batch.take(keep) if hit else batch, schema))
-            first += batch.num_rows
-    rows = sorted([*quarantined_rows(run.store, entry), *moved], key=lambda row: row.row)
-    staged.quarantine.write_bytes(quarantine.encode(rows))
-    return msgspec.structs.replace(entry, bronze=writer.rows, quarantined=len(rows))
-
-
-def _quarantined(
-    entry: LedgerEntry, row: dict[str, object], reasons: Sequence[tuple[str, str]], resource: Resource, run: Run
-) -> QuarantinedRow:
-    return QuarantinedRow(
-        source=entry.source,
-        resource=entry.resource,
-        day=entry.day.isoformat(),
-        row=int(str(row[ROW])),
-        stage="rule",
-        rule=reasons[0][0],
-        reason="; ".join(reason for _, reason in reasons),
-        raw=to_record(row, resource),
-        contract_version=resource.version,
-        run_id=run.run_id,
-    )
-
-
-def _note(finding: RuleViolations) -> RuleNote:
-    return RuleNote(finding.rule.name, finding.rule.severity, finding.rows, ", ".join(finding.examples))
-
-
-def _report(entry: LedgerEntry, rows: int, resource: Resource, findings: Sequence[RuleViolations]) -> dict[str, object]:
-    broken = {finding.rule.name: finding for finding in findings}
-    return {
-        "source": entry.source,
-        "resource": entry.resource,
-        "day": entry.day.isoformat(),
-        "run_id": entry.run_id,
-        "contract_version": resource.version,
-        "outcome": entry.status,
-        "rows_evaluated": rows,
-        "fetched": entry.fetched,
-        "bronze": entry.bronze,
-        "quarantined": entry.quarantined,
-        "rules": [
-            {
-                "rule": rule.name,
-                "severity": rule.severity,
-                "expectation": RuleViolations(rule).expectation,
-                "rows": broken[rule.name].rows if rule.name in broken else 0,
-                "examples": broken[rule.name].examples if rule.name in broken else [],
-            }
-            for rule in resource.rules
-        ],
-        "drift": [msgspec.structs.asdict(note) for note in entry.drift],
-    }
-
-
-def _log_outcome(entry: LedgerEntry, rows: int, findings: Sequence[RuleViolations]) -> None:
-    for finding in findings:
-        _log.warning(
-            "rule `%s` (%s) is broken by %d of %d rows, for example %s; expected %s",
-            finding.rule.name,
-            finding.rule.severity,
-            finding.rows,
-            rows,
-            ", ".join(finding.examples),
-            finding.expectation,
-            extra={"rule": finding.rule.name, "severity": finding.rule.severity, "rows": finding.rows},
-        )
-    _log.info(
-        "%s: fetched %d = Bronze %d + quarantined %d", entry.status, entry.fetched, entry.bronze, entry.quarantined
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,6 +75,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validated_at: dt.datetime | None = None
     drift: tuple[DriftNote, ...] = ()
     rules: tuple[RuleNote, ...] = ()
+    rules_version: str = ""
+    """The rules that these rows were checked by; empty where they were not checked."""
 
     @property
     def partition(self) -> Partition:

@@ -11,7 +11,7 @@ from scripts.contracts.types import ROW
 from scripts.errors import BronzeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -21,9 +21,10 @@ _ROW_GROUP = 65_536
 class PartitionWriter:
     """Writes a partition's rows as Parquet; the same rows give the same bytes, however they are cut into batches."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        """Open the file."""
+    def __init__(self, path: Path, schema: pa.Schema, observe: Callable[[pa.RecordBatch], None] | None = None) -> None:
+        """Open the file; `observe` is called with each part of the rows that is written, in order."""
         self._schema = schema
+        self._observe = observe
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_index=True)
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
@@ -59,13 +60,16 @@ class PartitionWriter:
         for start in range(0, end, _ROW_GROUP):
             group = table.slice(start, min(_ROW_GROUP, end - start)).combine_chunks()
             self._writer.write_table(group, row_group_size=_ROW_GROUP)
+            if self._observe is not None:
+                for batch in group.to_batches():
+                    self._observe(batch)
         self.rows += end
         self._pending = table.slice(end).to_batches()
         self._pending_rows = table.num_rows - end
 
 
-def read_batches(path: Path, *, rows: int = _ROW_GROUP) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Bronze file in the order received.
+def read_batches(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Bronze file in the order received; all columns, or those that are named.
 
     Raises:
         BronzeError: The file is not there, or not a Parquet file with positions.
@@ -77,7 +81,8 @@ def read_batches(path: Path, *, rows: int = _ROW_GROUP) -> Iterator[pa.RecordBat
     with file:
         if ROW not in file.schema_arrow.names:
             raise BronzeError(f"has no column {ROW}", where=str(path), expected="a Bronze Parquet file")
-        yield from file.iter_batches(rows)
+        # a batch without columns would have no rows
+        yield from file.iter_batches(_ROW_GROUP, columns=None if columns is None else [*columns] or [ROW])
 
 
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -125,10 +125,11 @@ class Staged:
         """Name the files in the staging folder."""
         self._store = store
         self.partition = partition
-        self._folder = folder
+        self.folder = folder
         self.data = folder / "data.staged"
         self.quarantine = folder / "quarantine.staged"
         self.report = folder / "report.staged"
+        self.current_quarantine = store.quarantine_path(partition)
 
     def commit(self, entry: LedgerEntry) -> LedgerEntry:
         """Make the staged files the partition, and return its record with path, size and content hash filled in.
@@ -151,15 +152,16 @@ class Staged:
                 hint=ledger.reload_hint(entry.partition),
             )
         entry.check()
-        entry = _with_file(entry, data, self._store)
+        if data == self.data:
+            entry = _with_file(entry, data, self._store)
         for path in (self.data, self.quarantine, self.report):
             if path.exists():
                 sync_file(path)
-        record = self._folder / "record.tmp"
+        record = self.folder / "record.tmp"
         record.write_bytes(ledger.encode(entry))
         sync_file(record)
-        record.replace(_decision(self._folder))
-        sync_dir(self._folder)
+        record.replace(_decision(self.folder))
+        sync_dir(self.folder)
         _finish(self._store, self.partition)
         return entry
 

@@ -30,6 +30,7 @@ class Range(ContractModel):
 
 _COLUMN_CHECKS = ("not_null", "range", "length", "accepted_values", "pattern")
 _TABLE_CHECKS = ("unique", "row_count")
+_CHECKS = (*_COLUMN_CHECKS, *_TABLE_CHECKS, "check")
 
 
 class Rule(ContractModel):
@@ -51,11 +52,14 @@ class Rule(ContractModel):
     unique: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Columns whose values occur once in a partition; all but the last occurrence break the rule."""
     row_count: Range | None = None
+    check: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """A check in Python, as `path/to/file.py:name`, the path from the project's folder. The name is a function from a
+    pandas data frame with a part of the rows to a series with true for each row that passes, or a pandera schema."""
 
     @property
-    def check(self) -> str:
+    def kind(self) -> str:
         """The name of the one check that is given."""
-        return next(name for name in (*_COLUMN_CHECKS, *_TABLE_CHECKS) if getattr(self, name) is not None)
+        return next(name for name in _CHECKS if getattr(self, name) is not None)
 
     @field_validator("pattern")
     @classmethod
@@ -74,11 +78,11 @@ class Rule(ContractModel):
 
     @model_validator(mode="after")
     def _one_check(self) -> Self:
-        given = [name for name in (*_COLUMN_CHECKS, *_TABLE_CHECKS) if getattr(self, name) is not None]
+        given = [name for name in _CHECKS if getattr(self, name) is not None]
         if len(given) != 1:
-            message = f"give exactly one of {', '.join((*_COLUMN_CHECKS, *_TABLE_CHECKS))}; found {given or 'none'}"
+            message = f"give exactly one of {', '.join(_CHECKS)}; found {given or 'none'}"
             raise ValueError(message)
-        if (given[0] in _COLUMN_CHECKS) != (self.column is not None):
+        if given[0] != "check" and (given[0] in _COLUMN_CHECKS) != (self.column is not None):
             message = "`column` goes with every check but unique and row_count"
             raise ValueError(message)
         if self.row_count is not None and self.severity == "quarantine":

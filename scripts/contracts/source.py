@@ -142,10 +142,10 @@ class Resource(ContractModel):
         texts, numbers = {"string", "json"}, {"integer", "number"}
         for rule in self.rules:
             kind = types.get(rule.column or "", "")
-            if rule.check in {"length", "pattern"} and kind not in texts:
-                message = f"rule `{rule.name}`: `{rule.check}` is for text, and column `{rule.column}` is {kind}"
+            if rule.kind in {"length", "pattern"} and kind not in texts:
+                message = f"rule `{rule.name}`: `{rule.kind}` is for text, and column `{rule.column}` is {kind}"
                 raise ValueError(message)
-            if rule.check == "range" and kind not in numbers and not kind.startswith("decimal"):
+            if rule.kind == "range" and kind not in numbers and not kind.startswith("decimal"):
                 message = f"rule `{rule.name}`: `range` is for numbers, and column `{rule.column}` is {kind}"
                 raise ValueError(message)
         return self

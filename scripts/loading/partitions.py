@@ -105,8 +105,15 @@ def load(
         entry = None
         try:
             if "ingest" in steps:
-                entry = ingest_partition(source, partition.resource, partition.day, run, clients[partition.source])
-            if "validate" in steps:
+                entry = ingest_partition(
+                    source,
+                    partition.resource,
+                    partition.day,
+                    run,
+                    clients[partition.source],
+                    validate="validate" in steps,
+                )
+            else:
                 entry = validate_partition(source, partition.resource, partition.day, run)
         except StorageError:
             # the same for every partition: say it once

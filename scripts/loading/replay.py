@@ -76,6 +76,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
                 msgspec.structs.replace(
                     entry,
                     status="ingested",
+                    rules_version="",
                     bronze=writer.rows,
                     quarantined=len(stay),
                     contract_version=resource.version,

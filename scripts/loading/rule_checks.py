@@ -1,18 +1,26 @@
-"""Rules: a contract's checks as a pandera schema, evaluated on Bronze rows in batches."""
+"""Rules: a contract's checks on the rows of a partition, evaluated on Arrow batches as they come.
+
+The same code checks rows while they are loaded and rows that lie in Bronze; the findings do not depend on how the rows
+are cut into batches.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import decimal
-from typing import TYPE_CHECKING, Any
+import array
+import hashlib
+import json
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pandera.pandas as pandera
+import numpy as np
+import pyarrow.compute as pc
 
 from scripts.bronze.parquet import read_batches
+from scripts.loading import custom_checks
+from scripts.loading.predicates import compile_predicates
+from scripts.loading.uniqueness import RepeatedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -21,136 +29,182 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Resource
 
 _MAX_EXAMPLES = 3
+_SHOWN_LENGTH = 200
+_KEY_BYTES = 128 << 20
+"""Keys of one `unique` rule that are held in memory."""
 
 
-@dataclasses.dataclass(slots=True)
 class RuleViolations:
     """The rows of a partition that break one rule.
 
     Attributes:
         rule: The rule.
         rows: Number of rows; for `row_count` 1 when it is broken.
-        examples: A few of the values.
-        positions: Place of each row in the Bronze file, with its value.
+        positions: Place of each row in the Bronze file, where the rule moves rows to quarantine.
+        columns: The columns whose values are shown.
     """
 
-    rule: Rule
-    rows: int = 0
-    examples: list[str] = dataclasses.field(default_factory=list)
-    positions: dict[int, str] = dataclasses.field(default_factory=dict)
+    def __init__(self, rule: Rule, columns: Sequence[str] = ()) -> None:
+        """Start without rows."""
+        self.rule = rule
+        self.rows = 0
+        self.positions = array.array("q")
+        self.columns = tuple(columns)
+        self._examples: dict[int, list[str]] = {}
 
-    def add(self, position: int, value: object) -> None:
-        """Note one row."""
-        shown = "null" if value is None or value is pd.NA else repr(value) if isinstance(value, str) else str(value)
-        self.rows += 1
-        if len(self.examples) < _MAX_EXAMPLES:
-            self.examples.append(shown)
+    def add(self, positions: np.ndarray) -> None:
+        """Note rows by their places in the Bronze file."""
+        self.rows += len(positions)
         if self.rule.severity == "quarantine":
-            self.positions[position] = shown
+            self.positions.frombytes(positions.astype(np.int64).tobytes())
+
+    def add_examples(self, batch: pa.RecordBatch, places: np.ndarray, part: int = 0) -> None:
+        """Keep the values of rows of a batch while examples are missing."""
+        shown = self._examples.setdefault(part, [])
+        if (missing := _MAX_EXAMPLES - len(shown)) > 0:
+            shown += [self.shown(row) for row in batch.select(self.columns).take(places[:missing]).to_pylist()]
+
+    def add_count(self, rows: int) -> None:
+        """Note that the number of rows breaks the rule."""
+        self.rows = 1
+        self._examples[0] = [str(rows)]
+
+    def shown(self, row: Mapping[str, object]) -> str:
+        """Return the values of a row that the rule is about, as text."""
+        texts = [_shown(row[column]) for column in self.columns]
+        return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
     @property
-    def expectation(self) -> str:  # noqa: PLR0911 — one for each check
+    def examples(self) -> list[str]:
+        """A few of the values: those below a bound first, each in the order of the rows."""
+        return [text for part in sorted(self._examples) for text in self._examples[part]][:_MAX_EXAMPLES]
+
+    @property
+    def expectation(self) -> str:
         """What the rule asks for, in words."""
-        rule = self.rule
-        if rule.range is not None:
-            return f"{rule.column} {_bounds(rule.range)}"
-        if rule.length is not None:
-            return f"length of {rule.column} {_bounds(rule.length)}"
-        if rule.accepted_values is not None:
-            return f"{rule.column} one of {', '.join(map(str, rule.accepted_values))}"
-        if rule.pattern is not None:
-            return f"{rule.column} like {rule.pattern}"
-        if rule.unique is not None:
-            return f"{', '.join(rule.unique)} once in a day"
-        if rule.row_count is not None:
-            return f"number of rows {_bounds(rule.row_count)}"
-        return f"{rule.column} not null"
+        return expectation(self.rule)
 
 
-def evaluate(path: Path, resource: Resource) -> tuple[int, list[RuleViolations]]:
-    """Return the number of rows of a Bronze file, and a finding for each rule that rows break, in contract order."""
-    findings = {rule.name: RuleViolations(rule) for rule in resource.rules}
-    schema = compile_rules(resource)
-    unique = [rule for rule in resource.rules if rule.unique is not None]
-    keys: list[pd.DataFrame] = []
-    rows = 0
-    for batch in read_batches(path):
-        frame = to_frame(batch, resource, first=rows)
-        rows += len(frame)
-        _check_rows(schema, frame, findings)
-        if unique:
-            keys.append(frame[sorted({column for rule in unique for column in rule.unique or ()})])
-    if keys:
-        _check_unique(pd.concat(keys), unique, findings)
+class RuleChecker:
+    """Checks the rows of one partition, batch after batch in the order of the file."""
+
+    def __init__(self, resource: Resource) -> None:
+        """Compile the rules.
+
+        Raises:
+            ContractError: A rule cannot be evaluated on its column's type.
+        """
+        self._resource = resource
+        self._predicates = compile_predicates(resource)
+        self._custom = [rule for rule in resource.rules if rule.check is not None]
+        self._findings = {rule.name: RuleViolations(rule, _columns(rule, resource)) for rule in resource.rules}
+        self._repeated = {
+            rule.name: RepeatedKeys(rule.unique, _KEY_BYTES) for rule in resource.rules if rule.unique is not None
+        }
+        self.rows = 0
+        """Rows that were checked."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns that the rules read."""
+        if self._custom:
+            return [column.name for column in self._resource.columns]
+        return sorted({name for finding in self._findings.values() for name in finding.columns})
+
+    def check(self, batch: pa.RecordBatch) -> None:
+        """Check the next rows."""
+        for predicate in self._predicates:
+            broken = predicate.broken(batch.column(predicate.column))
+            if pc.any(broken).as_py():
+                places = pc.indices_nonzero(broken).to_numpy()
+                self._findings[predicate.rule].add(places + self.rows)
+                self._findings[predicate.rule].add_examples(batch, places, predicate.part)
+        for rule in self._custom:
+            if len(places := custom_checks.broken_rows(rule, batch)):
+                self._findings[rule.name].add(places + self.rows)
+                self._findings[rule.name].add_examples(batch, places)
+        for keys in self._repeated.values():
+            keys.add(batch)
+        self.rows += batch.num_rows
+
+    def finish(self, path: Path, folder: Path) -> list[RuleViolations]:
+        """Return a finding for each rule that rows break, in contract order.
+
+        Args:
+            path: The file with all the rows.
+            folder: Where keys may lie for a while that do not fit into memory.
+        """
+        for name, keys in self._repeated.items():
+            positions = keys.positions(path, folder)
+            self._findings[name].add(positions)
+            _add_examples_from_file(self._findings[name], positions[:_MAX_EXAMPLES], path)
+        for rule in self._resource.rules:
+            if rule.row_count is not None and not _within(self.rows, rule.row_count):
+                self._findings[rule.name].add_count(self.rows)
+        return [finding for finding in self._findings.values() if finding.rows]
+
+
+def check_file(path: Path, resource: Resource) -> RuleChecker:
+    """Return a checker that has checked all rows of a Bronze file."""
+    checker = RuleChecker(resource)
+    for batch in read_batches(path, columns=checker.columns):
+        checker.check(batch)
+    return checker
+
+
+def rules_version(resource: Resource) -> str:
+    """Return a short hash of the rules and of the Python files that they name."""
+    rules = [rule.model_dump(mode="json", exclude_defaults=True) for rule in resource.rules]
+    digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
     for rule in resource.rules:
-        if rule.row_count is not None and not _within(rows, rule.row_count):
-            findings[rule.name].add(-1, rows)
-    return rows, [finding for finding in findings.values() if finding.rows]
+        if rule.check is not None and (file := custom_checks.file_of(rule)).is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
-def compile_rules(resource: Resource) -> pandera.DataFrameSchema:
-    """Return the column rules of a resource as a pandera schema."""
-    checks: dict[str, list[pandera.Check]] = {}
-    for rule in resource.rules:
-        if rule.column is not None:
-            checks.setdefault(rule.column, []).extend(_checks(rule, resource.column(rule.column).type))
-    return pandera.DataFrameSchema(
-        {column: pandera.Column(checks=listed, nullable=True) for column, listed in checks.items()}
-    )
-
-
-def to_frame(batch: pa.RecordBatch, resource: Resource, *, first: int = 0) -> pd.DataFrame:
-    """Return Bronze rows as a data frame on Arrow memory; columns newer than the file are null."""
-    frame: pd.DataFrame = batch.to_pandas(types_mapper=pd.ArrowDtype)
-    frame.index = pd.RangeIndex(first, first + len(frame))
-    for column in resource.columns:
-        if column.name not in frame:
-            frame[column.name] = None
-    return frame
-
-
-def _check_rows(schema: pandera.DataFrameSchema, frame: pd.DataFrame, findings: dict[str, RuleViolations]) -> None:
-    try:
-        schema.validate(frame, lazy=True, inplace=True)
-    except pandera.errors.SchemaErrors as error:
-        cases = error.failure_cases
-        # a rule with two bounds is two checks, of which a value breaks one
-        for name, value, index in zip(cases["check"], cases["failure_case"], cases["index"], strict=True):
-            findings[str(name)].add(int(index), value)
-
-
-def _check_unique(frame: pd.DataFrame, rules: Sequence[Rule], findings: dict[str, RuleViolations]) -> None:
-    for rule in rules:
-        columns = list(rule.unique or ())
-        repeated = frame[frame.duplicated(columns, keep="last")]
-        for position, values in zip(repeated.index, repeated[columns].itertuples(index=False), strict=True):
-            findings[rule.name].add(int(position), values[0] if len(columns) == 1 else tuple(values))
-
-
-def _checks(rule: Rule, kind: str) -> list[pandera.Check]:
-    if rule.not_null is not None:
-        return [pandera.Check(lambda values: values.notna(), ignore_na=False, name=rule.name, error=rule.name)]
-    if rule.accepted_values is not None:
-        return [pandera.Check.isin(list(rule.accepted_values), name=rule.name, error=rule.name)]
-    if rule.pattern is not None:
-        return [pandera.Check.str_contains(rule.pattern, name=rule.name, error=rule.name)]
+def expectation(rule: Rule) -> str:  # noqa: PLR0911 — one for each check
+    """Return what a rule asks for, in words."""
+    if rule.range is not None:
+        return f"{rule.column} {_bounds(rule.range)}"
     if rule.length is not None:
-        low, high = rule.length.min, rule.length.max
-        return [
-            pandera.Check.str_length(
-                None if low is None else int(low), None if high is None else int(high), name=rule.name, error=rule.name
-            )
-        ]
-    checks = []
-    if rule.range is not None and rule.range.min is not None:
-        checks.append(pandera.Check.ge(_bound(rule.range.min, kind), name=rule.name, error=rule.name))
-    if rule.range is not None and rule.range.max is not None:
-        checks.append(pandera.Check.le(_bound(rule.range.max, kind), name=rule.name, error=rule.name))
-    return checks
+        return f"length of {rule.column} {_bounds(rule.length)}"
+    if rule.accepted_values is not None:
+        return f"{rule.column} one of {', '.join(map(str, rule.accepted_values))}"
+    if rule.pattern is not None:
+        return f"{rule.column} like {rule.pattern}"
+    if rule.unique is not None:
+        return f"{', '.join(rule.unique)} once in a day"
+    if rule.row_count is not None:
+        return f"number of rows {_bounds(rule.row_count)}"
+    if rule.check is not None:
+        return rule.description or f"true from {rule.check.rpartition(':')[2]}"
+    return f"{rule.column} not null"
 
 
-def _bound(value: float, kind: str) -> Any:  # noqa: ANN401 — a number of the column's own kind
-    return decimal.Decimal(str(value)) if kind.startswith("decimal") else value
+def _add_examples_from_file(finding: RuleViolations, positions: np.ndarray, path: Path) -> None:
+    if len(positions) == 0:
+        return
+    first = 0
+    for batch in read_batches(path, columns=finding.columns):
+        here = positions[(positions >= first) & (positions < first + batch.num_rows)]
+        finding.add_examples(batch, here - first)
+        first += batch.num_rows
+        if first > positions[-1]:
+            return
+
+
+def _columns(rule: Rule, resource: Resource) -> Sequence[str]:
+    if rule.unique is not None:
+        return rule.unique
+    if rule.column is not None:
+        return (rule.column,)
+    # who reads of a row that a custom check refuses wants to find it
+    return tuple(column for column in resource.primary_key if column != "dt") if rule.check is not None else ()
+
+
+def _shown(value: object) -> str:
+    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
 
 
 def _within(value: float, bounds: Range) -> bool:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,9 +25,9 @@ def with_posts(source, **changes):
 
 @pytest.fixture
 def load(api, run, blog):
-    def load_posts(source=blog):
+    def load_posts(source=blog, **options):
         with Client(source) as connection:
-            return ingest_partition(source, "posts", DAY, run, connection)
+            return ingest_partition(source, "posts", DAY, run, connection, **options)
 
     return load_posts
 
@@ -58,6 +59,44 @@ def test_validating_again_changes_nothing(load, run, blog):
     second = validate_partition(blog, "posts", DAY, run)
 
     assert (first.content_hash, first.quarantined) == (second.content_hash, second.quarantined)
+
+
+def test_one_pass_gives_the_partition_that_two_steps_give(load, run, blog):
+    load()
+    apart = validate_partition(blog, "posts", DAY, run)
+    rejected, report = run.store.quarantine_path(apart.partition), run.store.report_path(apart.partition)
+    files = rejected.read_bytes(), json.loads(report.read_text())
+
+    together = load(validate=True)
+
+    times = dict.fromkeys(("started_at", "loaded_at", "validated_at"), apart.loaded_at)
+    assert msgspec.structs.replace(together, **times) == msgspec.structs.replace(apart, **times)
+    assert (rejected.read_bytes(), json.loads(report.read_text())) == files
+
+
+def test_one_pass_with_a_broken_rule_of_severity_fail_keeps_the_partition_out_of_builds(load, run, blog):
+    strict = with_posts(blog, rules=[{"name": "titled", "severity": "fail", "column": "title", "length": {"min": 1}}])
+
+    with pytest.raises(DataError, match="rule `titled` is broken by 1 of 120 rows"):
+        load(strict, validate=True)
+
+    entry = next(run.store.entries())
+    assert (entry.status, entry.bronze, entry.quarantined) == ("failed", 120, 1)
+
+
+def test_validating_reads_nothing_where_neither_rows_nor_rules_changed(load, run, blog, mocker):
+    clean = with_posts(blog, rules=[{"name": "short", "severity": "warn", "column": "title", "length": {"max": 3}}])
+    first = load(clean, validate=True)
+    load(clean)
+    check = mocker.patch("scripts.validate_data.check_file", side_effect=AssertionError)
+
+    again = validate_partition(clean, "posts", DAY, run)
+
+    assert (again.status, again.rules, again.content_hash) == ("validated", first.rules, first.content_hash)
+    assert validate_partition(clean, "posts", DAY, run) == again
+    with pytest.raises(AssertionError):
+        validate_partition(blog, "posts", DAY, run)
+    assert check.call_count == 1
 
 
 def test_a_report_says_what_each_rule_found(load, run, blog):

@@ -37,7 +37,7 @@ def evaluate(tmp_path, rule, rows=ROWS):
     }
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({field.name: pa.array(values[field.name], field.type) for field in schema}), path)
-    _, findings = rule_checks.evaluate(path, contract)
+    findings = rule_checks.check_file(path, contract).finish(path, tmp_path)
     return sorted(findings[0].positions) if findings else []
 
 
@@ -71,7 +71,10 @@ def test_unique_keeps_the_last_of_each(tmp_path):
 
 
 def test_positions_count_on_from_batch_to_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(rule_checks, "read_batches", lambda path: pq.ParquetFile(path).iter_batches(3))
+    def three_rows_each(path, columns):
+        return pq.ParquetFile(path).iter_batches(3, columns=columns)
+
+    monkeypatch.setattr(rule_checks, "read_batches", three_rows_each)
     rows = {"id": [*range(9), 0], "name": ["x"] * 9 + [""], "price": [None] * 10, "score": [None] * 10}
 
     assert evaluate(tmp_path, Q | {"column": "name", "length": {"min": 1}}, rows) == [9]
@@ -88,6 +91,7 @@ def test_the_number_of_rows_can_be_a_rule(tmp_path, bounds, is_broken):
     )
     evaluate(tmp_path, Q | {"column": "id", "not_null": True})
 
-    _, findings = rule_checks.evaluate(tmp_path / "rows.parquet", contract)
+    path = tmp_path / "rows.parquet"
+    findings = rule_checks.check_file(path, contract).finish(path, tmp_path)
 
     assert bool(findings) is is_broken

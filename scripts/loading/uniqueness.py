@@ -1,0 +1,90 @@
+"""Uniqueness: the rows of a partition whose key comes again later, also where the keys do not fit into memory."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_POSITION = "__position"
+
+
+class RepeatedKeys:
+    """Collects the keys of a partition; beyond `max_bytes` it lets go of them, and DuckDB reads them from the file."""
+
+    def __init__(self, columns: Sequence[str], max_bytes: int) -> None:
+        """Start without rows."""
+        self._columns = list(columns)
+        self._left = max_bytes
+        self._keys: list[pa.RecordBatch] | None = []
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take the keys of the next rows."""
+        if self._keys is None:
+            return
+        self._left -= sum(batch.column(name).nbytes for name in self._columns)
+        if self._left < 0:
+            self._keys = None
+        else:
+            self._keys.append(batch.select(self._columns))
+
+    def positions(self, path: Path, folder: Path) -> np.ndarray:
+        """Return the place of each row whose key comes again later, in order; null is a key like any other.
+
+        Args:
+            path: The file with the rows.
+            folder: Where DuckDB may put what does not fit into memory.
+        """
+        if self._keys is None:
+            return _positions_by_duckdb(path, self._columns, folder)
+        if not self._keys:
+            return np.empty(0, np.int64)
+        table = pa.Table.from_batches(self._keys)
+        if _are_distinct_numbers(table.columns):
+            return np.empty(0, np.int64)
+        columns = [_comparable(column) for column in table.columns]
+        names = [f"k{number}" for number in range(len(columns))]
+        rows = pa.table([*columns, pa.array(np.arange(table.num_rows))], names=[*names, _POSITION])
+        last = rows.group_by(names).aggregate([(_POSITION, "max")])[f"{_POSITION}_max"]
+        if len(last) == table.num_rows:
+            return np.empty(0, np.int64)
+        repeated = np.ones(table.num_rows, dtype=bool)
+        repeated[last.to_numpy()] = False
+        return np.flatnonzero(repeated)
+
+
+def _are_distinct_numbers(columns: Sequence[pa.ChunkedArray]) -> bool:
+    # most keys are one number, and sorting these is far cheaper than grouping them
+    if len(columns) > 1 or not pa.types.is_integer(columns[0].type) or columns[0].null_count:
+        return False
+    numbers = np.sort(columns[0].to_numpy())
+    return bool((numbers[1:] != numbers[:-1]).all())
+
+
+def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    # -0.0 and 0.0 are one number, and two patterns of bits
+    return pc.add(column, 0.0) if pa.types.is_floating(column.type) else column
+
+
+def _positions_by_duckdb(path: Path, columns: Sequence[str], folder: Path) -> np.ndarray:
+    import duckdb  # noqa: PLC0415 — few partitions are that large
+
+    keys = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+    query = f"""
+    select file_row_number
+    from read_parquet(?, file_row_number = true)
+    qualify row_number() over (partition by {keys} order by file_row_number desc) > 1
+    order by file_row_number
+    """  # noqa: S608 — columns of a checked contract
+    with (
+        tempfile.TemporaryDirectory(prefix="unique-", dir=folder) as spill,
+        duckdb.connect(config={"memory_limit": "256MB", "threads": "2", "temp_directory": spill}) as connection,
+    ):
+        return np.asarray(connection.execute(query, [str(path)]).fetchnumpy()["file_row_number"], np.int64)
