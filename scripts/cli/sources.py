@@ -29,9 +29,14 @@ def sources_check() -> int:
     """Check every contract, and that what is generated from them is up to date."""
     from scripts.admin import generated_files
     from scripts.contracts import catalog
-    from scripts.errors import ContractError
+    from scripts.errors import ContractError, naming_partition
+    from scripts.loading.rule_checks import RuleChecker
 
     loaded = catalog.load()
+    for source in loaded.values():
+        for name, resource in source.resources.items():
+            with naming_partition(f"{source.source}/{name}"):
+                RuleChecker(resource)
     if stale := generated_files.stale_files(wanted_files()):
         raise ContractError(
             f"out of date: {', '.join(str(path) for path in stale)}",

@@ -51,8 +51,8 @@ def _tests(rule: Rule, column: Column, kind: pa.DataType) -> Sequence[Test]:
     if rule.not_null is not None:
         return [lambda values: values.is_null()]
     if rule.accepted_values is not None:
-        accepted = _accepted(rule, column, kind)
-        return [lambda values: pc.and_(values.is_valid(), pc.invert(pc.is_in(values, value_set=accepted)))]
+        accepted = comparable(_accepted(rule, column, kind))
+        return [lambda values: pc.and_(values.is_valid(), pc.invert(pc.is_in(comparable(values), accepted)))]
     if rule.pattern is not None:
         return [lambda values: pc.invert(pc.match_substring_regex(values, rule.pattern))]
     if rule.length is not None:
@@ -65,6 +65,11 @@ def _tests(rule: Rule, column: Column, kind: pa.DataType) -> Sequence[Test]:
             *([] if high is None else [_bound_test(pc.greater, high, kind, decimal.ROUND_FLOOR)]),
         ]
     return []
+
+
+def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return values whose bits are equal where they are: -0.0 and 0.0 are one number, and two patterns of bits."""
+    return pc.add(values, 0.0) if pa.types.is_floating(values.type) else values
 
 
 def _outside(values: pa.Array, low: float | None, high: float | None) -> pa.Array:

@@ -97,6 +97,8 @@ class RuleChecker:
         self._resource = resource
         self._predicates = compile_predicates(resource)
         self._custom = [rule for rule in resource.rules if rule.check is not None]
+        for rule in self._custom:
+            custom_checks.load(rule)
         self._findings = {rule.name: RuleViolations(rule, _columns(rule, resource)) for rule in resource.rules}
         self._repeated = {
             rule.name: RepeatedKeys(rule.unique, _KEY_BYTES) for rule in resource.rules if rule.unique is not None

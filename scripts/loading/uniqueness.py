@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from scripts.loading.predicates import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ class RepeatedKeys:
         table = pa.Table.from_batches(self._keys)
         if _are_distinct_numbers(table.columns):
             return np.empty(0, np.int64)
-        columns = [_comparable(column) for column in table.columns]
+        columns = [comparable(column) for column in table.columns]
         names = [f"k{number}" for number in range(len(columns))]
         rows = pa.table([*columns, pa.array(np.arange(table.num_rows))], names=[*names, _POSITION])
         last = rows.group_by(names).aggregate([(_POSITION, "max")])[f"{_POSITION}_max"]
@@ -66,11 +67,6 @@ def _are_distinct_numbers(columns: Sequence[pa.ChunkedArray]) -> bool:
         return False
     numbers = np.sort(columns[0].to_numpy())
     return bool((numbers[1:] != numbers[:-1]).all())
-
-
-def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # -0.0 and 0.0 are one number, and two patterns of bits
-    return pc.add(column, 0.0) if pa.types.is_floating(column.type) else column
 
 
 def _positions_by_duckdb(path: Path, columns: Sequence[str], folder: Path) -> np.ndarray:

@@ -34,7 +34,7 @@ VALUES = {
     "id": st.sampled_from([-(2**63), -1, 0, 1, 2, 3, 2**53, 2**53 + 1, 2**63 - 1]),
     "name": st.sampled_from(TEXTS),
     "price": st.sampled_from([decimal.Decimal(text) for text in ("-0.01", "0.00", "1.00", "5.25", "99999999.99")]),
-    "big": st.sampled_from([decimal.Decimal(10) ** 37, decimal.Decimal(0), decimal.Decimal(-1)]),
+    "big": st.sampled_from([decimal.Decimal("1" + "0" * 37), decimal.Decimal(0), decimal.Decimal(-1)]),
     "score": st.sampled_from(NUMBERS),
     "ok": st.booleans(),
     "born": st.sampled_from([dt.date(2024, 1, 1), dt.date(1999, 12, 31)]),
@@ -158,7 +158,7 @@ def findings(checker, path):
     }
 
 
-@hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=150, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(ROWS, st.lists(RULES, min_size=1, max_size=4), st.integers(1, 10))
 def test_findings_are_those_of_the_reference(tmp_path, rows, rules, cut):
     resource = contract(rules)
