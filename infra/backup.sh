@@ -18,7 +18,8 @@ for database in airflow prefect; do
 done
 "$@" exec -T n8n node /opt/n8n/backup.js >"$folder.part/n8n.sqlite"
 # what is in the making is not data: the next run makes it anew
-tar -C . -cf "$folder.part/data.tar" --exclude='*/_staging' --exclude='*/builds/.next' --exclude='data/demo' \
+tar -C . -cf "$folder.part/data.tar" --exclude='*/_staging' --exclude='*/builds/.next' --exclude='*/builds/.spare' \
+    --exclude='data/demo' \
     --exclude='data/airflow' --exclude='data/postgres' --exclude='data/n8n' --exclude='data/prefect' data
 cp .env "$folder.part/env"
 mv "$folder.part" "$folder"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
-from scripts.admin.doctor import CheckResult
+from scripts.admin.check_result import CheckResult
 from scripts.admin.env_file import is_free, ports
 from scripts.config import PROJECT_DIR, settings
 

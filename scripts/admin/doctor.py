@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import importlib.metadata
 import os
 import shutil
@@ -10,14 +10,14 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from scripts.admin import generated_files
+from scripts.admin import generated_files, warehouse_checks
+from scripts.admin.check_result import CheckResult
 from scripts.bronze.store import DATA_FILE, Store, foreign_files, verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.utils.files import is_locked, lock_holder
 from scripts.warehouse.build import warehouse
-from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,18 +26,12 @@ if TYPE_CHECKING:
 _LEAST_FREE_BYTES = 1 << 30
 
 
-@dataclasses.dataclass(frozen=True)
-class CheckResult:
-    """One check, what it found, and the fix where it is not well."""
+def examine(*, deep: bool = False) -> Sequence[CheckResult]:
+    """Return the finding of every check; a check that fails to run is a finding too.
 
-    check: str
-    ok: bool
-    found: str
-    fix: str = ""
-
-
-def examine() -> Sequence[CheckResult]:
-    """Return the finding of every check; a check that fails to run is a finding too."""
+    Args:
+        deep: Read every block of the published warehouse, too.
+    """
     checks: Sequence[Callable[[], CheckResult]] = (
         _python,
         _settings,
@@ -47,7 +41,10 @@ def examine() -> Sequence[CheckResult]:
         _ledger,
         _staging,
         _builder,
-        _published,
+        functools.partial(warehouse_checks.published_file, deep=deep),
+        warehouse_checks.build_record,
+        warehouse_checks.publications,
+        warehouse_checks.versions_set_aside,
     )
     return [_guarded(check) for check in checks]
 
@@ -56,11 +53,14 @@ def _guarded(check: Callable[[], CheckResult]) -> CheckResult:
     try:
         return check()
     except PipelineError as error:
-        return CheckResult(check.__name__.strip("_").replace("_", " "), ok=False, found=error.what, fix=error.hint)
+        return CheckResult(_name(check), ok=False, found=error.what, fix=error.hint)
     except OSError as error:
-        return CheckResult(
-            check.__name__.strip("_").replace("_", " "), ok=False, found=str(error), fix="mend the folder"
-        )
+        return CheckResult(_name(check), ok=False, found=str(error), fix="mend the folder")
+
+
+def _name(check: Callable[[], CheckResult]) -> str:
+    function = check.func if isinstance(check, functools.partial) else check
+    return str(function.__name__).strip("_").replace("_", " ")
 
 
 def _python() -> CheckResult:
@@ -155,17 +155,6 @@ def _builder() -> CheckResult:
     target = warehouse()
     busy = is_locked(target.lock)
     return CheckResult("builder", ok=True, found=f"busy: {lock_holder(target.lock)}" if busy else "no build is running")
-
-
-def _published() -> CheckResult:
-    target = warehouse()
-    if target.current() is None:
-        return CheckResult("warehouse", ok=True, found="nothing is published yet")
-    with reading(target.path) as connection:
-        tables = connection.execute("select count(*) from duckdb_tables()").fetchone()
-    return CheckResult(
-        "warehouse", ok=True, found=f"version {target.current()} with {tables[0] if tables else 0} tables"
-    )
 
 
 def _existing(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from scripts.config import settings
 from scripts.utils.files import storage_errors
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse import folders, history
 from scripts.warehouse.build import warehouse
 
 if TYPE_CHECKING:
@@ -39,9 +39,12 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
         storage_errors(target.root),
         target.building(purpose=f"pruning by {run.triggered_by}", timeout=settings().lock_timeout),
     ):
-        versions = [target.root / "builds" / name for name in target.old_versions(settings().warehouse_keep_versions)]
+        history.complete(target)
+        if not dry_run:
+            folders.sweep(target.builds, target.current())
+        versions = target.old_versions(settings().warehouse_keep_versions)
         paths = [
-            *versions,
+            *(target.builds / name for name in versions),
             *_older(Path(log_dir), keep_log_days),
             *_older(settings().data_dir / "alerts", 1),
         ]
@@ -50,7 +53,7 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
             if dry_run:
                 continue
             if path.is_dir():
-                shutil.rmtree(path)
+                folders.remove(path)
             else:
                 path.unlink(missing_ok=True)
     return [str(path) for path in paths]

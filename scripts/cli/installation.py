@@ -27,14 +27,15 @@ def init(path: Path | None, secrets_dir: Path | None) -> int:
 
 @click.command()
 @click.option("--docker", is_flag=True, help="Check what `make up` needs, too.")
+@click.option("--deep", is_flag=True, help="Read every block of the published warehouse, too.")
 @options.json_option
-def doctor(docker: bool, as_json: bool) -> int:
+def doctor(docker: bool, deep: bool, as_json: bool) -> int:
     """Check this installation; each problem comes with its fix."""
     from scripts.admin import docker_doctor
     from scripts.admin.doctor import examine
     from scripts.cli.printing import show_findings
 
-    return show_findings([*examine(), *(docker_doctor.examine() if docker else ())], as_json=as_json)
+    return show_findings([*examine(deep=deep), *(docker_doctor.examine() if docker else ())], as_json=as_json)
 
 
 @click.command()

@@ -16,7 +16,7 @@ from scripts.utils.exit_codes import fail
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scripts.admin.doctor import CheckResult
+    from scripts.admin.check_result import CheckResult
     from scripts.bronze.ledger import Partition
     from scripts.bronze.store import Store
     from scripts.loading.partitions import Outcome, Planned

@@ -19,7 +19,7 @@ from scripts.warehouse import accounting, build_state, candidate, history
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
 from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
-from scripts.warehouse.versions import Warehouse, writing
+from scripts.warehouse.versions import Warehouse, reading, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ def build_warehouse(
 def _begin(
     target: Warehouse, run: Run, layer: Layer, project: dict[str, str], *, full_refresh: bool, full_tests: bool
 ) -> Candidate:
-    target.clone()
+    target.clone(empty=full_refresh)
     with writing(target.build_path) as connection:
         changes = build_state.begin(connection, run.store, build_id=run.run_id, full_tests=full_tests)
         if build_state.models_changed(connection, candidate.hash_of(project)):
@@ -174,9 +174,9 @@ def _content(store: Store, partition: Partition) -> str | None:
 
 
 def published_build() -> dict[str, Any] | None:
-    """Return what the published version says of the build that made it; None before the first publication."""
-    about = warehouse().root / "current" / "build.json"
-    return json.loads(about.read_text()) if about.exists() else None
+    """Return what the published version says of the build that made it; None where it cannot be read."""
+    version = warehouse().current()
+    return None if version is None else history.about(warehouse(), version)
 
 
 def roll_back(run: Run, version: str | None = None) -> str:
@@ -189,6 +189,7 @@ def roll_back(run: Run, version: str | None = None) -> str:
     if target.current() is None:
         return target.rollback(version)
     with target.building(purpose=f"rollback by {run.triggered_by}", timeout=settings().lock_timeout):
+        history.complete(target)
         return target.rollback(version)
 
 
@@ -221,8 +222,14 @@ def _publish(target: Warehouse, run: Run, results: Sequence[NodeResult], started
         "seconds": round(time.monotonic() - started, 1),
         "nodes": [result._asdict() for result in results],
     }
+    with reading(target.build_path) as connection:
+        rows = connection.execute("select model, row_count from meta.models order by model").fetchall()
     candidate.forget(target)
-    write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
+    write_atomically(
+        target.workspace / "build.json", json.dumps({**about, "rows": dict(rows)}, indent=2).encode() + b"\n"
+    )
+    # before a version that a killed publish left out of the history may go
+    history.complete(target)
     version = target.publish(keep=settings().warehouse_keep_versions)
-    history.append(target, version, about)
+    history.complete(target)
     return version

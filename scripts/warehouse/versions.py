@@ -3,7 +3,9 @@
     warehouse.duckdb -> warehouse/current/warehouse.duckdb      what people open, read-only
     warehouse/current -> builds/000002                          flipped by publish and rollback
     warehouse/builds/000001/  000002/                           the last versions
+    warehouse/builds/.spare/                                    retired; the next build brings it up to date
     warehouse/builds/.next/                                     where a build works; nobody reads it
+    warehouse/builds/damaged-000003/                            was published and could not be read
     warehouse/.lock                                             held by the one builder
 
 A reader keeps the version that it opened. A build that fails or is killed leaves nothing that a reader can see.
@@ -13,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -21,17 +22,15 @@ from typing import TYPE_CHECKING
 from scripts.errors import UsageError, WarehouseError
 from scripts.utils.files import locked, make_dir, storage_errors, sync_dir, sync_file
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse import cloning, folders
+from scripts.warehouse.database import find_damage, reading, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import duckdb
-
+__all__ = ["Warehouse", "reading", "writing"]
 _log = get_logger("warehouse")
-_FICLONE = 0x40049409
-_CHUNK = 1 << 24
-_STORAGE_VERSION = "v1.5.0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +50,32 @@ class Warehouse:
         return self.root / ".lock"
 
     @property
+    def builds(self) -> Path:
+        """The folder that holds a folder for each version."""
+        return self.root / "builds"
+
+    @property
     def workspace(self) -> Path:
         """The folder in which a build works, the same for every build."""
-        return self.root / "builds" / ".next"
+        return self.builds / ".next"
 
     @property
     def scratch(self) -> Path:
         """The folder in which DuckDB keeps what does not fit into memory while it builds."""
-        return self.root / "builds" / ".scratch"
+        return self.builds / ".scratch"
 
     @property
     def build_path(self) -> Path:
         """The file that a build works on."""
         return self.workspace / self.path.name
 
+    def file(self, version: str) -> Path:
+        """Return the database file of a version."""
+        return self.builds / version / self.path.name
+
     def versions(self) -> Sequence[str]:
-        """Return the kept versions, the oldest first."""
-        folder = self.root / "builds"
-        return sorted(path.name for path in folder.glob("[0-9]*") if path.is_dir()) if folder.is_dir() else []
+        """Return the kept versions, the oldest first; what was never published or cannot be read is none."""
+        return folders.published(self.builds, self.path.name, self.current())
 
     def current(self) -> str | None:
         """Return the published version, or None before the first publish."""
@@ -85,13 +92,27 @@ class Warehouse:
         with storage_errors(self.root), locked(self.lock, purpose=purpose, timeout=timeout) as handle:
             yield handle
 
-    def clone(self) -> Path:
-        """Return a private copy of the published version, or the path of a file that does not exist yet."""
+    def clone(self, *, empty: bool = False) -> Path:
+        """Return a private copy of the published version, or the path of a file that does not exist yet.
+
+        A published version that cannot be read is named, left out, and set aside once another one is published.
+
+        Args:
+            empty: Start from nothing, whatever is published.
+        """
+        folders.sweep(self.builds, self.current())
         shutil.rmtree(self.scratch, ignore_errors=True)
-        shutil.rmtree(self.workspace, ignore_errors=True)
-        make_dir(self.workspace)
-        if (version := self.current()) is not None:
-            _copy(self.root / "builds" / version / self.path.name, self.build_path)
+        base = self._base(deep=empty)
+        if base is None or empty:
+            folders.remove(self.workspace)
+            make_dir(self.workspace)
+        elif self._keep_old_copy():
+            written = cloning.copy(base, self.build_path)
+            _log.debug("copied %s by writing %d bytes", base, written, extra={"bytes": written})
+        elif cloning.share(base, self.build_path):
+            folders.remove(self.builds / folders.SPARE)
+        else:
+            cloning.copy(base, self.build_path)
         return self.build_path
 
     def publish(self, *, keep: int) -> str:
@@ -106,21 +127,26 @@ class Warehouse:
                 where=str(leftover),
                 hint="stop whatever has the file open, then `pipeline build`",
             )
-        versions = self.versions()
-        version = f"{int(versions[-1]) + 1 if versions else 1:06d}"
+        version = folders.next_version(self.builds, self.current())
         self.build_path.chmod(0o444)
+        folders.mark(self.workspace, folders.UNPUBLISHED)
         for file in self.workspace.iterdir():
             sync_file(file)
         sync_dir(self.workspace)
-        self.workspace.rename(self.root / "builds" / version)
-        sync_dir(self.root / "builds")
+        self.workspace.rename(self.builds / version)
+        sync_dir(self.builds)
         self.point_to(version)
-        self._prune(keep)
+        folders.set_aside(self.builds, version)
+        folders.retire(self.builds, self.old_versions(keep))
         return version
 
     def point_to(self, version: str) -> None:
         """Make a kept version the one that people open."""
+        if (before := self.current()) is not None:
+            # it may have been killed right after its own flip
+            folders.unmark(self.builds / before, folders.UNPUBLISHED)
         _flip(self.root / "current", f"builds/{version}")
+        folders.unmark(self.builds / version, folders.UNPUBLISHED)
         if not self.path.is_symlink():
             if self.path.exists():
                 raise WarehouseError(
@@ -135,6 +161,7 @@ class Warehouse:
 
         Raises:
             UsageError: There is no such version.
+            WarehouseError: It cannot be read.
         """
         current, versions = self.current(), self.versions()
         earlier = [name for name in versions if current is not None and name < current]
@@ -145,6 +172,12 @@ class Warehouse:
                 where=str(self.root),
                 expected=f"one of {', '.join(versions) or 'none yet'} (published: {current})",
             )
+        if (damage := find_damage(self.file(target))) is not None:
+            raise WarehouseError(
+                f"version {target} cannot be read: {damage}",
+                where=str(self.file(target)),
+                hint="`pipeline rollback --to` another one, or `pipeline build --full-refresh`",
+            )
         self.point_to(target)
         return target
 
@@ -153,60 +186,36 @@ class Warehouse:
         current = self.current()
         return [name for name in self.versions() if name != current][: -(keep - 1)]
 
-    def _prune(self, keep: int) -> None:
-        for name in self.old_versions(keep):
-            shutil.rmtree(self.root / "builds" / name, ignore_errors=True)
+    def _base(self, *, deep: bool) -> Path | None:
+        """Return the published file, if there is one that can be read."""
+        version = self.current()
+        if version is None:
+            return None
+        folder, file = self.builds / version, self.file(version)
+        damage = find_damage(file, deep=deep)
+        if damage is not None:
+            _log.warning("version %s cannot be read: %s: %s", version, file, damage, extra={"version": version})
+            if folder.is_dir():
+                folders.mark(folder, folders.DAMAGED)
+            return None
+        return None if (folder / folders.DAMAGED).exists() else file
 
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a published warehouse for reading; the block sees one version from beginning to end.
-
-    Raises:
-        WarehouseError: There is none, or it can't be opened.
-    """
-    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
-
-    if not path.exists():
-        raise WarehouseError("there is no warehouse yet", where=str(path), hint="`pipeline build`")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.Error as error:
-        raise WarehouseError(
-            f"cannot be opened: {str(error).splitlines()[0]}",
-            where=str(path),
-            hint="`pipeline rollback`, or rebuild it from Bronze with `pipeline build --full-refresh`",
-        ) from None
-    with connection:
-        yield connection
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a build for writing; it is checkpointed and closed when the block ends well."""
-    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
-
-    try:
-        with duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION}) as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            yield connection
-            connection.execute("checkpoint")
-    except duckdb.Error as error:
-        raise WarehouseError(
-            f"the build cannot be written: {str(error).splitlines()[0]}",
-            where=str(path),
-            hint="`pipeline doctor` checks the disk; what is published has not changed",
-        ) from error
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as original, target.open("wb") as copy:
-        try:
-            fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
-        except OSError:
-            # a file system without reflinks
-            shutil.copyfileobj(original, copy, _CHUNK)
-            copy.flush()
+    def _keep_old_copy(self) -> bool:
+        """Make the workspace empty but for an old copy that nobody has open, which can be brought up to date."""
+        if not self.build_path.exists() and self.file(folders.SPARE).exists():
+            folders.remove(self.workspace)
+            (self.builds / folders.SPARE).rename(self.workspace)
+        if not (self.build_path.exists() and cloning.is_unused(self.build_path)):
+            folders.remove(self.workspace)
+            make_dir(self.workspace)
+            return False
+        for path in self.workspace.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self.build_path:
+                path.unlink()
+        self.build_path.chmod(0o644)
+        return True
 
 
 def _flip(link: Path, target: str) -> None:

@@ -1,0 +1,105 @@
+"""A DuckDB file: opened for reading or writing, with errors that say what to do, and examined for damage."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from scripts.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+_STORAGE_VERSION = "v1.5.0"
+_REPAIR = "`pipeline rollback`, or rebuild it from Bronze with `pipeline build --full-refresh`"
+_IN_USE = "close what has it open for writing; `pipeline doctor` checks the folder"
+_DAMAGE = ("Corrupt database file", "Could not read enough bytes", "not a valid DuckDB database file", "version number")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a published warehouse for reading; the block sees one version from beginning to end.
+
+    Raises:
+        WarehouseError: There is none, it can't be opened, or a block of it can't be read.
+    """
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if not path.exists():
+        if path.is_symlink():
+            raise WarehouseError("the published file is missing", where=str(path), hint=_REPAIR)
+        raise WarehouseError("there is no warehouse yet", where=str(path), hint="`pipeline build`")
+    opened = False
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            opened = True
+            yield connection
+    except duckdb.Error as error:
+        what = "cannot be read" if opened else "cannot be opened"
+        message = first_line(error)
+        raise WarehouseError(f"{what}: {message}", where=str(path), hint=repair(message) or _IN_USE) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a build for writing; it is checkpointed and closed when the block ends well."""
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
+    try:
+        with duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION}) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            yield connection
+            connection.execute("checkpoint")
+    except duckdb.Error as error:
+        message = first_line(error)
+        raise WarehouseError(
+            f"the build cannot be written: {message}",
+            where=str(path),
+            hint=repair(message) or "`pipeline doctor` checks the disk; what is published has not changed",
+        ) from error
+
+
+def find_damage(path: Path, *, deep: bool = False) -> str | None:
+    """Return what is wrong with a database file, or None where it is well.
+
+    Args:
+        path: The file.
+        deep: Read every value of every table, and so every block in use, of which DuckDB compares the checksum.
+
+    Raises:
+        WarehouseError: The file cannot be opened now for another reason.
+    """
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if not path.is_file():
+        return "the file is missing"
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            tables = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+            for schema, table in tables if deep else ():
+                _read_all(connection, schema, table)
+    except duckdb.Error as error:
+        message = first_line(error)
+        if not repair(message):
+            raise WarehouseError(f"cannot be opened: {message}", where=str(path), hint=_IN_USE) from None
+        return message
+    return None
+
+
+def repair(message: str) -> str:
+    """Return what repairs a file of which DuckDB says `message`; empty where the file is not what is wrong."""
+    return _REPAIR if any(words in message for words in _DAMAGE) else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without the lines that follow."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _read_all(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
+    name = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
+    connection.execute(f"select bit_xor(hash(every)) from {name} as every")  # noqa: S608 — names of its own catalog
+    connection.fetchall()

@@ -1,0 +1,95 @@
+"""The folders of a warehouse's versions: which of them are versions, and how they come and go.
+
+A mark is an empty file in a folder. `unpublished` lies in it from before its rename to a number until the link leads to
+it; `damaged` in one that could not be read. Every step may be repeated, so that whoever comes next finishes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from scripts.utils.files import sync_dir
+from scripts.utils.logging_config import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_log = get_logger("warehouse")
+SPARE = ".spare"
+UNPUBLISHED = "unpublished"
+DAMAGED = "damaged"
+
+
+def published(builds: Path, file_name: str, current: str | None) -> Sequence[str]:
+    """Return the versions, the oldest first: they were published, have their file, and are not marked as damaged."""
+    return [
+        path.name
+        for path in _numbered(builds)
+        if (path / file_name).is_file()
+        and not (path / DAMAGED).exists()
+        and (path.name == current or not (path / UNPUBLISHED).exists())
+    ]
+
+
+def next_version(builds: Path, current: str | None) -> str:
+    """Return a name that no version has had, also none that is damaged or was lost."""
+    names = [path.name.removeprefix(f"{DAMAGED}-") for path in builds.glob("[0-9d]*")]
+    return f"{max((int(name) for name in [*names, current or '0'] if name.isdigit()), default=0) + 1:06d}"
+
+
+def mark(folder: Path, name: str) -> None:
+    """Mark a folder."""
+    (folder / name).touch()
+    sync_dir(folder)
+
+
+def unmark(folder: Path, name: str) -> None:
+    """Take a mark away."""
+    if (folder / name).exists():
+        (folder / name).unlink()
+        sync_dir(folder)
+
+
+def retire(builds: Path, versions: Sequence[str]) -> None:
+    """Take versions away: the newest of them stays as the spare, the others are deleted."""
+    if versions:
+        *others, newest = versions
+        remove(builds / SPARE)
+        (builds / newest).rename(builds / SPARE)
+        for name in others:
+            remove(builds / name)
+
+
+def set_aside(builds: Path, current: str | None) -> None:
+    """Move versions that are damaged, and not published any more, out of the way; nothing of them is deleted."""
+    for path in _numbered(builds):
+        if path.name != current and (path / DAMAGED).exists():
+            aside = builds / f"{DAMAGED}-{path.name}"
+            path.rename(aside)
+            sync_dir(builds)
+            _log.warning("the damaged version lies in %s", aside)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder: out of the way by one rename first, so that nobody takes a half of it for a whole."""
+    trash = folder.with_name(f".trash-{folder.name.lstrip('.')}")
+    shutil.rmtree(trash, ignore_errors=True)
+    if folder.exists():
+        folder.rename(trash)
+        sync_dir(folder.parent)
+        shutil.rmtree(trash)
+
+
+def sweep(builds: Path, current: str | None) -> None:
+    """Clear what killed processes left: folders that were being deleted, and versions that were never published."""
+    for trash in builds.glob(".trash-*"):
+        shutil.rmtree(trash)
+    for path in _numbered(builds):
+        if path.name != current and (path / UNPUBLISHED).exists():
+            remove(path)
+
+
+def _numbered(builds: Path) -> Sequence[Path]:
+    return sorted(path for path in builds.glob("[0-9]*") if path.is_dir()) if builds.is_dir() else []
