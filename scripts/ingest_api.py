@@ -256,6 +256,7 @@ def _quarantined_rows(
 ) -> Iterator[quarantine.QuarantinedRow]:
     """Yield the quarantine rows of rejected records; `first_row` is the position of the first record of their page."""
     for reject in rejects:
+        raw, raw_base64 = quarantine.as_text(reject.raw)
         yield quarantine.QuarantinedRow(
             source=partition.source,
             resource=partition.resource,
@@ -264,7 +265,8 @@ def _quarantined_rows(
             stage=stage,
             rule=reject.rule,
             reason=reject.reason,
-            raw=reject.raw,
+            raw=raw,
+            raw_base64=raw_base64,
             contract_version=contract_version,
             run_id=run_id,
         )

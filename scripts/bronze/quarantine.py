@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ Stage = Literal["schema", "rule"]
 _ENCODER = msgspec.json.Encoder()
 
 
-class QuarantinedRow(msgspec.Struct, frozen=True):
+class QuarantinedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row of a quarantine file."""
 
     source: str
@@ -30,8 +31,24 @@ class QuarantinedRow(msgspec.Struct, frozen=True):
     rule: str
     reason: str
     raw: str
+    """The record as it was received."""
     contract_version: str
     run_id: str
+    raw_base64: str = ""
+    """The record's bytes where they are no UTF-8; `raw` then has U+FFFD in the place of each odd byte."""
+
+    @property
+    def raw_bytes(self) -> bytes:
+        """The record as it was received, byte for byte."""
+        return base64.b64decode(self.raw_base64) if self.raw_base64 else self.raw.encode()
+
+
+def as_text(raw: bytes) -> tuple[str, str]:
+    """Return a record as the `raw` and the `raw_base64` of a quarantined row."""
+    try:
+        return raw.decode(), ""
+    except UnicodeDecodeError:
+        return raw.decode(errors="replace"), base64.b64encode(raw).decode()
 
 
 def encode(rows: Iterable[QuarantinedRow]) -> bytes:

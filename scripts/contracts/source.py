@@ -47,7 +47,7 @@ class Column(ContractModel):
     type: ColumnType
     description: Annotated[str, Field(min_length=1)]
     nullable: bool = True
-    """Whether the field may be null or missing."""
+    """Whether the field may be null or missing; a column of the primary key never may."""
     field: str | None = None
     """Key in the API's record, where it is not `name`."""
 
@@ -100,6 +100,13 @@ class Resource(ContractModel):
         """A short hash of everything that decides how rows are read and checked."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def required(self) -> frozenset[str]:
+        """Names of the columns that may not be null: those that say so, and the primary key."""
+        return frozenset(
+            column.name for column in self.columns if not column.nullable or column.name in self.primary_key
+        )
+
     def column(self, name: str) -> Column:
         """Return the column `name`."""
         return next(column for column in self.columns if column.name == name)
@@ -120,6 +127,11 @@ class Resource(ContractModel):
         ]
         keys = [column.key for column in self.columns]
         problems += [f"field `{key}` is read into two columns" for key in sorted(set(keys)) if keys.count(key) > 1]
+        problems += [
+            f"column `{column.name}` is part of the primary key, and may not be `nullable: true`"
+            for column in self.columns
+            if column.name in self.primary_key and column.nullable and "nullable" in column.model_fields_set
+        ]
         used = {column: "primary_key" for column in self.primary_key if column != "dt"}
         for rule in self.rules:
             used |= {column: f"rule `{rule.name}`" for column in (rule.column, *(rule.unique or ())) if column}

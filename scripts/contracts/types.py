@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 ROW = "_row"
 EXTRA = "_extra"
 _INT64 = 2**63
+_PLAIN_DECIMAL = r"^-?(0|[1-9][0-9]*)([.][0-9]+)?$"
+_DECIMAL = r"^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$"
+_MOST_DIGITS = 38
+_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$"
+_USUAL_LENGTH = len("2024-01-31T23:59:59Z")
+_LONG_FRACTION = r"([.][0-9]{6})[0-9]+"
+_NO_OFFSET = r"^(.{19}(?:[.][0-9]+)?)$"
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The microseconds of the years 1 to 9999, which Python, pandas and DuckDB all hold."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -25,29 +35,6 @@ def arrow_schema(resource: Resource) -> pa.Schema:
     """Return the schema of a resource's Bronze files: its columns, `_extra` (JSON text) and `_row` (int64)."""
     fields = [pa.field(column.name, _arrow_type(column.type)) for column in resource.columns]
     return pa.schema([*fields, pa.field(EXTRA, pa.string()), pa.field(ROW, pa.int64(), nullable=False)])
-
-
-def split_records(body: bytes | msgspec.Raw) -> list[str]:
-    """Return each record of a JSON list as text, as it was received.
-
-    Raises:
-        msgspec.DecodeError: The body is not a JSON list.
-    """
-    try:
-        return [bytes(raw).decode() for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # half a surrogate pair is all that strict parsers refuse and JSON texts still hold
-        try:
-            return [json.dumps(record) for record in json.loads(bytes(body))]
-        except (ValueError, TypeError) as error:
-            raise msgspec.DecodeError(str(error)) from None
-
-
-def canonical_json(value: bytes | msgspec.Raw) -> str:
-    """Return JSON as text without insignificant white space, its keys in the order received."""
-    return msgspec.json.format(bytes(value), indent=-1).decode()
 
 
 def to_record(row: dict[str, Any], resource: Resource) -> str:
@@ -62,28 +49,43 @@ def to_record(row: dict[str, Any], resource: Resource) -> str:
     return _ENCODER.encode(record).decode()
 
 
-def to_array(values: Sequence[Any], column: Column, kind: pa.DataType) -> pa.Array:
-    """Return decoded values of a column as an Arrow array.
+class MisfitError(ValueError):
+    """Values that their column's type cannot hold as they are."""
+
+
+def to_array(values: Sequence[Any], column: Column) -> pa.Array:
+    """Return the values of a column, as `wire_type` decodes them, as an Arrow array.
+
+    Nothing is rounded, but digits of a second after the sixth are cut off.
 
     Raises:
-        pa.ArrowException, OverflowError, decimal.DecimalException: A value does not fit the type.
+        MisfitError: A value does not fit the type.
     """
-    if column.type == "json":
-        values = [None if value is None else canonical_json(value) for value in values]
-    elif column.type == "timestamp":
-        values = [_utc(value) for value in values]
-    elif column.type.startswith("decimal"):
-        values = [None if value is None else _to_scale(value, kind) for value in values]
-    return pa.array(values, type=kind)
+    kind = _arrow_type(column.type)
+    convert = _CONVERTERS.get("decimal" if pa.types.is_decimal(kind) else column.type)
+    try:
+        return convert(values, kind) if convert else pa.array(values, type=kind)
+    except (pa.ArrowException, OverflowError, UnicodeDecodeError) as error:
+        raise MisfitError(str(error).splitlines()[0]) from None
 
 
-_PYTHON_TYPES: dict[str, Any] = {
+def wire_type(column: Column) -> Any:  # noqa: ANN401 — a type expression
+    """Return the type that a column's JSON values are decoded to; `to_array` takes them from there."""
+    return _WIRE_TYPES.get(column.type, msgspec.Raw)
+
+
+def compact(raw: bytes | msgspec.Raw) -> str:
+    """Return JSON as text without insignificant white space, its keys in the order received."""
+    return msgspec.json.format(bytes(raw), indent=-1).decode()
+
+
+_WIRE_TYPES: dict[str, Any] = {
     "string": str,
     "integer": Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)],
     "number": float,
     "boolean": bool,
     "date": dt.date,
-    "timestamp": dt.datetime,
+    "timestamp": str,
     "json": msgspec.Raw,
 }
 _ARROW_TYPES: dict[str, Callable[[], pa.DataType]] = {
@@ -97,11 +99,6 @@ _ARROW_TYPES: dict[str, Callable[[], pa.DataType]] = {
 }
 
 
-def python_type(column: Column) -> Any:  # noqa: ANN401 — a type expression
-    """Return the type that a column's JSON values are decoded to."""
-    return _PYTHON_TYPES.get(column.type, decimal.Decimal)
-
-
 def _arrow_type(name: str) -> pa.DataType:
     if name.startswith("decimal"):
         precision, scale = name.removeprefix("decimal(").removesuffix(")").split(",")
@@ -109,15 +106,65 @@ def _arrow_type(name: str) -> pa.DataType:
     return _ARROW_TYPES[name]()
 
 
-def _utc(value: dt.datetime | None) -> dt.datetime | None:
-    # a time without an offset counts as UTC; others are converted here, because pyarrow drops the offset
-    # where PYARROW_IGNORE_TIMEZONE is set, which importing pandera does
-    if value is None or value.tzinfo is dt.UTC:
-        return value
-    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+def _to_json(values: Sequence[msgspec.Raw | None], kind: pa.DataType) -> pa.Array:
+    return pa.array(
+        [None if value is None or bytes(value) == b"null" else compact(value) for value in values], type=kind
+    )
 
 
-def _to_scale(value: decimal.Decimal, kind: pa.Decimal128Type) -> decimal.Decimal:
-    # more digits than the column holds is a misfit: rounding would lose what the source sent
+def _to_decimals(values: Sequence[msgspec.Raw | None], kind: pa.Decimal128Type) -> pa.Array:
+    texts = pa.array([_unquoted(value) for value in values], type=pa.string())
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    # Arrow takes more digits than 38, after the point, too, for another number without a word
+    if longest + kind.scale <= _MOST_DIGITS and pc.all(pc.match_substring_regex(texts, _PLAIN_DECIMAL)).as_py():
+        with contextlib.suppress(pa.ArrowInvalid):
+            return texts.cast(kind)
+    _require(texts, _DECIMAL, "is no decimal number")
+    exact = [None if text is None else _to_scale(text, kind) for text in texts.to_pylist()]
+    return pa.array(exact, type=kind)
+
+
+def _to_timestamps(values: Sequence[str | None], kind: pa.TimestampType) -> pa.Array:
+    texts = pa.array(values, type=pa.string())
+    lengths = pc.min_max(pc.binary_length(texts)).as_py()
+    if lengths["min"] != lengths["max"] or lengths["min"] != _USUAL_LENGTH:
+        # Arrow reads shorter forms, too; of the usual length is none of them
+        _require(texts, _TIMESTAMP, "is no time of the form 2024-01-31T23:59:59Z")
+    try:
+        moments = texts.cast(kind)
+    except pa.ArrowInvalid:
+        texts = pc.replace_substring_regex(pc.utf8_upper(texts), _LONG_FRACTION, r"\1")
+        # a time without an offset counts as UTC
+        moments = pc.replace_substring_regex(texts, _NO_OFFSET, r"\1Z").cast(kind)
+    bounds = pc.min_max(moments.cast(pa.int64())).as_py()
+    if bounds["min"] is not None and not _FIRST_MOMENT <= bounds["min"] <= bounds["max"] <= _LAST_MOMENT:
+        raise MisfitError("is no moment of the years 1 to 9999")
+    return moments
+
+
+def _require(texts: pa.Array, pattern: str, reason: str) -> None:
+    if pc.all(pc.match_substring_regex(texts, pattern)).as_py() is False:
+        raise MisfitError(reason)
+
+
+def _unquoted(value: msgspec.Raw | None) -> bytes | None:
+    if value is None or (raw := bytes(value)) == b"null":
+        return None
+    if not raw.startswith(b'"'):
+        return raw
+    return msgspec.json.decode(raw, type=str).encode() if b"\\" in raw else raw[1:-1]
+
+
+def _to_scale(text: str, kind: pa.Decimal128Type) -> decimal.Decimal:
     context = decimal.Context(prec=kind.precision, traps=[decimal.Inexact, decimal.InvalidOperation])
-    return value.quantize(decimal.Decimal(1).scaleb(-kind.scale), context=context)
+    try:
+        return decimal.Decimal(text).quantize(decimal.Decimal(1).scaleb(-kind.scale), context=context)
+    except decimal.DecimalException:
+        raise MisfitError("more digits than the decimal column holds") from None
+
+
+_CONVERTERS: dict[str, Callable[[Any, Any], pa.Array]] = {
+    "json": _to_json,
+    "decimal": _to_decimals,
+    "timestamp": _to_timestamps,
+}

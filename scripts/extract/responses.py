@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from scripts.contracts.connection import CursorPagination, EnvelopeResponse, FlatMapResponse
 from scripts.errors import SourceRejectedError
+from scripts.extract.json_text import split_object, to_utf8
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from scripts.contracts.source import Resource
     from scripts.extract.rows import Page, RowReader
 
 _SHOWN_KEYS = 8
+_SHOWN_CHARACTERS = 40
+_TOTAL = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,10 +52,10 @@ def read_answer(
         DataError: A record does not fit, and the contract's policy for that is `fail`.
         msgspec.DecodeError: The body is not JSON.
     """
+    text = to_utf8(body, headers.get("Content-Type") or "")
     try:
-        records, envelope = _records(body, resource)
-        page = reader.read(records)
-        return Answer(page, _total(headers, envelope, resource), _cursor(envelope, resource), next_url, hash(body))
+        page = _read_records(text, resource, reader)
+        return Answer(page, _total(headers, text, resource), _cursor(text, resource), next_url, hash(body))
     except msgspec.ValidationError as error:
         raise SourceRejectedError(
             f"the response has another shape: {error}", expected=f"{resource.response.shape} as in the contract"
@@ -67,79 +71,94 @@ def normalize_response(
     same. A key without a field keeps its value as `value`, so that nothing is dropped.
 
     Raises:
-        SourceRejectedError: The payload is not a map.
+        SourceRejectedError: The payload is not a map, or gives a field of one key two values.
     """
     if not hasattr(payload, "items"):
         raise SourceRejectedError(f"the response is {type(payload).__name__}", expected="a map of keys to values")
     records: dict[str, dict[str, Any]] = {}
     for key, value in payload.items():
-        if hasattr(value, "items"):
-            records.setdefault(key, {key_column: key}).update(value)
-            continue
-        subject, found, field = key.rpartition(separator)
-        if not found or not subject or not field:
-            subject, field = key, "value"
-        records.setdefault(subject, {key_column: subject})[field] = value
+        nested = hasattr(value, "items")
+        subject, field = (key, "") if nested else _subject_and_field(key, separator)
+        record = records.setdefault(subject, {key_column: subject})
+        for inner, content in value.items() if nested else [(field, value)]:
+            if inner in record:
+                raise SourceRejectedError(
+                    f"`{subject}` has two values for `{inner}`", expected="one value for each field of a key"
+                )
+            record[inner] = content
     return {name: list(records.values())}
 
 
-def _records(body: bytes, resource: Resource) -> tuple[bytes | msgspec.Raw, bytes | None]:
-    """Return the JSON list of records, and the body where it holds more than that."""
+def _subject_and_field(key: str, separator: str) -> tuple[str, str]:
+    subject, found, field = key.rpartition(separator)
+    return (subject, field) if found and subject and field else (key, "value")
+
+
+def _read_records(text: bytes, resource: Resource, reader: RowReader) -> Page:
     shape = resource.response
     if isinstance(shape, EnvelopeResponse):
-        found = _at(body, shape.data_path)
+        found = find(text, shape.data_path)
         if found is None:
-            keys = ", ".join(list(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))[:_SHOWN_KEYS])
+            keys = ", ".join(key for key, _ in split_object(text)[:_SHOWN_KEYS])
             raise SourceRejectedError(
                 f"the response has nothing at `{shape.data_path}`; its keys are {keys or 'none'}",
                 expected="the list of records there, as in the contract",
             )
-        return (b"[]" if bytes(found) == b"null" else found), body
+        return reader.read(b"[]" if found == b"null" else found)
     if isinstance(shape, FlatMapResponse):
-        payload = _raw_map(body)
-        records = normalize_response(payload, key_column=shape.key_column, separator=shape.separator)["prices"]
-        return msgspec.json.encode(records), body
-    return body, None
+        return reader.read(b"[%s]" % b",".join(flat_records(text, shape)))
+    return reader.read(text)
 
 
-def _raw_map(body: bytes) -> dict[str, Any]:
-    payload = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return {
-        key: msgspec.json.decode(value, type=dict[str, msgspec.Raw]) if bytes(value).startswith(b"{") else value
-        for key, value in payload.items()
-    }
+def flat_records(text: bytes, shape: FlatMapResponse) -> Iterator[bytes]:
+    """Yield the records of a flat map as JSON text; two values for one field both stand in it.
+
+    Raises:
+        msgspec.DecodeError: The text is no JSON object.
+    """
+    records: dict[str, list[bytes]] = {}
+    for key, value in split_object(text):
+        if value.startswith(b"{"):
+            # the members as they are, without the braces
+            records.setdefault(key, []).append(value[1:-1])
+            continue
+        subject, field = _subject_and_field(key, shape.separator)
+        records.setdefault(subject, []).append(b"%s:%s" % (msgspec.json.encode(field), value))
+    name = msgspec.json.encode(shape.key_column)
+    for subject, members in records.items():
+        filled = [member for member in members if member.strip()]
+        yield b"{%s}" % b",".join([b"%s:%s" % (name, msgspec.json.encode(subject)), *filled])
 
 
-def _total(headers: Mapping[str, str], envelope: bytes | None, resource: Resource) -> int | None:
+def _total(headers: Mapping[str, str], text: bytes, resource: Resource) -> int | None:
     if resource.total is None:
         return None
     if resource.total.header is not None:
         place, found = f"header `{resource.total.header}`", headers.get(resource.total.header)
     else:
-        place = f"`{resource.total.path}`"
-        raw = _at(envelope, resource.total.path or "") if envelope else None
-        found = None if raw is None else bytes(raw).decode().strip('"')
+        place, raw = f"`{resource.total.path}`", find(text, resource.total.path or "")
+        found = None if raw is None else raw.decode(errors="replace").strip('"')
     if found is None:
         return None
-    if not found.strip().isdigit():
+    if not _TOTAL.fullmatch(found):
         raise SourceRejectedError(
-            f"the response declares its total as {found!r} in {place}",
+            f"the response declares its total as {found[:_SHOWN_CHARACTERS]!r} in {place}",
             expected="a number of rows there, as in the contract",
         )
     return int(found)
 
 
-def _cursor(envelope: bytes | None, resource: Resource) -> str | None:
+def _cursor(text: bytes, resource: Resource) -> str | None:
     pagination = resource.pagination
-    if not isinstance(pagination, CursorPagination) or envelope is None:
+    if not isinstance(pagination, CursorPagination):
         return None
     if pagination.has_more_path is not None:
-        more = _at(envelope, pagination.has_more_path)
-        if more is None or bytes(more) not in {b"true", b"false"}:
+        more = find(text, pagination.has_more_path)
+        if more not in {b"true", b"false"}:
             raise SourceRejectedError(f"the response does not say true or false at `{pagination.has_more_path}`")
-        if bytes(more) == b"false":
+        if more == b"false":
             return None
-    raw = _at(envelope, pagination.cursor_path)
+    raw = find(text, pagination.cursor_path)
     value = None if raw is None else msgspec.json.decode(raw)
     if value in (None, "", False):
         if pagination.has_more_path is not None:
@@ -148,15 +167,22 @@ def _cursor(envelope: bytes | None, resource: Resource) -> str | None:
     return str(value)
 
 
-def _at(body: bytes | msgspec.Raw, path: str) -> msgspec.Raw | None:
-    """Return the JSON at a dotted path, or None where there is nothing."""
-    found: bytes | msgspec.Raw = body
+def find(text: bytes, path: str) -> bytes | None:
+    """Return the JSON at a dotted path as it was received, or None where there is nothing.
+
+    Raises:
+        SourceRejectedError: Two values stand there.
+        msgspec.DecodeError: The text is no JSON.
+    """
+    found = text
     for key in path.split("."):
         try:
-            level = msgspec.json.decode(found, type=dict[str, msgspec.Raw])
+            values = [value for name, value in split_object(found) if name == key]
         except msgspec.ValidationError:
             return None
-        if key not in level:
+        if len(values) > 1:
+            raise SourceRejectedError(f"the response has {len(values)} values at `{path}`", expected="one")
+        if not values:
             return None
-        found = level[key]
-    return msgspec.Raw(bytes(found))
+        found = values[0]
+    return found

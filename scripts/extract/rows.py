@@ -6,23 +6,26 @@ record by record, by the same types, so that each record's own misfit decides wh
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import decimal
+import operator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
-from scripts.contracts.types import ROW, arrow_schema, canonical_json, python_type, split_records, to_array
+from scripts.contracts.types import ROW, MisfitError, arrow_schema, compact, to_array, wire_type
 from scripts.errors import DataError
+from scripts.extract.json_text import MISREAD, count_escaped, count_keys, has_repeated_key, split_list, split_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from scripts.contracts.source import Action, Column, Resource
 
 _EXAMPLE_LENGTH = 80
-_ARROW_MISFITS = (pa.ArrowException, OverflowError, decimal.DecimalException)
+_NULL = b"null"
+_UNREAD = (*MISREAD, MisfitError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Reject:
     position: int
     rule: str
     reason: str
-    raw: str
+    raw: bytes
 
 
 @dataclasses.dataclass(slots=True)
@@ -76,145 +79,223 @@ class RowReader:
     """Reads records of one resource; may be shared by threads."""
 
     def __init__(self, resource: Resource) -> None:
-        """Compile the contract's columns into a decoder and an Arrow schema."""
+        """Compile the contract's columns into decoders and an Arrow schema."""
         self._resource = resource
         self._columns = resource.columns
-        self._by_key = {column.key: column for column in resource.columns}
+        self._keys = frozenset(column.key for column in resource.columns)
         self.schema = arrow_schema(resource)
         self._body_schema = pa.schema([field for field in self.schema if field.name != ROW])
-        names = {f"c{position}": column for position, column in enumerate(self._columns)}
-        self._struct = msgspec.defstruct(
-            "Record",
-            [
-                (name, python_type(column)) if not column.nullable else (name, python_type(column) | None, None)
-                for name, column in sorted(names.items(), key=lambda item: item[1].nullable)
-            ],
-            rename={name: column.key for name, column in names.items()},
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        self._attributes = list(names)
-        self._decoder = msgspec.json.Decoder(list[self._struct])  # type: ignore[name-defined]
-        self._fields = {column.key: msgspec.json.Decoder(python_type(column)) for column in self._columns}
+        self._attributes = [f"c{position}" for position in range(len(self._columns))]
+        self._getters = [operator.attrgetter(attribute) for attribute in self._attributes]
+        self._required = resource.required
+        self._decoder = self._decode_to("Record", None)
+        self._sent = self._decode_to("SentFields", msgspec.UNSET)
+        self._fields = {column.key: msgspec.json.Decoder(wire_type(column)) for column in self._columns}
 
-    def read(self, body: bytes | msgspec.Raw) -> Page:
-        """Return the records of a JSON list.
+    def read(self, body: bytes) -> Page:
+        """Return the records of a JSON list, as UTF-8.
 
         Raises:
             DataError: A record does not fit, and the contract's policy for that is `fail`.
+            SourceRejectedError: The body opens brackets without an end.
+            msgspec.ValidationError: The body is no list.
             msgspec.DecodeError: The body is not JSON.
         """
         try:
             records = self._decoder.decode(body)
-            return Page(self._to_batch(records, [None] * len(records)), range(len(records)), (), {})
-        except (msgspec.DecodeError, *_ARROW_MISFITS):
-            return self.read_each(split_records(body))
+            batch = self._to_batch(
+                [list(map(get, records)) for get in self._getters],
+                [None] * len(records),
+            )
+            if self._is_clean(body, batch):
+                return Page(batch, range(len(records)), (), {})
+        except _UNREAD:
+            pass
+        return self.read_each(split_list(body))
 
-    def read_each(self, raws: Iterable[str]) -> Page:
+    def read_each(self, raws: Iterable[bytes]) -> Page:
         """Return records that are given one by one as JSON text; see `read`."""
-        admitted, rejects = [], []
-        drift: dict[tuple[str, str], Drift] = {}
+        rows: list[_Row] = []
+        rejects: list[Reject] = []
         for position, raw in enumerate(raws):
             try:
-                admitted.append((position, raw, *self._read_one(raw, drift)))
-            except _MisfitError as misfit:
-                rejects.append(Reject(position, misfit.rule, str(misfit), raw))
-        try:
-            batch = self._to_batch([row[2] for row in admitted], [row[3] for row in admitted])
-        except _ARROW_MISFITS:
-            admitted = [row for row in admitted if self._fits_arrow(row, rejects)]
-            batch = self._to_batch([row[2] for row in admitted], [row[3] for row in admitted])
-        return Page(batch, [row[0] for row in admitted], sorted(rejects, key=lambda reject: reject.position), drift)
+                rows.append(self._read_one(position, raw))
+            except _SetAside as found:
+                rejects.append(Reject(position, found.rule, str(found), raw))
+        for column in self._columns:
+            rows = self._fit(rows, column, rejects)
+        batch = self._to_batch(
+            [[row.values.get(column.key) for row in rows] for column in self._columns],
+            [compact(msgspec.json.encode(row.kept)) if row.kept else None for row in rows],
+        )
+        drift: dict[tuple[str, str], Drift] = {}
+        for row in rows:
+            for note in row.notes:
+                drift.setdefault((note.kind, note.field), dataclasses.replace(note, rows=0)).add(note)
+        rejects.sort(key=lambda reject: reject.position)
+        return Page(batch, [row.position for row in rows], rejects, drift)
 
-    def _fits_arrow(self, row: tuple[int, str, Any, str | None], rejects: list[Reject]) -> bool:
-        position, raw, record, extra = row
-        try:
-            self._to_batch([record], [extra])
-        except _ARROW_MISFITS as error:
-            digits = isinstance(error, decimal.DecimalException)
-            detail = "more digits than the decimal column holds" if digits else str(error).splitlines()[0]
-            reason = f"a value does not fit its column: {detail}"
-            if self._resource.on_mistyped == "fail":
-                raise DataError(reason, expected="the contract's types (its policy for this is `fail`)") from None
-            rejects.append(Reject(position, "mistyped", reason, raw))
-            return False
-        return True
-
-    def _read_one(self, raw: str, drift: dict[tuple[str, str], Drift]) -> tuple[Any, str | None]:
-        try:
-            fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        except msgspec.ValidationError:
-            raise _MisfitError("not_an_object", "the record is not a JSON object") from None
-        except msgspec.DecodeError as error:
-            raise _MisfitError("malformed", f"the record is not valid JSON: {error}") from None
-        values: dict[str, Any] = {}
-        kept: dict[str, msgspec.Raw] = {}
-        noted: list[Drift] = []
-        for key, value in fields.items():
-            if key not in self._by_key:
-                self._apply(self._resource.on_unknown, "unknown", key, "is not in the contract", value, noted)
-                if self._resource.on_unknown == "evolve":
-                    kept[key] = value
+    def _decode_to(self, name: str, absent: object) -> msgspec.json.Decoder[Any]:
+        """Return a decoder of lists of records, with `absent` for a field that a record lacks."""
+        null = None if absent is None else None | msgspec.UnsetType
+        required, optional = [], []
         for attribute, column in zip(self._attributes, self._columns, strict=True):
+            kind = wire_type(column)
+            if column.name in self._required:
+                required.append((attribute, kind))
+            else:
+                # raw JSON may be null, and can be no part of a union
+                optional.append((attribute, kind if kind is msgspec.Raw else kind | null, absent))
+        rename = {attribute: column.key for attribute, column in zip(self._attributes, self._columns, strict=True)}
+        record = msgspec.defstruct(name, [*required, *optional], rename=rename, forbid_unknown_fields=True, gc=False)
+        return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+
+    def _is_clean(self, body: bytes, batch: pa.RecordBatch) -> bool:
+        """Return whether no record of a decoded body lacks a required value or names a field twice.
+
+        msgspec keeps the last of two values without a word. A body has as many keys as its records have fields, if no
+        key stands twice.
+        """
+        columns = zip(self._columns, batch.columns, strict=False)
+        if any(values.null_count for column, values in columns if column.name in self._required):
+            return False
+        nested = b",".join(
+            value.encode()
+            for column, values in zip(self._columns, batch.columns, strict=False)
+            if column.type == "json"
+            for value in values.drop_null().to_pylist()
+        )
+        nulls = sum(values.null_count for values in batch.columns[: len(self._columns)])
+        surplus = count_keys(body) - batch.num_rows * len(self._columns) + nulls - count_keys(nested)
+        if surplus > 0:
+            surplus -= count_escaped(body) - count_escaped(nested)
+        if surplus > 0 and nulls:
+            records = self._sent.decode(body)
+            surplus -= nulls - sum(
+                value is msgspec.UNSET for record in records for value in msgspec.structs.astuple(record)
+            )
+        return bool(surplus <= 0)
+
+    def _read_one(self, position: int, raw: bytes) -> _Row:
+        fields = _decode_fields(raw)
+        row = _Row(position, raw, fields)
+        for key, value in fields.items():
+            if key not in self._keys:
+                self._apply(row, self._resource.on_unknown, "unknown", key, "is not in the contract")
+                if self._resource.on_unknown == "evolve":
+                    row.kept[key] = value
+        for column in self._columns:
             found = fields.get(column.key)
-            if found is None or bytes(found) == b"null":
-                values[attribute] = None
-                if not column.nullable:
-                    self._apply(
-                        self._policy(column, self._resource.on_missing),
-                        "missing",
-                        column.key,
-                        "is missing" if found is None else "is null, and may not be",
-                        found,
-                        noted,
-                    )
+            if found is None or bytes(found) == _NULL:
+                if column.name in self._required:
+                    action = self._policy(column, self._resource.on_missing)
+                    reason = "is missing" if found is None else "is null, and may not be"
+                    self._apply(row, action, "missing", column.key, reason)
                 continue
             try:
-                values[attribute] = self._fields[column.key].decode(found)
-            except msgspec.DecodeError as error:
-                values[attribute] = None
-                action = self._policy(column, self._resource.on_mistyped)
-                reason = f"is {_shorten(found)}, expected {column.type} ({error})"
-                self._apply(action, "mistyped", column.key, reason, found, noted)
-                if action == "evolve":
-                    kept[column.key] = found
-        for event in noted:
-            drift.setdefault((event.kind, event.field), dataclasses.replace(event, rows=0)).add(event)
-        extra = canonical_json(msgspec.json.encode(kept)) if kept else None
-        return self._struct(**values), extra
+                row.values[column.key] = self._fields[column.key].decode(found)
+            except MISREAD as error:
+                self._set_null(row, column, error)
+        return row
+
+    def _fit(self, rows: list[_Row], column: Column, rejects: list[Reject]) -> list[_Row]:
+        """Return the rows that stay when the values of a column that do not fit its type have met their policy."""
+        try:
+            to_array([row.values.get(column.key) for row in rows], column)
+        except MisfitError:
+            return [row for row in rows if self._fits(row, column, rejects)]
+        return rows
+
+    def _fits(self, row: _Row, column: Column, rejects: list[Reject]) -> bool:
+        try:
+            to_array([row.values.get(column.key)], column)
+        except MisfitError as error:
+            try:
+                self._set_null(row, column, error)
+            except _SetAside as found:
+                rejects.append(Reject(row.position, found.rule, str(found), row.raw))
+                return False
+        return True
+
+    def _set_null(self, row: _Row, column: Column, error: Exception) -> None:
+        """Do what the contract says about a value that does not fit its column."""
+        found = row.fields[column.key]
+        action = self._policy(column, self._resource.on_mistyped)
+        self._apply(
+            row, action, "mistyped", column.key, f"is {_shorten(found)}, expected {column.type} ({_words(error)})"
+        )
+        row.values[column.key] = None
+        if action == "evolve":
+            row.kept[column.key] = found
 
     def _policy(self, column: Column, action: Action) -> Action:
         # a row without its key can't be admitted under any policy
         needed = column.name in self._resource.primary_key
         return "quarantine" if needed and action in {"evolve", "discard"} else action
 
-    def _apply(
-        self, action: Action, kind: str, key: str, reason: str, value: msgspec.Raw | None, noted: list[Drift]
-    ) -> None:
-        message = f"field `{key}` {reason}"
+    def _apply(self, row: _Row, action: Action, kind: str, key: str, reason: str) -> None:
+        message = f"field `{_shorten_text(key)}` {reason}"
         if action == "fail":
             raise DataError(message, expected="the contract's fields (its policy for this is `fail`)")
         if action == "quarantine":
-            raise _MisfitError(kind, message)
-        noted.append(Drift(kind, key, action, 1, "" if value is None else _shorten(value)))
+            raise _SetAside(kind, message)
+        example = "" if key not in row.fields else _shorten(row.fields[key])
+        row.notes.append(Drift(kind, _shorten_text(key), action, 1, example))
 
-    def _to_batch(self, records: Sequence[Any], extras: Sequence[str | None]) -> pa.RecordBatch:
-        arrays = []
-        for attribute, column, field in zip(self._attributes, self._columns, self._body_schema, strict=False):
-            values = [getattr(record, attribute) for record in records]
-            arrays.append(to_array(values, column, field.type))
-        arrays.append(pa.array(extras, type=pa.string()))
-        return pa.RecordBatch.from_arrays(arrays, schema=self._body_schema)
+    def _to_batch(self, columns: Sequence[Sequence[Any]], extras: Sequence[str | None]) -> pa.RecordBatch:
+        arrays = [to_array(values, column) for values, column in zip(columns, self._columns, strict=True)]
+        return pa.RecordBatch.from_arrays([*arrays, pa.array(extras, type=pa.string())], schema=self._body_schema)
 
 
-class _MisfitError(Exception):
-    """A record that goes to quarantine."""
+@dataclasses.dataclass(slots=True)
+class _Row:
+    """A record on its way to a row: the values of its columns by key, and what is kept beside them."""
+
+    position: int
+    raw: bytes
+    fields: Mapping[str, msgspec.Raw]
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    kept: dict[str, msgspec.Raw] = dataclasses.field(default_factory=dict)
+    notes: list[Drift] = dataclasses.field(default_factory=list)
+
+
+class _SetAside(Exception):  # noqa: N818 — no error: an end that a record may have
+    """A record goes to quarantine."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
         self.rule = rule
 
 
+def _decode_fields(raw: bytes) -> Mapping[str, msgspec.Raw]:
+    try:
+        if not raw.isascii():
+            raw.decode()
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise _SetAside("not_an_object", "the record is not a JSON object") from None
+    except MISREAD as error:
+        raise _SetAside("malformed", f"the record is not valid JSON: {_words(error)}") from None
+    if has_repeated_key(raw, fields):
+        count = collections.Counter(key for key, _ in split_object(raw))
+        key, _ = count.most_common(1)[0]
+        raise _SetAside("repeated_key", f"field `{_shorten_text(key)}` stands {count[key]} times")
+    return fields
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.object[error.start]:#04x} is no UTF-8"
+    # what msgspec says of half a surrogate pair
+    text = str(error)
+    return "half a surrogate pair" if text == "Input data was truncated" else text
+
+
 def _shorten(value: msgspec.Raw) -> str:
-    text = canonical_json(value)
+    return _shorten_text(bytes(value)[: 4 * _EXAMPLE_LENGTH].decode(errors="replace"))
+
+
+def _shorten_text(text: str) -> str:
     return text if len(text) <= _EXAMPLE_LENGTH else text[: _EXAMPLE_LENGTH - 1] + "…"

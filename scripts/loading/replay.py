@@ -55,7 +55,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             rows = quarantined_rows(run.store, entry)
             if not rows:
                 return Replayed(partition, 0, 0)
-            page = reader.read_each(row.raw for row in rows)
+            page = reader.read_each(row.raw_bytes for row in rows)
             places = pa.array([rows[position].row for position in page.positions], type=pa.int64())
             back = pa.RecordBatch.from_arrays([*page.batch.columns, places], schema=reader.schema)
             with parquet.PartitionWriter(staged.data, reader.schema) as writer:

@@ -28,7 +28,7 @@ COLUMNS = [
 
 def contract(**policies):
     return Resource.model_validate(
-        {"description": "x", "path": "/x", "primary_key": ["id"], "columns": COLUMNS, **policies}
+        {"description": "x", "path": "/x", "primary_key": ["id"], "columns": COLUMNS} | policies
     )
 
 
@@ -78,7 +78,7 @@ def test_a_row_turns_back_into_the_record_that_gives_it():
     record = FULL | {"new": [1]}
     page = reader.read(json.dumps([record]).encode())
 
-    again = reader.read_each([to_record(page.batch.to_pylist()[0], contract())])
+    again = reader.read_each([to_record(page.batch.to_pylist()[0], contract()).encode()])
 
     assert again.batch.equals(page.batch)
 
@@ -128,6 +128,87 @@ def test_half_a_surrogate_pair_is_quarantined_and_spares_its_neighbours():
 
     assert [reject.rule for reject in page.rejects] == ["malformed"]
     assert page.batch.column("id").to_pylist() == [2]
+
+
+ODD = {
+    "half_a_pair": b'"\\ud800"',
+    "not_a_number": b"NaN",
+    "infinity": b"-Infinity",
+    "odd_byte": b'"\xff"',
+    "bad_escape": b'"\\x"',
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_one_odd_record_spares_its_neighbours_and_is_kept_as_it_came(odd):
+    """A decimal of many digits beside it keeps them all: nothing reads it another way."""
+    raw = b'{"id": 2, "name": "a", "address" : %s}' % ODD[odd]
+    body = b'[{"id":1,"name":"x","price":12345678.91}, %s ,{"id":3,"name":"\xc3\xa9"}]' % raw
+
+    page = RowReader(contract()).read(body)
+
+    assert page.batch.column("id").to_pylist() == [1, 3]
+    assert page.batch.column("price").to_pylist() == [decimal.Decimal("12345678.91"), None]
+    assert [(reject.position, reject.rule, reject.raw) for reject in page.rejects] == [(1, "malformed", raw)]
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n  "])
+@pytest.mark.parametrize("nulls", ["", ',"score":null', ',"score":null,"ok":null'], ids=["absent", "null", "nulls"])
+def test_a_field_that_stands_twice_sets_its_record_aside(space, nulls):
+    """As many fields are missing or null as stand twice: what is counted is never the sum alone."""
+    twice = f'{{"id":2,"name":"b","price"{space}:1,"price":2{nulls}}}'
+    body = f'[{{"id":1,"name":"a"{nulls}}},{twice},{{"id":3,"name":"c","price":3}}]'
+
+    page = RowReader(contract()).read(body.encode())
+
+    assert page.batch.column("id").to_pylist() == [1, 3]
+    assert [(reject.rule, reject.raw.decode()) for reject in page.rejects] == [("repeated_key", twice)]
+    assert "field `price` stands 2 times" in page.rejects[0].reason
+
+
+def test_text_that_looks_like_a_key_is_no_second_key():
+    texts = ['":', 'a":1', '\\\\":', " :) ", '{"id": 7, "id": 8}', '"id" : 1']
+    records = [FULL | {"id": number, "name": text, "address": {"id": text}} for number, text in enumerate(texts)]
+
+    page = read(records)
+
+    assert not page.rejects
+    assert page.batch.column("name").to_pylist() == texts
+
+
+def test_a_key_that_stands_twice_inside_json_is_kept():
+    page = RowReader(contract()).read(b'[{"id":1,"name":"a","address":{"x":1,"x":2}}]')
+
+    assert page.batch.column("address").to_pylist() == ['{"x":1,"x":2}']
+
+
+@pytest.mark.parametrize("action", ["evolve", "discard", "quarantine"])
+@pytest.mark.parametrize("record", [{"name": "b"}, {"id": None, "name": "b"}], ids=["missing", "null"])
+def test_a_key_that_may_be_null_by_default_is_still_needed(record, action):
+    columns = [{"name": "id", "type": "integer", "description": "x"}, *COLUMNS[1:2]]
+
+    page = read([{"id": 1, "name": "a"}, record], columns=columns, on_missing=action)
+
+    assert page.batch.column("id").to_pylist() == [1]
+    assert [reject.rule for reject in page.rejects] == ["missing"]
+
+
+@pytest.mark.parametrize("kind", ["json", "decimal(5, 2)"])
+def test_a_required_value_of_every_type_may_not_be_null(kind):
+    columns = [*COLUMNS[:1], {"name": "v", "type": kind, "nullable": False, "description": "x"}]
+
+    page = read([{"id": 1, "v": None}, {"id": 2, "v": 1}, {"id": 3}], columns=columns)
+
+    assert page.batch.column("id").to_pylist() == [2]
+    assert [reject.rule for reject in page.rejects] == ["missing", "missing"]
+
+
+def test_a_key_may_not_be_declared_nullable():
+    columns = [{"name": "id", "type": "integer", "nullable": True, "description": "x"}]
+
+    with pytest.raises(ValueError, match="column `id` is part of the primary key, and may not be `nullable: true`"):
+        contract(columns=columns)
 
 
 def test_an_unknown_field_is_kept_and_noted():

@@ -1,0 +1,220 @@
+"""JSON text as it was received: its characters, its parts and its keys, never rewritten.
+
+`msgspec` reads clean text in one step. What it refuses as a whole because of one odd value (half a surrogate pair, NaN,
+a byte that is no UTF-8, a thousand brackets) is cut here by its brackets, commas and quotation marks alone, so that the
+rest is read as if the odd value were not there.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+import numpy as np
+
+from scripts.errors import SourceRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MISREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for text that it does not read; a `msgspec.ValidationError` is one, for text of another type."""
+
+_MARKS = (
+    # the longer first: that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s"';]+)""", re.IGNORECASE)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+_ESCAPED_KEY_END = re.compile(rb'(?<!\\)(\\+)":')
+_SPACE = b" \t\r\n"
+_CLOSES = {b"[": b"]", b"{": b"}"}
+_CLOSINGS = frozenset(_CLOSES.values())
+_NAMES = {b"[": "array", b"{": "object"}
+_FAR = 256
+_DEEPEST = 1000
+_QUOTE, _COLON = ord('"'), ord(":")
+
+
+def to_utf8(body: bytes, content_type: str = "") -> bytes:
+    """Return a body as UTF-8 without a byte order mark.
+
+    The mark decides, then the charset of the content type, then the zero bytes of UTF-16 and UTF-32; UTF-8 without any.
+
+    Raises:
+        SourceRejectedError: The charset is unknown.
+        msgspec.DecodeError: The body is no text in its charset.
+    """
+    for mark, encoding in _MARKS:
+        if body.startswith(mark):
+            return _recode(body[len(mark) :], encoding)
+    declared = _CHARSET.search(content_type)
+    return _recode(body, declared[1] if declared else _encoding_of_zeros(body))
+
+
+def split_list(text: bytes) -> Sequence[bytes]:
+    """Return each value of a JSON list as it was received.
+
+    Raises:
+        msgspec.ValidationError: The text is no list.
+        msgspec.DecodeError: The text ends too early, or is no JSON.
+        SourceRejectedError: It opens brackets without an end.
+    """
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
+    except msgspec.ValidationError:
+        raise
+    except MISREAD:
+        return [value for _, value in _cut(text, b"[")]
+
+
+def split_object(text: bytes) -> Sequence[tuple[str, bytes]]:
+    """Return each key of a JSON object with its value as it was received; a key that stands twice comes twice.
+
+    Raises:
+        msgspec.ValidationError: The text is no object.
+        msgspec.DecodeError: The text ends too early, or is no JSON.
+        SourceRejectedError: It opens brackets without an end.
+    """
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise
+    except MISREAD:
+        return [(_key(key), value) for key, value in _cut(text, b"{")]
+    if _count_members(text, fields.values()) == len(fields):
+        return [(key, bytes(value)) for key, value in fields.items()]
+    return [(_key(key), value) for key, value in _cut(text, b"{")]
+
+
+def has_repeated_key(text: bytes, fields: dict[str, msgspec.Raw]) -> bool:
+    """Return whether a key stands twice in a JSON object, whose decoded fields are given; deeper keys do not count."""
+    # every key ends with a quotation mark and a colon; as many of these as keys leave no room for another key
+    return len(_KEY_END.findall(text)) != len(fields) and len(_cut(text, b"{")) != len(fields)
+
+
+def count_keys(text: bytes) -> int:
+    """Return the number of keys in JSON text, at all depths; more, and never fewer, where text in a string looks so."""
+    codes = np.frombuffer(text, np.uint8)
+    colons, before = codes[1:] == _COLON, codes[:-1]
+    found = int(np.count_nonzero(colons & (before == _QUOTE)))
+    for place in np.flatnonzero(colons & (before <= _SPACE[0])).tolist():
+        found += text[max(0, place - _FAR) : place + 1].rstrip(_SPACE)[-1:] in {b'"', b""}
+    return found
+
+
+def count_escaped(text: bytes) -> int:
+    """Return how many of the keys that `count_keys` finds are text in a string, after an escaped quotation mark."""
+    return sum(len(match[1]) % 2 for match in _ESCAPED_KEY_END.finditer(text))
+
+
+def _recode(body: bytes, encoding: str) -> bytes:
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise SourceRejectedError(
+            f"the response is written in the charset {encoding!r}, which is not known",
+            expected="UTF-8, or a charset that Python knows",
+        ) from None
+    if name in {"utf-8", "ascii"}:
+        return body
+    try:
+        # half a surrogate pair is for the record that holds it to answer for
+        errors = "surrogatepass" if name.startswith(("utf-16", "utf-32")) else "strict"
+        return body.decode(name, errors).encode("utf-8", "surrogatepass")
+    except (UnicodeError, ValueError) as error:
+        raise msgspec.DecodeError(f"the body is no text in {name}: {error}") from None
+
+
+def _encoding_of_zeros(body: bytes) -> str:
+    # JSON begins with an ASCII character and holds no zero, so zeros tell the width of a character
+    zeros = tuple(byte == 0 for byte in body[:4])
+    widths: dict[tuple[bool, ...], str] = {
+        (False, True, False, True): "utf-16-le",
+        (True, False, True, False): "utf-16-be",
+        (False, True, True, True): "utf-32-le",
+        (True, True, True, False): "utf-32-be",
+    }
+    return widths.get(zeros, "utf-8")
+
+
+def _count_members(text: bytes, values: Iterable[msgspec.Raw]) -> int:
+    # large values are cut out first: what is left is short
+    for value in values:
+        raw = bytes(value)
+        if len(raw) > _FAR:
+            start = text.find(raw[:_FAR])
+            if text.startswith(raw, start):
+                text = text[:start] + b"0" + text[start + len(raw) :]
+    return len(_cut(text, b"{"))
+
+
+def _cut(text: bytes, opening: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the values of a JSON list, or of an object with their keys, by its brackets and commas."""
+    start = len(text) - len(text.lstrip(_SPACE))
+    found = text[start : start + 1]
+    if found != opening:
+        if found in _CLOSES:
+            raise msgspec.ValidationError(f"Expected `{_NAMES[opening]}`, got `{_NAMES[found]}`")
+        _refuse("it does not begin with a bracket")
+    parts: list[tuple[bytes, bytes]] = []
+    begin, colon = start + 1, -1
+    for mark, place in _outer_marks(text, start):
+        if mark == b":":
+            colon = place if colon < 0 else colon
+            continue
+        _add(parts, text, begin, colon, place, opening)
+        begin, colon = place + 1, -1
+    if text[begin:].strip(_SPACE):
+        _refuse(f"more text after its end (byte {begin})")
+    return parts
+
+
+def _outer_marks(text: bytes, start: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the commas, colons and the end of the value that begins at `start`, without those of values in it."""
+    expected = bytearray()
+    for match in _TOKEN.finditer(text, start):
+        token = match[0]
+        if token in _CLOSES:
+            expected += _CLOSES[token]
+        elif token in _CLOSINGS:
+            if not expected or expected.pop() != token[0]:
+                _refuse(f"a bracket too many (byte {match.start()})")
+            if not expected:
+                yield token, match.start()
+                return
+        elif len(expected) == 1 and token in {b",", b":"}:
+            yield token, match.start()
+    if len(expected) > _DEEPEST:
+        raise SourceRejectedError(
+            f"the response opens {len(expected)} brackets and does not close them", expected="records, as JSON"
+        )
+    _refuse("it ends too early")
+
+
+def _add(parts: list[tuple[bytes, bytes]], text: bytes, begin: int, colon: int, end: int, opening: bytes) -> None:
+    key = text[begin:colon].strip(_SPACE) if colon >= 0 and opening == b"{" else b""
+    value = text[colon + 1 if key else begin : end].strip(_SPACE)
+    if not value and not parts and text[end : end + 1] in b"]}":
+        return
+    if not value or (opening == b"{" and not key):
+        _refuse(f"a part without a value (byte {end})")
+    parts.append((key, value))
+
+
+def _key(text: bytes) -> str:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except MISREAD:
+        return text.decode(errors="backslashreplace")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise msgspec.DecodeError(f"JSON is malformed: {message}")
