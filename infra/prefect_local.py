@@ -1,8 +1,9 @@
 """Prefect on this machine without Docker: a server, a worker, and the deployments of `prefect/prefect.yaml`.
 
-    python infra/prefect_local.py [--port 4200]     until Ctrl-C or SIGTERM
+    python infra/prefect_local.py [--port 4200] [--env-file .env]     until Ctrl-C or SIGTERM
 
-Everything that it writes lies in `prefect/` of `DATA_DIR`; it listens on the loopback only.
+Everything that it writes lies in `prefect/` of `DATA_DIR`; it listens on the loopback only, and asks for the login that
+`PREFECT_API_AUTH_STRING` is.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, refuse_a_taken_port  # noqa: E402 — beside this file
-from scripts.config import settings  # noqa: E402 — the repository has to be on the path
+from local_stack import LocalStack, refuse_a_taken_port, variables  # noqa: E402 — beside this file
+from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the repository has to be on the path
+from scripts.config import settings  # noqa: E402 — the same
 
 POOL = "data-pipeline"
 PREFECT = [str(Path(sys.executable).with_name("prefect"))]
 
 
-def environment(port: int) -> dict[str, str]:
-    """Return the environment of Prefect's processes."""
-    return os.environ | {
+def environment(port: int, env_file: Path) -> dict[str, str]:
+    """Return the environment of Prefect's processes; what is set already wins over the files."""
+    known = variables(REPOSITORY / "infra" / "prefect.env", env_file)
+    return known | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
         "PREFECT_HOME": str(settings().data_dir / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
+        "PREFECT_SERVER_API_AUTH_STRING": known["PREFECT_API_AUTH_STRING"],
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         # SQLite: wait for a lock longer than 10 s; Prefect on PostgreSQL needs the extension pg_trgm
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_CLI_PROMPT": "false",
-        "DO_NOT_TRACK": "1",
     }
 
 
@@ -62,19 +63,23 @@ def main() -> None:
     """Start Prefect, say where it is, and keep it running until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=4200)
-    port = parser.parse_args().port
+    parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="where the login is, made if missing")
+    arguments = parser.parse_args()
+    port = arguments.port
     refuse_a_taken_port(port, "make run-prefect PREFECT_PORT=4201")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     commands = {
         "server": [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
         "worker": [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"],
     }
+    init_env(arguments.env_file)
     print("starting Prefect", flush=True)
-    environ = environment(port)
+    environ = environment(port, arguments.env_file)
     stack = LocalStack(commands, environ, settings().data_dir / "prefect" / "logs")
     try:
         start(stack)
         print(f"Prefect is ready: {environ['PREFECT_UI_URL']}", flush=True)
+        print(f"login: PREFECT_API_AUTH_STRING in {arguments.env_file}", flush=True)
         print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
         stack.watch()
     except KeyboardInterrupt:

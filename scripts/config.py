@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scripts.addresses import is_loopback, keeps_secrets
 from scripts.errors import SettingsError
+from scripts.redaction import register_secret
 
 PROJECT_DIR = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parent.parent)
 """The folder that holds `dbt/` and `.env`; relative paths in the settings start here."""
@@ -75,9 +77,11 @@ class Settings(BaseSettings):
     smtp_port: int = Field(default=587, ge=1, le=65535)
     """Port of the mail server."""
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    """How the connection to the mail server is encrypted."""
+    """How the connection to the mail server is encrypted; its certificate has to be valid for `SMTP_HOST`."""
+    smtp_ca_file: Path | None = None
+    """Certificates of a private CA that may sign the mail server's, as PEM; by default the machine's own list."""
     smtp_user: str | None = None
-    """Account at the mail server; without it, mail is sent without a login."""
+    """Account at the mail server; without it, there is no login. Needs encryption, except on the loopback."""
     smtp_password: SecretStr | None = None
     """Password of the account; a secret."""
     smtp_from: EmailStr = "data-pipeline@example.com"
@@ -107,8 +111,17 @@ class Settings(BaseSettings):
     @field_validator("slack_webhook")
     @classmethod
     def _check_webhook(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            message = "must be a URL that starts with https://"
+        if value is not None and not keeps_secrets(value.get_secret_value()):
+            message = "must be a URL that starts with https:// (http:// only on the loopback)"
+            raise ValueError(message)
+        return value
+
+    @field_validator("smtp_user")
+    @classmethod
+    def _check_login(cls, value: str | None, info: ValidationInfo) -> str | None:
+        host = str(info.data.get("smtp_host") or "")
+        if value is not None and info.data.get("smtp_security") == "none" and not is_loopback(host):
+            message = "a login is not sent in plain text: set SMTP_SECURITY to starttls or tls"
             raise ValueError(message)
         return value
 
@@ -120,7 +133,7 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("data_dir", "bronze_dir")
+    @field_validator("data_dir", "bronze_dir", "smtp_ca_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else PROJECT_DIR / value.expanduser()
@@ -156,9 +169,12 @@ def settings() -> Settings:
         SettingsError: A variable has a value that cannot be used; the message names each of them.
     """
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
         raise SettingsError(_describe(error), hint="correct it in the environment or in .env") from None
+    for secret in found.secrets:
+        register_secret(secret)
+    return found
 
 
 def variable(name: str) -> str:

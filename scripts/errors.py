@@ -10,12 +10,15 @@ import contextlib
 import errno
 from typing import TYPE_CHECKING
 
+from scripts.outside_text import one_line
+from scripts.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class PipelineError(Exception):
-    """An error with a message for the person who reads it.
+    """An error with a message for the person who reads it: no secret is in it, from the moment that it is made.
 
     Args:
         what: What is wrong, as received or found.
@@ -28,10 +31,10 @@ class PipelineError(Exception):
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
         """Keep the parts, so that an entry point can show them apart."""
+        self.what = what = redact(what)
         super().__init__(what)
-        self.what = what
-        self.where = where
-        self.expected = expected
+        self.where = redact(where)
+        self.expected = redact(expected)
         self.hint = hint
 
     def __str__(self) -> str:
@@ -41,7 +44,7 @@ class PipelineError(Exception):
             message += f"; expected {self.expected}"
         if self.hint:
             message += f" (next: {self.hint})"
-        return " ".join(message.split())
+        return one_line(" ".join(message.split()))
 
 
 @contextlib.contextmanager

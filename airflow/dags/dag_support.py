@@ -26,8 +26,8 @@ from scripts import errors
 from scripts.config import settings
 from scripts.errors import UsageError
 from scripts.monitoring import alerts
+from scripts.redaction import redact
 from scripts.utils.days import day_range, parse_day
-from scripts.utils.logging_config import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

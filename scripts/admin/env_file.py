@@ -28,6 +28,10 @@ def _long_secret() -> str:
     return secrets.token_hex(32)
 
 
+def _prefect_login() -> str:
+    return f"admin:{_password()}"
+
+
 def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
@@ -44,6 +48,7 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "BACKFILL_WEBHOOK_SECRET": (_password, "password of the user `backfill` at n8n's webhook"),
     "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost one cannot be replaced"),
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
+    "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; its page asks for the whole value"),
     "GRAFANA_ADMIN_PASSWORD": (_password, "Grafana's account admin"),
 }
 """Every secret that `pipeline init` makes, how, and what it is for."""

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from scripts.utils.logging_config import redact
+from scripts.outside_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     for name, right in zip(header, numeric, strict=True):
         table.add_column(name, justify="right" if right else "left", no_wrap=not sys.stdout.isatty())
     for row in rows:
-        table.add_row(*(rich.text.Text("-" if value is None else redact(str(value))) for value in row))
+        table.add_row(*(rich.text.Text("-" if value is None else one_line(str(value))) for value in row))
     console = rich.console.Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDEST)
     with console.capture() as capture:
         console.print(table)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from scripts.contracts.source import Source
 from scripts.errors import ContractError, UsageError
-from scripts.utils.logging_config import redact
+from scripts.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

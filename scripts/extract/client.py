@@ -13,7 +13,7 @@ import requests.adapters
 from scripts.config import settings, variable
 from scripts.contracts.connection import ApiKeyAuth, BasicAuth, BearerAuth
 from scripts.errors import SettingsError
-from scripts.utils.logging_config import register_secret
+from scripts.redaction import register_secret
 
 if TYPE_CHECKING:
     from types import TracebackType

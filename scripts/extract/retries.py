@@ -14,7 +14,9 @@ from typing_extensions import override
 
 from scripts.config import settings
 from scripts.errors import SourceRejectedError, SourceUnavailableError, TerminalError
-from scripts.utils.logging_config import get_logger, redact
+from scripts.outside_text import one_line
+from scripts.redaction import without_secrets
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,10 +104,10 @@ def fetch(
     except TerminalError as error:
         raise type(error)(error.what, where=error.where or url, expected=error.expected, hint=error.hint) from None
     except _FINAL_EXCEPTIONS as error:
-        raise SourceRejectedError(redact(str(error)), where=url, expected="a valid URL that answers") from None
+        raise SourceRejectedError(str(error), where=url, expected="a valid URL that answers") from None
     except msgspec.ValidationError as error:
         raise SourceRejectedError(f"the response has another shape: {error}", where=url) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 — whatever it is, the tries are over
         tries = retrying.statistics.get("attempt_number", 1)
         asked = getattr(error, "retry_after", None) or 0
         limit = config.api_max_retry_after
@@ -114,7 +116,7 @@ def fetch(
             f"no usable answer in {tries} tries; the last: {describe(error)}{waiting}",
             where=url,
             hint="when the source is back, run the same command again: what is loaded stays",
-        ) from error
+        ) from without_secrets(error)
 
 
 def check_status(response: requests.Response) -> None:
@@ -127,7 +129,7 @@ def check_status(response: requests.Response) -> None:
         message = f"HTTP {status} {response.reason}"
         raise _RetryableError(message, retry_after=_retry_after(response))
     if status >= _FIRST_ERROR:
-        text = " ".join(str(response.text).split())[:_SNIPPET]
+        text = one_line(" ".join(str(response.text).split()), longest=_SNIPPET)
         raise SourceRejectedError(
             f"HTTP {status} {response.reason}: {text}" if text else f"HTTP {status} {response.reason}",
             hint=_status_hint(status),
@@ -156,8 +158,8 @@ def describe(error: BaseException) -> str:
         text = str(error)
         if "RemoteDisconnected" in text or "reset by peer" in text:
             return "the connection was closed without an answer"
-        return "connection refused" if "refused" in text else redact(text[:_SNIPPET])
-    return redact(f"{type(error).__name__}: {error}" if not isinstance(error, _RetryableError) else str(error))
+        return "connection refused" if "refused" in text else one_line(text, longest=_SNIPPET)
+    return one_line(f"{type(error).__name__}: {error}" if not isinstance(error, _RetryableError) else str(error))
 
 
 class _RetryableError(Exception):

@@ -8,16 +8,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import smtplib
+import ssl
 import time
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Literal
 
 import requests
 
+from scripts import outside_text
 from scripts.config import settings
 from scripts.errors import DataError, WarehouseError
 from scripts.utils.files import make_dir, write_atomically
-from scripts.utils.logging_config import get_logger, redact
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _log = get_logger("notify")
 _TIMEOUT_SECONDS = 10
 _REPEAT_AFTER_SECONDS = 3600
+_LONGEST_TITLE = 200
 _LONGEST_TEXT = 2500
 
 Kind = Literal[
@@ -80,7 +83,12 @@ def notify(alert: Alert) -> Sequence[str]:
     The alert is logged in any case. One that was sent less than an hour ago is not sent again.
     """
     config = settings()
-    _log.warning("alert: %s: %s", alert.kind, alert.title, extra={"alert": alert.kind})
+    _log.warning(
+        "alert: %s: %s",
+        alert.kind,
+        outside_text.one_line(alert.title, longest=_LONGEST_TITLE),
+        extra={"alert": alert.kind},
+    )
     note = _note_file(config.data_dir, alert)
     try:
         if note.exists() and time.time() - note.stat().st_mtime < _REPEAT_AFTER_SECONDS:
@@ -94,7 +102,7 @@ def notify(alert: Alert) -> Sequence[str]:
             if send(config, alert):
                 taken.append(name)
         except (OSError, requests.RequestException, smtplib.SMTPException) as error:
-            _log.warning("the alert could not be sent by %s: %s", name, redact(str(error)))
+            _log.warning("the alert could not be sent by %s: %s", name, outside_text.one_line(str(error)))
     if taken:
         _keep(note, alert)
     return taken
@@ -134,15 +142,13 @@ def runbook_url(kind: Kind) -> str:
 def describe(alert: Alert) -> str:
     """Return the alert as plain text."""
     links = {**alert.links, "runbook": runbook_url(alert.kind)}
-    return redact(
-        "\n".join(
-            [
-                f"{alert.kind.upper()}: {alert.title}",
-                alert.text[:_LONGEST_TEXT],
-                "",
-                *(f"{name}: {url}" for name, url in links.items()),
-            ]
-        )
+    return "\n".join(
+        [
+            f"{alert.kind.upper()}: {outside_text.one_line(alert.title, longest=_LONGEST_TITLE)}",
+            outside_text.lines(alert.text, longest=_LONGEST_TEXT),
+            "",
+            *(f"{name}: {outside_text.one_line(url)}" for name, url in links.items()),
+        ]
     )
 
 
@@ -151,11 +157,16 @@ def _send_to_slack(config: Settings, alert: Alert) -> bool:
         return False
     url = config.slack_webhook.get_secret_value()
     try:
-        response = requests.post(url, json={"text": describe(alert)}, timeout=_TIMEOUT_SECONDS)
+        response = requests.post(
+            url,
+            json={"text": outside_text.slack(describe(alert))},
+            timeout=_TIMEOUT_SECONDS,
+            allow_redirects=False,
+        )
     except requests.RequestException as error:
         # requests puts the address, which is a secret, into its messages
         raise OSError(type(error).__name__) from None
-    if not response.ok:
+    if not response.ok or response.is_redirect:
         raise OSError(f"HTTP {response.status_code}")
     return True
 
@@ -166,17 +177,32 @@ def _send_mail(config: Settings, alert: Alert) -> bool:
     if config.smtp_host is None:
         raise OSError("ALERT_EMAIL is set, and SMTP_HOST is not")
     message = EmailMessage()
-    message["Subject"] = redact(f"[data-pipeline] {alert.kind}: {alert.title}")[:200].replace("\n", " ")
+    message["Subject"] = outside_text.one_line(f"[data-pipeline] {alert.kind}: {alert.title}", longest=_LONGEST_TITLE)
     message["From"], message["To"] = config.smtp_from, ", ".join(config.alert_email)
     message.set_content(describe(alert))
-    connect = smtplib.SMTP_SSL if config.smtp_security == "tls" else smtplib.SMTP
-    with connect(config.smtp_host, config.smtp_port, timeout=_TIMEOUT_SECONDS) as server:
-        if config.smtp_security == "starttls":
-            server.starttls()
+    with _mail_server(config, config.smtp_host) as server:
         if config.smtp_user:
             server.login(config.smtp_user, config.smtp_password.get_secret_value() if config.smtp_password else "")
         server.send_message(message)
     return True
+
+
+def _mail_server(config: Settings, host: str) -> smtplib.SMTP:
+    """Return a connection to the mail server, whose certificate has been checked if it is encrypted."""
+    if config.smtp_security == "none":
+        return smtplib.SMTP(host, config.smtp_port, timeout=_TIMEOUT_SECONDS)
+    context = ssl.create_default_context()
+    if config.smtp_ca_file is not None:
+        context.load_verify_locations(config.smtp_ca_file)
+    if config.smtp_security == "tls":
+        return smtplib.SMTP_SSL(host, config.smtp_port, timeout=_TIMEOUT_SECONDS, context=context)
+    server = smtplib.SMTP(host, config.smtp_port, timeout=_TIMEOUT_SECONDS)
+    try:
+        server.starttls(context=context)
+    except BaseException:
+        server.close()
+        raise
+    return server
 
 
 def _note_file(data_dir: Path, alert: Alert) -> Path:

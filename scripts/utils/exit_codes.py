@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scripts.config import settings
 from scripts.errors import PipelineError, from_os_error
-from scripts.utils.logging_config import redact, register_secret, setup_logging
+from scripts.utils.logging_config import setup_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,6 @@ def start_logging() -> None:
     config = settings()
     text = config.log_format == "text" or (config.log_format == "auto" and sys.stderr.isatty())
     setup_logging("pipeline", config.log_level, text=text)
-    for secret in config.secrets:
-        register_secret(secret)
 
 
 def run_to_exit_code(work: Callable[[], int | None]) -> int:
@@ -45,5 +43,5 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
 
 def fail(error: PipelineError) -> int:
     """Write an error as one line, and return its exit code."""
-    sys.stderr.write(f"error: {redact(str(error))}\n")
+    sys.stderr.write(f"error: {error}\n")
     return error.exit_code

@@ -6,22 +6,23 @@ import contextlib
 import contextvars
 import datetime as dt
 import logging
-import re
 import sys
+import threading
+import traceback
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 from typing_extensions import override
 
+from scripts.outside_text import lines, one_line
+from scripts.redaction import redact, without_secrets
+
 if TYPE_CHECKING:
+    import types
     from collections.abc import Iterator
 
 _context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("log_context", default=None)
-_secrets: set[str] = set()
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-_SHORTEST_SECRET = 4
-_MASK = "***"
+_LONGEST_VALUE = 16_000
 
 
 def setup_logging(
@@ -39,6 +40,7 @@ def setup_logging(
         stream: Where to write; stderr by default.
         text: Write for a person at a terminal instead of JSON.
     """
+    mask_every_log()
     logger = logging.getLogger(name)
     for handler in [handler for handler in logger.handlers if isinstance(handler, _PipelineHandler)]:
         logger.removeHandler(handler)
@@ -65,17 +67,48 @@ def log_context(**values: object) -> Iterator[None]:
         _context.reset(token)
 
 
-def register_secret(value: str) -> None:
-    """Mask a value in every line from now on."""
-    if len(value) >= _SHORTEST_SECRET:
-        _secrets.add(value)
+def mask_every_log() -> None:
+    """Mask secrets in every record of every logger, whoever made it and whichever handler shows it.
+
+    Also in the traceback of an exception that nobody caught, in whatever thread.
+    """
+    if logging.getLogRecordFactory() is not _MaskedRecord:
+        logging.setLogRecordFactory(_MaskedRecord)
+        sys.excepthook = _show_uncaught
+        threading.excepthook = _show_uncaught_of_thread
 
 
-def redact(text: str) -> str:
-    """Return the text with registered secrets, URL credentials and authorization headers masked."""
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, _MASK)
-    return _BEARER.sub(rf"\1 {_MASK}", _URL_CREDENTIALS.sub(_MASK, text))
+class _MaskedRecord(logging.LogRecord):
+    """A record whose message and exception hold no secret."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 — the arguments of logging
+        super().__init__(*arguments, **more)
+        if self.exc_info and self.exc_info[1] is not None:
+            self.exc_text = _traceback(self.exc_info[1])
+            error = without_secrets(self.exc_info[1])
+            self.exc_info = (type(error), error, self.exc_info[2])
+        if self.stack_info:
+            self.stack_info = redact(self.stack_info)
+
+    @override
+    def getMessage(self) -> str:
+        return redact(super().getMessage())
+
+
+def _traceback(error: BaseException) -> str:
+    return redact("".join(traceback.format_exception(error)).rstrip())
+
+
+def _show_uncaught(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        sys.stderr.write(_traceback(error.with_traceback(trace)) + "\n")
+
+
+def _show_uncaught_of_thread(found: threading.ExceptHookArgs) -> None:
+    if found.exc_value is not None and not issubclass(found.exc_type, SystemExit):
+        _show_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
 
 
 class _PipelineHandler(logging.StreamHandler[TextIO]):
@@ -114,6 +147,9 @@ class _UtcJsonFormatter(JsonFormatter):
         if log_data.get("exception") is None:
             log_data.pop("exception", None)
         log_data.update({key: value for key, value in (_context.get() or {}).items() if key not in log_data})
+        for key, value in log_data.items():
+            if isinstance(value, str):
+                log_data[key] = lines(value, longest=_LONGEST_VALUE)
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -124,11 +160,14 @@ class _TextFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         where = " ".join((_context.get() or {}).get(key, "") for key in ("source", "resource", "day")).split()
-        place = f"[{' '.join(where)}] " if where else ""
-        line = f"{_utc(record)[11:19]} {record.levelname:<7} {place}{record.getMessage()}"
+        place = one_line(f"[{' '.join(where)}] ") if where else ""
+        message = one_line(record.getMessage(), longest=_LONGEST_VALUE)
+        line = f"{_utc(record)[11:19]} {record.levelname:<7} {place}{message}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return redact(line)
+            # indented, so that no text of an error looks like a line of the log
+            trace = lines(record.exc_text or self.formatException(record.exc_info), longest=_LONGEST_VALUE)
+            line += "".join(f"\n    {part}" for part in trace.split("\n"))
+        return line
 
 
 def _utc(record: logging.LogRecord) -> str:

@@ -8,13 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
 from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import serving
 from tests.support.alert_sink import alert_sink
+from tests.support.required import without
 
 from .airflow_stack import open_folder, running_airflow
 from .waiting import wait_for
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 
 
 @pytest.hookimpl(trylast=True)
@@ -93,3 +100,17 @@ def airflow(source, sink, project):
         yield running
         if kept := os.environ.get("KEEP_AIRFLOW_LOGS"):
             shutil.copytree(folder / "data" / "airflow" / "logs", Path(kept), dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium without a window."""
+    if shutil.which("chromedriver") is None:
+        without("REQUIRE_BROWSER", "no Chromium here: the packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

@@ -6,7 +6,6 @@ import subprocess
 import tarfile
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -14,31 +13,13 @@ from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR, settings
 from scripts.monitoring.charts import Bar, bars
 from scripts.monitoring.report import write_report
-from tests.support.required import without
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 SECTIONS = {"rows", "freshness", "quarantine", "times", "tests", "late", "changes"}
 NO_SERIOUS = """
 const done = arguments[arguments.length - 1];
 axe.run(document).then((found) => done(found.violations.filter((v) => ['serious', 'critical'].includes(v.impact))
   .map((v) => v.id + ': ' + v.nodes.map((n) => n.target + ' ' + n.failureSummary).join('; '))));
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which("chromedriver") is None:
-        without("REQUIRE_BROWSER", "no Chromium here: the packages chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,14 @@ import shutil
 
 import pytest
 import requests
+from dotenv import dotenv_values
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from scripts.bronze.ledger import decode
 from scripts.sample_api.server import Fault
 from scripts.warehouse.versions import Warehouse
+from tests.support.page import foreign_page
 
 from .launcher import launched
 from .waiting import free_port, wait_for
@@ -25,12 +27,15 @@ DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 class Prefect:
     """The REST API of a running Prefect."""
 
-    def __init__(self, url, data_dir):
-        self.url, self.data_dir = f"{url}/api", data_dir
+    def __init__(self, url, data_dir, login):
+        self.page, self.url, self.data_dir = url, f"{url}/api", data_dir
         self.session = requests.Session()
+        self.session.auth = tuple(login.split(":"))
         # as Prefect's own client does it: the server answers 503 when its SQLite is locked
         again = Retry(10, status_forcelist=[503], allowed_methods=None, backoff_factor=0.2)
         self.session.mount("http://", HTTPAdapter(max_retries=again))
+        token = self.get("csrf-token?client=tests")["token"]
+        self.session.headers.update({"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token})
 
     def post(self, path, **body):
         answer = self.session.post(f"{self.url}/{path}", json=body, timeout=60)
@@ -86,9 +91,11 @@ def prefect(tmp_path_factory, source, sink, project):
         "TASK_RETRY_WAIT": 0.2,
         "API_RETRY_WAIT": 0.05,
     }
+    env_file = folder / "secrets.env"
     options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200}
-    with launched("Prefect", "prefect_local.py", "--port", port, **options):
-        yield Prefect(f"http://127.0.0.1:{port}", folder / "data")
+    with launched("Prefect", "prefect_local.py", "--port", port, "--env-file", env_file, **options):
+        login = dotenv_values(env_file)["PREFECT_API_AUTH_STRING"]
+        yield Prefect(f"http://127.0.0.1:{port}", folder / "data", login)
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +106,8 @@ def no_faults_left(source):
 
 def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, source):
     run = prefect.run("2024-01-01", "2024-01-03")
-    assert (run["state_type"], run["name"]) == ("COMPLETED", "jsonplaceholder 2024-01-01 to 2024-01-03")
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    assert run["name"] == "jsonplaceholder 2024-01-01 to 2024-01-03"
     tasks = prefect.tasks(run)
     assert {"ingest jsonplaceholder/posts/2024-01-01", "validate jsonplaceholder/todos/2024-01-03", "build"} <= set(
         tasks
@@ -225,3 +233,62 @@ def test_the_daily_deployment_fails_with_what_failed(prefect, source):
     assert run["state_type"] == "FAILED"
     assert f"jsonplaceholder/users/{yesterday}" in run["state"]["message"]
     assert "HTTP 404" in run["state"]["message"]
+
+
+ATTACK = """
+const [api, headers, done] = arguments;
+const json = { 'Content-Type': 'application/json', ...headers };
+const flow = { method: 'POST', headers: json, body: JSON.stringify({ name: 'planted' }) };
+const simple = { method: 'POST', mode: 'no-cors', headers: { 'Content-Type': 'text/plain' }, body: flow.body };
+const told = (answer) => answer.type === 'opaque' ? 'sent' : `HTTP ${answer.status}`;
+const tried = [[api + '/flows/', flow], [api + '/flows/', simple], [api + '/flows/filter', { ...flow, body: '{}' }]];
+Promise.all(tried.map(([url, options]) => fetch(url, options).then(told, (error) => error.name))).then(done);
+"""
+
+
+def names_of_flows(prefect):
+    return {flow["name"] for flow in prefect.post("flows/filter")}
+
+
+def test_a_page_of_another_site_can_start_nothing(prefect, browser):
+    """What the page needs to plant a deployment whose pull step is a shell command is to make a flow first."""
+    with foreign_page() as server:
+        browser.get(f"http://127.0.0.1:{server.server_port}/")
+        assert browser.execute_async_script(ATTACK, prefect.url, {}) == ["TypeError", "sent", "TypeError"]
+        assert "planted" not in names_of_flows(prefect)
+        # not even with the login: the browser does not let it ask
+        login = {"Authorization": requests.auth._basic_auth_str(*prefect.session.auth)}
+        assert browser.execute_async_script(ATTACK, prefect.url, login) == ["TypeError", "sent", "TypeError"]
+    assert "planted" not in names_of_flows(prefect)
+
+
+def test_its_own_page_may_ask_with_the_login_and_a_token(prefect, browser):
+    browser.get(prefect.page)
+    login = {"Authorization": requests.auth._basic_auth_str(*prefect.session.auth)}
+    # without the token, which only a page that may read answers can have
+    assert browser.execute_async_script(ATTACK, prefect.url, login) == ["HTTP 403", "HTTP 403", "HTTP 403"]
+    token = {name: value for name, value in prefect.session.headers.items() if name.startswith("Prefect-Csrf")}
+    assert browser.execute_async_script(ATTACK, prefect.url, token) == ["HTTP 401", "HTTP 403", "HTTP 401"]
+    assert "planted" not in names_of_flows(prefect)
+    assert browser.execute_async_script(ATTACK, prefect.url, login | token) == ["HTTP 201", "HTTP 403", "HTTP 200"]
+
+
+@pytest.mark.parametrize("auth", [None, ("admin", "admin"), ("admin", "")])
+def test_nobody_gets_in_without_the_login(prefect, auth):
+    body, token = {"name": "planted"}, prefect.session.headers
+    assert requests.post(f"{prefect.url}/flows/", json=body, auth=auth, timeout=60).status_code == 403
+    assert requests.post(f"{prefect.url}/flows/", json=body, auth=auth, headers=token, timeout=60).status_code == 401
+    assert requests.get(f"{prefect.url}/csrf-token?client=x", auth=auth, timeout=60).status_code == 401
+    assert requests.get(f"{prefect.url}/admin/settings", auth=auth, timeout=60).status_code == 401
+
+
+def test_only_its_own_page_may_read_answers(prefect):
+    def allowed(origin):
+        question = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        return requests.options(f"{prefect.url}/flows/", headers=question, timeout=60).headers.get(
+            "Access-Control-Allow-Origin"
+        )
+
+    assert allowed(prefect.page) == prefect.page
+    assert allowed("http://127.0.0.1:9") is None
+    assert allowed("null") is None

@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from scripts.utils.logging_config import log_context, redact, register_secret, setup_logging
+from scripts.redaction import redact, register_secret
+from scripts.utils.logging_config import log_context, setup_logging
 
 
 @pytest.fixture

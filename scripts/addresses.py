@@ -1,0 +1,34 @@
+"""Network addresses: which of them may be given a secret, and which are never asked."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine itself: what is sent there crosses no wire."""
+    address = _address(host)
+    return host.lower().rstrip(".") == "localhost" if address is None else address.is_loopback
+
+
+def is_link_local(host: str) -> bool:
+    """Return whether a host is a link-local address, at which clouds answer with a machine's own credentials."""
+    address = _address(host)
+    return address is not None and address.is_link_local
+
+
+def keeps_secrets(url: str) -> bool:
+    """Return whether a secret may be sent to an address: by https, or to this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
