@@ -15,7 +15,9 @@ def is_loopback(host: str) -> bool:
 def is_link_local(host: str) -> bool:
     """Return whether a host is a link-local address, at which clouds answer with a machine's own credentials."""
     address = _address(host)
-    return address is not None and address.is_link_local
+    if address is None:
+        return host.lower().rstrip(".") == "metadata.google.internal"
+    return address.is_link_local or str(address) == "fd00:ec2::254"
 
 
 def keeps_secrets(url: str) -> bool:

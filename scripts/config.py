@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     """Longest `Retry-After` in seconds that a run waits for; beyond it the run fails as transient."""
     api_concurrency: int = Field(default=8, ge=1, le=64)
     """Pages that are fetched at the same time."""
+    source_secrets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated names of variables with secrets that contracts may name, beside those that start with the
+    source's name in capitals and `_`."""
     parallel_partitions: int = Field(default=4, ge=1, le=64)
     """Partitions that one process loads at the same time."""
     data_dir: Path = Path("data")
@@ -103,9 +106,9 @@ class Settings(BaseSettings):
             return value
         return value.upper() if name == "log_level" else value.lower()
 
-    @field_validator("alert_email", mode="before")
+    @field_validator("alert_email", "source_secrets", mode="before")
     @classmethod
-    def _split_addresses(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("slack_webhook")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, field_validator, model_validator
 
+from scripts.contracts import safety
 from scripts.contracts.connection import (
     ApiKeyAuth,
     ArrayResponse,
@@ -195,6 +196,8 @@ class Source(ContractModel):
         if self.default_resource not in self.resources:
             message = f"default_resource `{self.default_resource}` is not one of {', '.join(self.resources)}"
             raise ValueError(message)
+        if found := list(safety.problems(self)):
+            raise ValueError("; ".join(found))
         return self
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import TYPE_CHECKING
 
 import yaml
@@ -23,6 +25,12 @@ def source_files() -> Mapping[Path, str]:
     return {_path(source): _dbt_source(source) for source in catalog.load().values()}
 
 
+def plain_text(text: str) -> str:
+    """Return a text of a contract that dbt and its site show as it is: no Jinja, no HTML, no links."""
+    shown = re.sub(r"([\[\]])", r"\\\1", html.escape(text, quote=False))
+    return re.sub(r"\{(?=[{%#])", "{{ '{' }}", shown)
+
+
 def _path(source: Source) -> Path:
     return settings().dbt_dir / "models" / "staging" / source.source / f"__{source.source}__sources.yml"
 
@@ -36,8 +44,10 @@ def _dbt_source(source: Source) -> str:
         "sources": [
             {
                 "name": source.source,
-                "description": source.description,
-                "config": {"meta": {"owner": source.owner, "formatter": "template", "external_location": location}},
+                "description": plain_text(source.description),
+                "config": {
+                    "meta": {"owner": plain_text(source.owner), "formatter": "template", "external_location": location}
+                },
                 "tables": [_table(source, name, resource) for name, resource in source.resources.items()],
             }
         ]
@@ -54,7 +64,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
     ]
     return {
         "name": name,
-        "description": resource.description,
+        "description": plain_text(resource.description),
         "config": {
             "meta": {"primary_key": list(resource.primary_key), "load_mode": resource.load.mode},
             "loaded_at_query": (
@@ -67,7 +77,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
             },
         },
         "columns": [
-            *({"name": column.name, "description": column.description} for column in resource.columns),
+            *({"name": column.name, "description": plain_text(column.description)} for column in resource.columns),
             *pipeline_columns,
         ],
     }

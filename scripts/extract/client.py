@@ -12,6 +12,7 @@ import requests.adapters
 
 from scripts.config import settings, variable
 from scripts.contracts.connection import ApiKeyAuth, BasicAuth, BearerAuth
+from scripts.contracts.safety import address_problems
 from scripts.errors import SettingsError
 from scripts.redaction import register_secret
 
@@ -93,7 +94,9 @@ def _base_url(source: Source) -> str:
         configured = variable(source.base_url_env)
     url = str(configured or source.base_url).rstrip("/")
     if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"{source.base_url_env}={url} is refused", expected="a URL that starts with https://")
+        raise SettingsError(f"{source.base_url_env} is refused", expected="a URL that starts with https://")
+    for problem in address_problems(url, has_secrets=source.auth.type != "none"):
+        raise SettingsError(problem.replace("base_url", source.base_url_env or "base_url", 1), where=source.source)
     return url
 
 

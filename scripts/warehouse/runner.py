@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 _log = get_logger("dbt")
 BAD_STATUSES = frozenset({"error", "fail", "runtime error"})
 """How dbt calls the end of a node that failed."""
+_HANDED_ON = frozenset(
+    [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "TMPDIR",
+        "TERM",
+        "NO_COLOR",
+        "COLUMNS",
+        "PYTHONUTF8",
+        "LD_LIBRARY_PATH",
+    ]
+)
+"""Variables that dbt gets, beside its own: a model, or a text of a contract, can read no secret of the others."""
 _SHOWN_FAILURES = 5
 _USAGE_ERROR = 2
 
@@ -153,9 +172,9 @@ def _process(
 
 
 def environment(warehouse: Warehouse, bronze_dir: Path) -> Mapping[str, str]:
-    """Return the environment that `dbt/profiles.yml` and the macros read."""
+    """Return the environment of dbt: what its files read; a variable of the project's own starts with DBT_."""
     config = settings()
-    kept = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTHONHOME"}}
+    kept = {key: value for key, value in os.environ.items() if key in _HANDED_ON or key.startswith("DBT_")}
     return kept | {
         "WAREHOUSE_BUILD": str(warehouse.build_path),
         "BRONZE_DIR": str(bronze_dir),

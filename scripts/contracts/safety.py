@@ -1,0 +1,67 @@
+"""What a contract may not ask for: whoever writes one decides what is loaded, and not where secrets go."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scripts.addresses import is_link_local, keeps_secrets
+from scripts.config import Settings, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from scripts.contracts.source import Source
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+_OWN_PREFIXES = ("AIRFLOW_", "PREFECT_", "N8N_", "POSTGRES_", "GRAFANA_", "BACKFILL_WEBHOOK_", "DBT_", "DUCKDB_", "PG")
+
+
+def problems(source: Source) -> Iterator[str]:
+    """Yield what a contract asks for and may not, in words."""
+    secrets = {name: value for name, value in source.auth.model_dump().items() if name.endswith("_env")}
+    for key, variable in secrets.items():
+        if not _may_name(source.source, str(variable)):
+            yield (
+                f"auth.{key}: `{variable}` is not a secret of this source: call it `{source.source.upper()}_…`,"
+                " or name it in the setting SOURCE_SECRETS"
+            )
+    if source.base_url_env and not source.base_url_env.endswith("_URL"):
+        yield f"base_url_env: `{source.base_url_env}` does not end in `_URL`, as the variables with addresses do"
+    yield from address_problems(str(source.base_url), has_secrets=bool(secrets))
+    yield from _header_problems(source.headers)
+    if (header := getattr(source.auth, "header", None)) and (
+        not _HEADER_NAME.fullmatch(header) or header.lower() in _OWN_HEADERS
+    ):
+        yield f"auth.header: {header!r} is not the name of a header for a key"
+
+
+def address_problems(url: str, *, has_secrets: bool) -> Iterator[str]:
+    """Yield why a source may not be asked at an address."""
+    if is_link_local(urlsplit(url).hostname or ""):
+        yield f"base_url: {url} is a link-local address, at which a machine finds its own credentials"
+    if has_secrets and not keeps_secrets(url):
+        yield f"base_url: {url} would get a secret in plain text; `auth` needs https (or this machine)"
+
+
+def _may_name(source: str, variable: str) -> bool:
+    if variable in settings().source_secrets:
+        return True
+    own = variable.lower() in Settings.model_fields or variable.startswith(_OWN_PREFIXES)
+    return variable.startswith(f"{source.upper()}_") and not own
+
+
+def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield f"headers: {name!r} is not the name of a header"
+        elif name.lower() in _SECRET_HEADERS:
+            yield f"headers: `{name}` carries a secret: name its environment variable in `auth`"
+        elif name.lower() in _OWN_HEADERS:
+            yield f"headers: `{name}` is set by the client"
+        elif not _HEADER_VALUE.fullmatch(value):
+            yield f"headers: the value of `{name}` holds characters that no header may"
