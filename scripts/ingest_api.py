@@ -23,7 +23,7 @@ import msgspec
 import pyarrow as pa
 import requests
 
-from scripts.bronze import parquet, quarantine
+from scripts.bronze import attempts, parquet, quarantine
 from scripts.bronze.ledger import DriftNote, LedgerEntry, Partition
 from scripts.config import settings
 from scripts.errors import SourceUnavailableError, naming_partition
@@ -37,7 +37,7 @@ from scripts.loading.script_arguments import run_script
 from scripts.utils.logging_config import get_logger, log_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from scripts.bronze.run import Run
     from scripts.bronze.store import Staged
@@ -101,7 +101,14 @@ def fetch_page(
 
 
 def ingest_partition(
-    source: Source, name: str, day: dt.date, run: Run, connection: client.Client, *, validate: bool = False
+    source: Source,
+    name: str,
+    day: dt.date,
+    run: Run,
+    connection: client.Client,
+    *,
+    validate: bool = False,
+    is_done: Callable[[LedgerEntry], bool] = lambda _: False,
 ) -> LedgerEntry:
     """Load one resource on one day into Bronze, and return its ledger record.
 
@@ -110,6 +117,17 @@ def ingest_partition(
 
     Loading again replaces the partition; the same answers give the same bytes. Rows that do not fit the contract go to
     quarantine, so that the record's fetched = bronze + quarantined, and declared = fetched where the API declares.
+    A failure is noted until a load succeeds (see `attempts`).
+
+    Args:
+        source: The contract.
+        name: The resource.
+        day: The day.
+        run: The run that asks for it.
+        connection: Connections to the source.
+        validate: Whether to evaluate the rules in the same pass.
+        is_done: Whether a record is what this load is for; asked when the partition is this load's alone, for another
+            process may have loaded it while this one waited.
 
     Raises:
         SourceUnavailableError, SourceRejectedError: See `retries.fetch`.
@@ -119,9 +137,16 @@ def ingest_partition(
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
     reader = RowReader(resource)
-    with naming_partition(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+    with (
+        naming_partition(partition),
+        log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
+        attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+    ):
         purpose = f"load of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
+            if (known := run.store.entry(partition)) is not None and is_done(known):
+                _log.info("loaded by run %s meanwhile", known.run_id)
+                return known
             for remaining in reversed(range(_FETCHES)):
                 started = dt.datetime.now(dt.UTC)
                 pages = _fetch(source, resource, day, reader, connection)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from scripts.bronze import attempts
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.store import verify
 from scripts.config import settings
@@ -49,7 +50,11 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
     """
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
-    with naming_partition(partition), log_context(run_id=run.run_id, source=source.source, resource=name, day=day):
+    with (
+        naming_partition(partition),
+        log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
+        attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+    ):
         purpose = f"validation of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             entry = loaded_entry(run, partition)

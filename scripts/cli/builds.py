@@ -21,11 +21,14 @@ def build(full_refresh: bool, full_tests: bool, retry: bool, as_json: bool) -> i
     """Build Silver and Gold from the days that changed, test them, and publish."""
     from scripts.cli.printing import show_build
     from scripts.monitoring.report import refresh
-    from scripts.warehouse.build import build_warehouse
+    from scripts.planning.reconcile import build as build_and_note
 
     started = options.start_run()
-    done = build_warehouse(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
-    refresh(started.store)
+    try:
+        done = build_and_note(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
+    finally:
+        # a red build is what the page is for
+        refresh(started.store)
     show_build(done, as_json=as_json)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import click
@@ -44,7 +45,7 @@ def run(
 ) -> int:
     """Ingest and validate a range of days, then build; prints what became of every row."""
     wanted = options.requested_partitions(start_date, end_date, sources, resources)
-    return _run(options.start_run(), wanted, full_refresh=full_refresh, as_json=as_json)
+    return _run(options.start_run(), wanted, full_refresh=full_refresh, again=True, as_json=as_json)
 
 
 @click.command()
@@ -62,18 +63,18 @@ def backfill(
     reprocess: bool,
     as_json: bool,
 ) -> int:
-    """Load the days of a range that are missing or have failed, then build once."""
+    """Load the days of a range that are missing, failed, loaded too early or by another contract; build once."""
     from scripts.cli.printing import show_plan
-    from scripts.loading.partitions import plan
+    from scripts.planning.reconcile import plan_request
 
     started = options.start_run()
-    planned = plan(started.store, options.requested_partitions(start_date, end_date, sources, resources))
+    planned = plan_request(started.store, options.requested_partitions(start_date, end_date, sources, resources))
     due = [item.partition for item in planned if reprocess or item.state != "loaded"]
     if dry_run or not as_json:
         show_plan(planned, due, as_json=as_json)
     if dry_run or (not due and not as_json):
         return 0
-    return _run(started, due, full_refresh=False, as_json=as_json)
+    return _run(started, due, full_refresh=False, again=reprocess, as_json=as_json)
 
 
 def _load(
@@ -88,30 +89,38 @@ def _load(
     from scripts.cli.printing import exit_code, show_outcomes
 
     outcomes = _do_load(
-        options.start_run(), options.requested_partitions(start, end, source_names, resource_names), steps
+        options.start_run(),
+        options.requested_partitions(start, end, source_names, resource_names),
+        steps,
+        again=True,
     )
     show_outcomes(outcomes, as_json=as_json)
     return exit_code(outcomes)
 
 
-def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step]) -> Sequence[Outcome]:
+def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step], *, again: bool) -> Sequence[Outcome]:
     from scripts.cli.tables import progress
     from scripts.loading.partitions import load
+    from scripts.planning.reconcile import done_since
 
+    is_done = done_since(dt.datetime.now(dt.UTC), again=again)
     with progress(" and ".join(steps), len(wanted)) as advance:
-        return load(started, wanted, steps=steps, on_done=lambda _: advance())
+        return load(started, wanted, steps=steps, is_done=is_done, on_done=lambda _: advance())
 
 
-def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, as_json: bool) -> int:
+def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again: bool, as_json: bool) -> int:
     from scripts.cli.printing import exit_code, show_outcomes, show_run
     from scripts.monitoring.report import refresh
-    from scripts.warehouse.build import build_warehouse
+    from scripts.planning.reconcile import build
 
-    outcomes = _do_load(started, wanted, ("ingest", "validate"))
+    outcomes = _do_load(started, wanted, ("ingest", "validate"), again=again)
     if outcomes and all(outcome.error for outcome in outcomes):
         show_outcomes(outcomes, as_json=as_json)
         return exit_code(outcomes)
-    done = build_warehouse(started, full_refresh=full_refresh)
-    refresh(started.store)
+    try:
+        done = build(started, full_refresh=full_refresh)
+    finally:
+        # a red build is what the page is for
+        refresh(started.store)
     show_run(started.store, outcomes, done, as_json=as_json)
     return exit_code(outcomes)

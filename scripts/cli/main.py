@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from scripts.cli import builds, installation, loads, quarantined, sources, watching
+from scripts.cli import builds, installation, loads, planning, quarantined, sources, watching
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -41,6 +41,8 @@ for _command in (
     builds.build,
     loads.run,
     loads.backfill,
+    planning.due,
+    planning.reconcile,
     watching.status,
     quarantined.quarantine,
     builds.rollback,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.bronze.store import quarantined_rows
 from scripts.cli.tables import print_json, print_table
-from scripts.errors import DataError
+from scripts.errors import ContractError, DataError
 from scripts.monitoring.status import read_status
 from scripts.utils.exit_codes import fail
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from scripts.admin.check_result import CheckResult
     from scripts.bronze.ledger import Partition
     from scripts.bronze.store import Store
-    from scripts.loading.partitions import Outcome, Planned
+    from scripts.loading.partitions import Outcome
     from scripts.loading.replay import Replayed
     from scripts.monitoring.status import ModelStatus, PartitionStatus, Status
+    from scripts.planning.due import Due, Planned
+    from scripts.planning.reconcile import Reconciled
     from scripts.warehouse.build import BuildResult
 
 _PARTITION_COLUMNS = ("source", "resource", "day", "state", "declared", "fetched", "bronze", "quarantined", "silver")
@@ -131,6 +133,54 @@ def show_plan(planned: Sequence[Planned], due: Sequence[Partition], *, as_json: 
     days = len({item.partition.day for item in planned})
     loaded = sum(item.state == "loaded" for item in planned)
     sys.stdout.write(f"{days} days, {len(planned)} partitions: {loaded} loaded, {len(due)} to load\n")
+
+
+def show_due(found: Due, *, as_json: bool) -> int:
+    """Print what is due, and why; returns 7 where something waits that nobody does by itself."""
+    if as_json:
+        print_json(found.as_document())
+    else:
+        rows = [(*item.partition, item.state, item.waits_for or f"{item.step} now") for item in found.work]
+        if rows:
+            print_table("Due", ("source", "resource", "day", "state", "next"), rows)
+        for reason in found.build.reasons:
+            sys.stdout.write(f"build: {reason}\n")
+        if found.build.waits_for:
+            sys.stdout.write(f"the build waits for {found.build.waits_for}\n")
+        for name, error in found.broken.items():
+            sys.stdout.write(f"contract {name}: {error}\n")
+        if not (rows or found.build.reasons or found.broken):
+            sys.stdout.write("nothing is due\n")
+    return _exit_code_of_due(found)
+
+
+def show_reconciled(done: Reconciled, *, as_json: bool) -> int:
+    """Print what a reconciling run did, and what stays; returns the exit code that says so."""
+    if as_json:
+        print_json(
+            {
+                "loaded": [str(outcome.partition) for outcome in done.outcomes if outcome.error is None],
+                "errors": {str(outcome.partition): str(outcome.error) for outcome in done.outcomes if outcome.error},
+                "build": _build_document(done.build) if done.build else None,
+                "build_error": str(done.error) if done.error else None,
+                "stays": done.stays.as_document(),
+            }
+        )
+    else:
+        if done.outcomes:
+            show_outcomes(done.outcomes, as_json=False)
+        if done.build:
+            sys.stdout.write(_build_line(done.build))
+        show_due(done.stays, as_json=False)
+    if done.error:
+        return fail(done.error)
+    return exit_code(done.outcomes) or _exit_code_of_due(done.stays)
+
+
+def _exit_code_of_due(found: Due) -> int:
+    if found.broken:
+        return ContractError.exit_code
+    return DataError.exit_code if found.problems or found.build.waits_for else 0
 
 
 def show_status(state: Status, *, as_json: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -20,29 +20,58 @@ SOURCES_DIR = Path(__file__).resolve().parent.parent / "sources"
 DEFAULT_SOURCE = "jsonplaceholder"
 
 
+class Catalog(NamedTuple):
+    """The sources of a folder, and the files that are not valid contracts."""
+
+    sources: Mapping[str, Source]
+    """By name, in alphabetical order."""
+    broken: Mapping[str, ContractError]
+    """By the name of the file without its suffix, which is that of the source."""
+
+
+def read_all() -> Catalog:
+    """Return the catalog; a file that is not valid stands in the way of no other source."""
+    return _read_folder(SOURCES_DIR)
+
+
 @functools.lru_cache(maxsize=8)
+def _read_folder(folder: Path) -> Catalog:
+    sources, broken = {}, {}
+    for path in sorted(folder.glob("*.y*ml")):
+        try:
+            sources[path.stem] = read(path)
+        except ContractError as error:
+            broken[path.stem] = error
+    return Catalog(sources, broken)
+
+
 def load(folder: Path = SOURCES_DIR) -> Mapping[str, Source]:
     """Return every source by name, in alphabetical order.
 
     Raises:
         ContractError: A file is not valid; the message names each file, key, what was found and what is valid.
     """
-    sources, problems = {}, []
-    for path in sorted(folder.glob("*.y*ml")):
-        try:
-            source = read(path)
-        except ContractError as error:
-            problems.append(str(error))
-            continue
-        sources[source.source] = source
-    if problems:
-        raise ContractError(" | ".join(problems))
-    return sources
+    catalog = _read_folder(folder)
+    if catalog.broken:
+        raise ContractError(" | ".join(map(str, catalog.broken.values())))
+    return catalog.sources
 
 
 def names() -> Sequence[str]:
     """Return the names of all sources by their files, without reading them."""
     return sorted(path.stem for path in SOURCES_DIR.glob("*.y*ml"))
+
+
+def resource_names() -> Mapping[str, Sequence[str]]:
+    """Return the names of the resources of each source, without checking the contracts, which takes a second."""
+    found: dict[str, Sequence[str]] = {}
+    for path in sorted(SOURCES_DIR.glob("*.y*ml")):
+        try:
+            document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
+            found[path.stem] = list(document["resources"])
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+            found[path.stem] = []
+    return found
 
 
 def read(path: Path) -> Source:
@@ -84,8 +113,12 @@ def pick(name: str = DEFAULT_SOURCE) -> Source:
 
     Raises:
         UsageError: There is no such source.
+        ContractError: Its file is not valid.
     """
-    sources = load(SOURCES_DIR)
+    sources, broken = read_all()
+    if name in broken:
+        error = broken[name]
+        raise ContractError(error.what, where=error.where, expected=error.expected, hint=error.hint)
     if name not in sources:
         raise UsageError(f"source `{name}` is not in the catalog", expected=f"one of {', '.join(sources)}")
     return sources[name]
@@ -93,7 +126,7 @@ def pick(name: str = DEFAULT_SOURCE) -> Source:
 
 def daily_sources() -> Sequence[str]:
     """Return the names of the sources that are loaded every day; other sources are loaded on request."""
-    return [name for name, source in load(SOURCES_DIR).items() if source.daily]
+    return [name for name, source in read_all().sources.items() if source.daily]
 
 
 def pick_resources(source: Source, names: Iterable[str] | None = None) -> Sequence[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import re
+import zoneinfo
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, field_validator, model_validator
@@ -180,8 +182,24 @@ class Source(ContractModel):
     rate_limit: RateLimit | None = None
     daily: bool = True
     """Whether the orchestrators load it every day; without it, on request only."""
+    time_zone: str = "UTC"
+    """The time zone in which the source's days end, such as `Europe/Berlin`."""
+    settle_hours: Annotated[float, Field(ge=0, le=720)] = 0
+    """Hours after the end of a day in which the source still adds rows to it; a load before is loaded again."""
+    start_date: dt.date | None = None
+    """The first day that there has to be; without it, the first day that is loaded."""
+    catchup: bool = False
+    """Whether missing days are loaded by themselves, also after days off; without it, the health names them."""
     default_resource: Name
     resources: Annotated[dict[Name, Resource], Field(min_length=1)]
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            message = "is not a time zone; expected a name such as UTC or Europe/Berlin"
+            raise ValueError(message)
+        return value
 
     @field_validator("base_url")
     @classmethod

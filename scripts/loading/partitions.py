@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from scripts.bronze.run import Run
-    from scripts.bronze.store import Store
 
 _log = get_logger("elt")
 
-State = Literal["loaded", "missing", "failed", "not validated"]
 Step = Literal["ingest", "validate"]
 
 
@@ -33,13 +31,6 @@ class Outcome(NamedTuple):
     partition: Partition
     entry: LedgerEntry | None
     error: PipelineError | None
-
-
-class Planned(NamedTuple):
-    """A partition of a request, and what the ledger says of it."""
-
-    partition: Partition
-    state: State
 
 
 def partitions(
@@ -58,16 +49,6 @@ def partitions(
     return wanted
 
 
-def plan(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
-    """Return what the ledger says of each partition."""
-    planned = []
-    for partition in wanted:
-        entry = store.entry(partition)
-        states: dict[str, State] = {"validated": "loaded", "failed": "failed", "ingested": "not validated"}
-        planned.append(Planned(partition, states[entry.status] if entry else "missing"))
-    return planned
-
-
 def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
     """Return the error of a run some of whose partitions failed: of the type of the first, and naming each."""
     first = next(iter(errors.values()))
@@ -83,6 +64,7 @@ def load(
     wanted: Sequence[Partition],
     *,
     steps: Sequence[Step] = ("ingest", "validate"),
+    is_done: Callable[[LedgerEntry], bool] = lambda _: False,
     on_done: Callable[[Outcome], None] = lambda _: None,
 ) -> Sequence[Outcome]:
     """Load and validate partitions, a few at a time; one that fails does not stop the others.
@@ -91,6 +73,7 @@ def load(
         run: The run that asks for it.
         wanted: The partitions.
         steps: What to do with each.
+        is_done: Whether a record is what the load is for; see `ingest_partition`.
         on_done: Called with each outcome as it comes.
 
     Raises:
@@ -112,8 +95,9 @@ def load(
                     run,
                     clients[partition.source],
                     validate="validate" in steps,
+                    is_done=is_done,
                 )
-            else:
+            if "validate" in steps and (entry is None or entry.status == "ingested"):
                 entry = validate_partition(source, partition.resource, partition.day, run)
         except StorageError:
             # the same for every partition: say it once

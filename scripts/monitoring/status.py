@@ -177,7 +177,7 @@ def _distinct_keys(
     if {partition: entry.content_hash for partition, entry in valid.items()} != held:
         return None
     paths = [str(store.root / entry.path) for entry in valid.values() if (store.root / entry.path).exists()]
-    resource: Resource | None = catalog.load()[source].resources.get(name) if source in catalog.load() else None
+    resource: Resource | None = _resource(source, name)
     if resource is None or not paths:
         return 0 if resource is not None else None
     key = ", ".join(f'"{column}"' for column in resource.primary_key)
@@ -187,6 +187,11 @@ def _distinct_keys(
         " hive_types = {'dt': date}, union_by_name = true))",
         [paths],
     )
+
+
+def _resource(source: str, name: str) -> Resource | None:
+    known = catalog.read_all().sources.get(source)
+    return known.resources.get(name) if known else None
 
 
 def _number(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:

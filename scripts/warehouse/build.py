@@ -209,7 +209,7 @@ def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
 
 
 def _write_schemas(store: Store) -> None:
-    for source in catalog.load().values():
+    for source in catalog.read_all().sources.values():
         for name, resource in source.resources.items():
             store.write_schema(source.source, name, arrow_schema(resource))
 

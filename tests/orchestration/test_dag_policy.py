@@ -101,7 +101,10 @@ def test_what_deletes_is_dry_by_default(facts):
 
 def test_builds_take_turns(facts):
     pools = {
-        name: task["pool"] for dag in facts["dags"].values() for name, task in dag["tasks"].items() if "build" in name
+        name: task["pool"]
+        for dag in facts["dags"].values()
+        for name, task in dag["tasks"].items()
+        if name.startswith("build")
     }
     assert pools == {"build_silver": "warehouse", "build_gold": "warehouse"}
 

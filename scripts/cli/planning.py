@@ -1,0 +1,32 @@
+"""Commands about what is due: due, reconcile."""
+
+from __future__ import annotations
+
+import click
+
+from scripts.cli import options
+
+
+@click.command()
+@options.json_option
+def due(as_json: bool) -> int:
+    """Show what has to be loaded, validated and built now, and why; does nothing."""
+    from scripts.cli.printing import show_due
+    from scripts.planning.reconcile import examine
+
+    return show_due(examine(options.start_run().store), as_json=as_json)
+
+
+@click.command()
+@options.json_option
+def reconcile(as_json: bool) -> int:
+    """Load, validate, build and publish what is due, or say why it cannot be done; made for cron, every few minutes."""
+    from scripts.cli.printing import show_reconciled
+    from scripts.monitoring.report import refresh
+    from scripts.planning.reconcile import reconcile as do_reconcile
+
+    started = options.start_run()
+    done = do_reconcile(started)
+    if done.outcomes or done.build or done.error:
+        refresh(started.store)
+    return show_reconciled(done, as_json=as_json)

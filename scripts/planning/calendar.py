@@ -1,0 +1,59 @@
+"""The calendar of a source: when a day is over, and which days there have to be."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from scripts.contracts.source import Source
+
+_DAY = dt.timedelta(days=1)
+
+
+def end_of(source: Source, day: dt.date) -> dt.datetime:
+    """Return the moment (UTC) in which a day ends in the source's time zone."""
+    return dt.datetime.combine(day + _DAY, dt.time(), ZoneInfo(source.time_zone)).astimezone(dt.UTC)
+
+
+def complete_at(source: Source, day: dt.date) -> dt.datetime:
+    """Return the moment from which on a load has all rows of a day: its end, and the settling time of the contract."""
+    return end_of(source, day) + dt.timedelta(hours=source.settle_hours)
+
+
+def last_complete_day(source: Source, now: dt.datetime) -> dt.date:
+    """Return the last day of which a load has all rows now."""
+    settled = now - dt.timedelta(hours=source.settle_hours)
+    return settled.astimezone(ZoneInfo(source.time_zone)).date() - _DAY
+
+
+def expected_days(source: Source, first_loaded: dt.date | None, now: dt.datetime) -> Sequence[dt.date]:
+    """Return the days that a resource has to have, by the contract.
+
+    They begin with `start_date`, or with the first day that is loaded, and end with the last day that is complete.
+    Nothing loaded yet and no `start_date`: the last complete day. A source that is loaded on request has none.
+
+    Args:
+        source: The contract.
+        first_loaded: The first day of the resource that is loaded; None where there is none.
+        now: The present moment.
+    """
+    if not source.daily:
+        return []
+    last = last_complete_day(source, now)
+    first = source.start_date or first_loaded or last
+    return [first + n * _DAY for n in range((last - first).days + 1)]
+
+
+def in_words(days: Iterable[dt.date]) -> str:
+    """Return days as ranges: `2024-01-01 to 2024-01-05, 2024-01-09`."""
+    ranges: list[list[dt.date]] = []
+    for day in sorted(days):
+        if ranges and day - ranges[-1][1] == _DAY:
+            ranges[-1][1] = day
+        else:
+            ranges.append([day, day])
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)

@@ -1,0 +1,213 @@
+"""What is due, and why: one function of contracts, ledger, published version, failed attempts and clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.planning.calendar import complete_at, expected_days, last_complete_day
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from scripts.bronze.attempts import Attempt
+    from scripts.contracts.catalog import Catalog
+    from scripts.contracts.source import Source
+    from scripts.planning.published import Published
+
+State = Literal["loaded", "missing", "failed", "not validated", "provisional", "outdated"]
+"""What the ledger says of a partition.
+
+`provisional` was loaded before its day was over (and settled), `outdated` with another version of its contract.
+"""
+
+
+class Planned(NamedTuple):
+    """A partition of a request, and what the ledger says of it."""
+
+    partition: Partition
+    state: State
+
+
+class Work(NamedTuple):
+    """A partition that is not as it has to be."""
+
+    partition: Partition
+    state: State
+    step: Literal["load", "validate"]
+    """What brings it in order."""
+    waits_for: str
+    """What has to happen first; empty where it can be done now."""
+
+
+class BuildDue(NamedTuple):
+    """Whether a build has to be made, and why."""
+
+    partitions: Sequence[Partition]
+    """Validated partitions of which the published version does not hold what the ledger says, and removed ones."""
+    reasons: Sequence[str]
+    """Why a build is due, in words; none where it is not."""
+    waits_for: str
+    """What has to happen first; empty where it can be made now."""
+    awaits_gold: bool
+    """Whether Silver is built already, and Gold is what is missing."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a build can be made now."""
+        return bool(self.reasons) and not self.waits_for
+
+
+class Due(NamedTuple):
+    """Everything that is due at one moment."""
+
+    at: dt.datetime
+    work: Sequence[Work]
+    """Partitions to load or validate, and those that wait for something."""
+    build: BuildDue
+    broken: Mapping[str, str]
+    """Contracts that are not valid, by name: nothing of their sources can be loaded."""
+
+    @property
+    def ready(self) -> Sequence[Work]:
+        """The partitions that can be loaded or validated now."""
+        return [item for item in self.work if not item.waits_for]
+
+    @property
+    def waiting(self) -> Sequence[Work]:
+        """The partitions that wait for a person, a later moment, or the end of their day."""
+        return [item for item in self.work if item.waits_for]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a reconciling run has something to do now."""
+        return bool(self.ready) or self.build.is_ready
+
+    @property
+    def problems(self) -> Sequence[Work]:
+        """The partitions that wait, other than for the end of a day or a decision about the past of a contract."""
+        return [item for item in self.waiting if item.state not in {"provisional", "outdated"}]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as plain data, for programs."""
+        return {
+            "at_utc": self.at.isoformat(timespec="seconds"),
+            "partitions": [{**item.partition._asdict(), **_without_partition(item)} for item in self.work],
+            "build": {
+                "due": bool(self.build.reasons),
+                "reasons": list(self.build.reasons),
+                "partitions": [str(partition) for partition in self.build.partitions],
+                "waits_for": self.build.waits_for,
+            },
+            "broken_contracts": dict(self.broken),
+        }
+
+
+def due(
+    catalog: Catalog,
+    ledger: Mapping[Partition, LedgerEntry],
+    attempts: Mapping[Partition, Attempt],
+    published: Published,
+    now: dt.datetime,
+) -> Due:
+    """Return what has to be loaded, validated and built now, and why.
+
+    Args:
+        catalog: The contracts.
+        ledger: The record of each partition.
+        attempts: The attempts that failed.
+        published: What the published version and the candidate hold.
+        now: The present moment.
+    """
+    work = [
+        item
+        for source in catalog.sources.values()
+        for resource in source.resources
+        for item in _of_resource(source, resource, ledger, attempts, now)
+    ]
+    broken = {name: str(error) for name, error in catalog.broken.items()}
+    return Due(now, sorted(work), _build(ledger, published, now), broken)
+
+
+def state_of(source: Source, partition: Partition, entry: LedgerEntry | None) -> State:
+    """Return what the ledger says of a partition."""
+    if entry is None:
+        return "missing"
+    if entry.status == "failed":
+        return "failed"
+    if entry.contract_version != source.resources[partition.resource].version:
+        return "outdated"
+    if entry.status == "ingested":
+        return "not validated"
+    return "provisional" if entry.started_at < complete_at(source, partition.day) else "loaded"
+
+
+def plan(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], wanted: Iterable[Partition]) -> Sequence[Planned]:
+    """Return the state of each partition of a request; all but `loaded` are due by default."""
+    return [Planned(item, state_of(catalog.sources[item.source], item, ledger.get(item))) for item in wanted]
+
+
+def _of_resource(
+    source: Source,
+    resource: str,
+    ledger: Mapping[Partition, LedgerEntry],
+    attempts: Mapping[Partition, Attempt],
+    now: dt.datetime,
+) -> Iterator[Work]:
+    loaded = [partition.day for partition in ledger if partition[:2] == (source.source, resource)]
+    attempted = [partition.day for partition in attempts if partition[:2] == (source.source, resource)]
+    last = last_complete_day(source, now)
+    expected = expected_days(source, min(loaded, default=None), now)
+    for day in sorted({*loaded, *attempted, *expected}):
+        partition = Partition(source.source, resource, day)
+        entry = ledger.get(partition)
+        state = state_of(source, partition, entry)
+        if state == "loaded":
+            continue
+        attempt = attempts.get(partition)
+        # what was asked for and failed is tried again, whatever day it is by now
+        is_asked_for = day == last or source.catchup or attempt is not None
+        waits_for = _reason_to_wait(source, partition, state, is_asked_for=is_asked_for, now=now)
+        if not waits_for and attempt:
+            waits_for = attempt.reason_to_wait(source.resources[resource].version, now)
+        yield Work(partition, state, _step(source, partition, state, entry, now), waits_for)
+
+
+def _step(
+    source: Source, partition: Partition, state: State, entry: LedgerEntry | None, now: dt.datetime
+) -> Literal["load", "validate"]:
+    if state != "not validated" or entry is None:
+        return "load"
+    complete = complete_at(source, partition.day)
+    return "load" if entry.started_at < complete <= now else "validate"
+
+
+def _reason_to_wait(source: Source, partition: Partition, state: State, *, is_asked_for: bool, now: dt.datetime) -> str:
+    day = partition.day
+    command = f"`pipeline backfill --source {source.source} --start-date {day} --end-date {day}`"
+    if state == "missing" and not is_asked_for:
+        return f"{command}, for the contract does not say `catchup: true`"
+    if state == "outdated":
+        return f"{command}, which loads it by the contract of now"
+    if state == "provisional" and (complete := complete_at(source, day)) > now:
+        return f"the end of its day, {complete:%Y-%m-%d %H:%M} (UTC)"
+    return ""
+
+
+def _build(ledger: Mapping[Partition, LedgerEntry], published: Published, now: dt.datetime) -> BuildDue:
+    valid = {partition: entry.content_hash for partition, entry in ledger.items() if entry.status == "validated"}
+    behind = sorted(
+        [partition for partition, content in valid.items() if published.held.get(partition) != content]
+        + [partition for partition in published.held if partition not in ledger]
+    )
+    reasons = list(published.reasons)
+    if behind:
+        reasons.insert(0, f"{len(behind)} partitions are not in the published version")
+    attempt = published.attempt
+    waits_for = attempt.reason_to_wait(published.fingerprint, now) if attempt and reasons else ""
+    return BuildDue(behind, reasons, waits_for, published.awaits_gold)
+
+
+def _without_partition(item: Work) -> dict[str, str]:
+    return {"state": item.state, "step": item.step, "waits_for": item.waits_for}

@@ -1,0 +1,95 @@
+"""What the published version and the candidate hold, read once for the question what is due."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from scripts.bronze import attempts
+from scripts.bronze.ledger import Partition
+from scripts.errors import WarehouseError
+from scripts.warehouse import candidate
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.versions import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from scripts.bronze.attempts import Attempt
+    from scripts.bronze.ledger import LedgerEntry
+
+
+class Published(NamedTuple):
+    """What people read, and what a build would change beside the partitions."""
+
+    version: str | None
+    held: Mapping[Partition, str]
+    """The content of each partition that the tables hold."""
+    reasons: Sequence[str] = ()
+    """Why a build is due although no partition has changed."""
+    awaits_gold: bool = False
+    """Whether a candidate holds all of Silver, and Gold has to be built on it."""
+    attempt: Attempt | None = None
+    """The last build, where it failed."""
+    fingerprint: str = ""
+    """Of everything that a build would be made with; a build that failed for good is repeated when it changes."""
+
+
+def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
+    """Return what the published version and the candidate hold."""
+    target, project = warehouse(), candidate.project_files()
+    version = target.current()
+    held: Mapping[Partition, str] = {}
+    reasons: list[str] = []
+    if version is not None:
+        try:
+            with reading(target.path) as connection:
+                held = _held(connection.execute(_HELD).fetchall())
+                hashes = connection.execute("select models_hash from meta.project").fetchall()
+        except WarehouseError as error:
+            reasons.append(f"the published version cannot be read: {error}")
+        else:
+            if hashes != [(candidate.hash_of(project),)]:
+                reasons.append("the SQL of the dbt project has changed")
+    known = candidate.read(target)
+    return Published(
+        version,
+        held,
+        reasons,
+        awaits_gold=known is not None and known.awaits_gold(project) and _holds(target.build_path, ledger),
+        attempt=attempts.read(attempt_path()),
+        fingerprint=_fingerprint(ledger, candidate.hash_of(project)),
+    )
+
+
+def attempt_path() -> Path:
+    """Return where a build that failed is noted."""
+    return warehouse().root / "attempt.json"
+
+
+_HELD = "select source, resource, dt, built_hash from meta.partitions where built_hash is not null"
+_SEEN = "select source, resource, dt, content_hash from meta.partitions where status = 'validated'"
+
+
+def _holds(build: Path, ledger: Mapping[Partition, LedgerEntry]) -> bool:
+    try:
+        with reading(build) as connection:
+            seen = _held(connection.execute(_SEEN).fetchall())
+    except WarehouseError:
+        return False
+    return seen == _valid(ledger)
+
+
+def _held(rows: Sequence[tuple[object, ...]]) -> Mapping[Partition, str]:
+    return {Partition(*row[:3]): str(row[3]) for row in rows}  # type: ignore[arg-type]
+
+
+def _valid(ledger: Mapping[Partition, LedgerEntry]) -> Mapping[Partition, str]:
+    return {partition: entry.content_hash for partition, entry in ledger.items() if entry.status == "validated"}
+
+
+def _fingerprint(ledger: Mapping[Partition, LedgerEntry], project: str) -> str:
+    content = sorted((str(partition), content) for partition, content in _valid(ledger).items())
+    return hashlib.sha256(json.dumps([project, content]).encode()).hexdigest()
