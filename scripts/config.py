@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Sender of the alerts."""
     docs_url: str = "docs"
     """Where the documentation is served, for the links in alerts and logs; `docs` is the folder of the repository."""
+    reconcile_minutes: int = Field(default=5, ge=1, le=30)
+    """Minutes between two runs that look for what is due, in Airflow and Prefect."""
     run_deadline_hours: float = Field(default=2.0, gt=0)
     """A run of an orchestrator that takes longer raises an alert."""
     task_retries: int = Field(default=3, ge=0, le=20)

@@ -5,6 +5,7 @@ Heavy modules (pandas, DuckDB, dbt) are imported by the tasks that need them, ne
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import logging
@@ -24,13 +25,15 @@ from airflow.sdk import (
 
 from scripts import errors
 from scripts.config import settings
+from scripts.contracts import catalog
 from scripts.errors import UsageError
 from scripts.monitoring import alerts
 from scripts.redaction import redact
-from scripts.utils.days import day_range, parse_day
+from scripts.utils.days import day_range, parse_day, today
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from scripts.bronze.run import Run
     from scripts.monitoring.alerts import Kind
@@ -40,12 +43,12 @@ if TYPE_CHECKING:
 P, T = ParamSpec("P"), TypeVar("T")
 _log = logging.getLogger("pipeline.airflow")
 
-BRONZE = Asset("bronze")
-"""Emitted once by every run that loaded something; its partition keys are the days."""
 BRONZE_RESOURCES = AssetAlias("bronze_resources")
 """Stands for `bronze/SOURCE/RESOURCE`, emitted with its counts for every partition that adds up."""
 SILVER = Asset("silver")
+"""Emitted when a candidate holds Silver: the build of Gold starts."""
 GOLD = Asset("gold")
+"""Emitted when a version is published."""
 POOL = "warehouse"
 """One slot: builds take turns. The core's own lock excludes builds that other entry points start."""
 
@@ -104,11 +107,56 @@ def deadline() -> DeadlineAlert:
     )
 
 
-def days_of(partition_key: str | None, params: Mapping[str, Any]) -> Sequence[dt.date]:
-    """Return the days of a run: its partition key, or the range that its parameters name.
+def bronze_assets() -> Sequence[Asset]:
+    """Return the asset of each resource of the catalog."""
+    known = catalog.resource_names()
+    return [Asset(f"bronze/{name}/{resource}") for name, resources in known.items() for resource in resources]
+
+
+def table_assets(layer: str) -> Mapping[str, Asset]:
+    """Return the asset of each table of a layer, by its model: a file of the dbt project."""
+    folder = settings().dbt_dir / "models" / {"silver": "staging", "gold": "marts"}[layer]
+    return {path.stem: Asset(f"{layer}/{path.stem}") for path in sorted(folder.rglob("*.sql"))}
+
+
+def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: Any) -> None:
+    """Emit the event of each table that a build has made, with its rows and the days that came in."""
+    from scripts.warehouse.versions import reading
+
+    with contextlib.suppress(errors.WarehouseError), reading(file) as connection:
+        for name, asset in table_assets(layer).items():
+            found = connection.execute(
+                "select count(*) from duckdb_tables() where schema_name = ? and table_name = ?", [layer, name]
+            ).fetchone()
+            if found and found[0]:
+                rows = connection.execute(f'select count(*) from {layer}."{name}"').fetchone()  # noqa: S608 — a model's name
+                outlet_events[asset].extra = {"rows": rows[0] if rows else 0}
+                outlet_events[asset].add_partitions(list(days))
+
+
+def refuse_unknown(dag_run: Any, params: Mapping[str, Any]) -> None:
+    """Refuse a run whose configuration has a key that is no parameter of the DAG.
 
     Raises:
-        UsageError: There is neither, or there are both; no day is ever guessed.
+        UsageError: There is one; the message names the parameters.
+    """
+    if unknown := [key for key in dag_run.conf or {} if key not in params]:
+        raise UsageError(
+            f"the run's configuration has {', '.join(f'`{key}`' for key in unknown)}",
+            expected=f"only {', '.join(params)}",
+            hint="trigger it again",
+        )
+
+
+def days_of(
+    partition_key: str | None, params: Mapping[str, Any], logical_date: dt.datetime | None = None
+) -> Sequence[dt.date]:
+    """Return the days of a run: its partition key, the range that its parameters name, or its logical date.
+
+    A run that names none loads the day that has ended last (UTC).
+
+    Raises:
+        UsageError: It names a day and a range, or half of a range.
     """
     start, end = params.get("start_date"), params.get("end_date")
     if partition_key and (start or end):
@@ -120,10 +168,57 @@ def days_of(partition_key: str | None, params: Mapping[str, Any]) -> Sequence[dt
         return day_range(parse_day(partition_key), parse_day(partition_key))
     if start and end:
         return day_range(start, end)
-    raise UsageError(
-        "the run has no day",
-        expected="a partition key such as 2024-01-31, or the parameters start_date and end_date",
-        hint="trigger it again with one of them",
+    if start or end:
+        raise UsageError(
+            f"the run has only one end of a range, {start or end}",
+            expected="start_date and end_date, the same day in both for one day",
+            hint="trigger it again with both",
+        )
+    day = today() - dt.timedelta(days=1) if logical_date is None else logical_date.astimezone(dt.UTC).date()
+    return day_range(day, day)
+
+
+def was_cleared(ti: Any) -> bool:
+    """Return whether a person has cleared the task: a wish to do its work again."""
+    return bool(ti.max_tries > (ti.task.retries or 0))
+
+
+def start_silver(ti: Any) -> None:
+    """Start a run of Silver, unless one is queued or running already: it builds all that the ledger holds.
+
+    Raises:
+        AirflowSkipException: There is one.
+        DagRunTriggerException: How Airflow is told to start a run.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    if ti.get_dr_count("pipeline_silver", states=["queued", "running"]):
+        raise AirflowSkipException("a run of pipeline_silver is queued or runs, and builds what is loaded by then")
+    start_dag("pipeline_silver", ti)
+
+
+def start_dag(dag_id: str, ti: Any) -> None:
+    """Start a run of another DAG.
+
+    Raises:
+        DagRunTriggerException: How Airflow is told to do so.
+    """
+    from airflow.sdk.exceptions import DagRunTriggerException
+
+    raise DagRunTriggerException(
+        trigger_dag_id=dag_id,
+        # two that ask in the same second ask for the same run
+        dag_run_id=f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%S}",
+        conf={},
+        logical_date=None,
+        reset_dag_run=False,
+        skip_when_already_exists=True,
+        wait_for_completion=False,
+        allowed_states=[],
+        failed_states=[],
+        poke_interval=60,
+        deferrable=False,
+        note=f"started by {ti.dag_id}, run {ti.run_id}",
     )
 
 
@@ -148,20 +243,20 @@ def run_build(
     full_refresh: bool,
     full_tests: bool = False,
 ) -> BuildResult:
-    """BuildResult a layer; a second try goes on from what failed. The XCom `results` has the table also of a red build.
+    """Build a layer; a second try goes on from what failed. The XCom `results` has the table also of a red build.
 
     Raises:
         AirflowSkipException: There is nothing to build.
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
+    from scripts.planning.reconcile import build
     from scripts.warehouse import data_docs
-    from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
     run = start_run(dag_run.run_id)
     try:
-        done = build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=ti.try_number > 1)
+        done = build(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=ti.try_number > 1)
     except DbtFailedError as error:
         ti.xcom_push(key="results", value=table(error.results))
         for result in error.results:

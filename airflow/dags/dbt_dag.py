@@ -2,7 +2,8 @@
 # dbt_dag: Silver to Gold, tests, publish
 
 When Silver has changed: builds Gold on the candidate, runs **all tests**, and only if all of them are green publishes
-the candidate as the new version of `warehouse.duckdb`. Then it writes the documentation of the data and `health.json`.
+the candidate as the new version of `warehouse.duckdb`. Then it writes the documentation of the data and `health.json`,
+and starts Silver again where days were loaded meanwhile.
 Tests look at the rows that changed; on Sundays, and with `full_tests`, at all rows.
 
 **A red test publishes nothing**: people go on reading the version before. The log, the alert and the XCom `results` say
@@ -21,15 +22,30 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable, task
+from airflow.sdk import DAG, Param, TriggerRule, task
 
-from dag_support import GOLD, POOL, SILVER, deadline, defaults, one_line_errors, run_build, start_run
+from dag_support import (
+    GOLD,
+    POOL,
+    SILVER,
+    announce_tables,
+    deadline,
+    defaults,
+    one_line_errors,
+    refuse_unknown,
+    run_build,
+    start_run,
+    start_silver,
+    table_assets,
+)
 
 SUNDAY = 6
 
 with DAG(
     "dbt_dag",
-    schedule=PartitionedAssetTimetable(assets=SILVER),
+    # below pipeline_silver in a list by name
+    dag_display_name="pipeline_silver_to_gold (dbt_dag)",
+    schedule=[SILVER],
     start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,
@@ -43,15 +59,20 @@ with DAG(
     },
 ) as dag:
 
-    @task(pool=POOL, outlets=[GOLD])
+    @task(pool=POOL, inlets=list(table_assets("silver").values()), outlets=[GOLD, *table_assets("gold").values()])
     @one_line_errors
     def build_gold(
         *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
     ) -> dict[str, Any]:
-        """BuildResult Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
+        """Build Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
+        from scripts.warehouse.build import warehouse
+
+        refuse_unknown(dag_run, params)
         full_tests = params["full_tests"] or dt.datetime.now(dt.UTC).weekday() == SUNDAY
         done = run_build("gold", dag_run, ti, full_refresh=params["full_refresh"], full_tests=full_tests)
+        days = sorted({str(partition.day) for partition in done.partitions})
         outlet_events[GOLD].extra = {"version": done.version, "partitions": len(done.partitions)}
+        announce_tables("gold", warehouse().path, days, outlet_events)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     @task(pool=POOL)
@@ -62,7 +83,8 @@ with DAG(
 
         return str(data_docs.write_docs(start_run(dag_run.run_id)))
 
-    @task
+    # a red build is what the page is for
+    @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def write_health(*, dag_run: Any = None) -> str:
         """Write the health page, and `health.json`: version, row counts, freshness, problems."""
@@ -70,4 +92,16 @@ with DAG(
 
         return ", ".join(map(str, write_pages(start_run(dag_run.run_id).store)))
 
-    build_gold() >> [write_docs(), write_health()]
+    @task
+    @one_line_errors
+    def start_next_build(*, dag_run: Any = None, ti: Any = None) -> None:
+        """Start Silver again for what was loaded while this build was under way; skipped where there is nothing."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from scripts.planning.reconcile import examine
+
+        if not examine(start_run(dag_run.run_id).store).build.is_ready:
+            raise AirflowSkipException("everything that is loaded is published")
+        start_silver(ti)
+
+    build_gold() >> [write_docs(), write_health(), start_next_build()]

@@ -3,18 +3,20 @@
 
 Loads **one day** of every daily source: per source and resource it ingests the rows into Bronze Parquet and validates
 them against the rules of the contract in `scripts/sources/`. The run at midnight (UTC) loads the day that has just
-ended. Whatever was loaded goes on to Silver (`pipeline_silver`) and Gold (`dbt_dag`) by itself.
+ended, where the ledger does not have it yet. Whatever was loaded goes on to Silver (`pipeline_silver`) and Gold
+(`dbt_dag`) by itself.
 
-**Run it by hand** for a day: trigger with the partition key `YYYY-MM-DD`. For a range: leave the key empty and fill in
-`start_date` and `end_date`; for more than a month, *Backfill* shows each day as a run of its own. Loading a day again
-replaces it; nothing is doubled.
+**Run it by hand** without filling anything in: it loads yesterday. For another day: the partition key `YYYY-MM-DD`, or
+a logical date. For a range: leave the key empty and fill in `start_date` and `end_date`; for more than a month,
+*Backfill* shows each day as a run of its own and leaves out what is loaded. A run by hand, and a run or task that was
+cleared, loads its days again; that replaces them, nothing is doubled.
 
-**When not:** do not run it to repair tables, builds do that; and a run without a day is refused.
+**When not:** do not run it to repair tables, builds do that.
 
 **Repair:** a red `ingest` names the source, the resource, the day and what to do. Transient errors were tried again
-already. Mend the cause, then *clear* the red task **with downstream**: only that resource of that day is loaded again,
-and the run goes on to Silver and Gold. A red `validate` broke a rule of severity `fail`: mend the source or the rule,
-then clear `ingest` of the same resource.
+already. Mend the cause, then *clear* the red task, with or without downstream: only that resource of that day is loaded
+again. A red `validate` broke a rule of severity `fail`: mend the source or the rule, then clear `ingest` of the same
+resource. However it is cleared, marked or deleted: the DAG `reconcile` brings what is loaded to Gold within minutes.
 
 Links on each task lead to its ledger record, its quarantined rows and the runbook (`docs/runbook.md`).
 """
@@ -24,15 +26,29 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, TriggerRule, get_current_context, task, task_group
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, TriggerRule, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dag_support import BRONZE, BRONZE_RESOURCES, days_of, deadline, defaults, one_line_errors, start_run
+from dag_support import (
+    BRONZE_RESOURCES,
+    days_of,
+    deadline,
+    defaults,
+    one_line_errors,
+    refuse_unknown,
+    start_run,
+    start_silver,
+    was_cleared,
+)
 from scripts.contracts import catalog
 from scripts.errors import UsageError
 
 MOST_PARTITIONS = 1000
 DATE = {"type": ["null", "string"], "format": "date"}
+RESOURCES = sorted({name for names in catalog.resource_names().values() for name in names})
+LABEL = "{{ task.op_kwargs['partition']['label'] }}"
+# a day that has begun is finished before the next one begins
+INGEST_FIRST, VALIDATE_FIRST, END_FIRST = 1, 2, 3
 
 with DAG(
     "pipeline_bronze",
@@ -52,7 +68,11 @@ with DAG(
             description="The source to load; without it, every source that its contract calls daily.",
         ),
         "resources": Param(
-            [], type="array", items={"type": "string"}, description="Resources of the source; without them, all."
+            [],
+            type="array",
+            items={"type": "string"},
+            examples=RESOURCES,
+            description="Resources of the source; without them, all.",
         ),
         "start_date": Param(None, **DATE, description="First day (UTC) of a run by hand, instead of a partition key."),
         "end_date": Param(None, **DATE, description="Last day (UTC), included."),
@@ -64,16 +84,25 @@ with DAG(
 
     @task
     @one_line_errors
-    def plan(*, params: dict[str, Any], dag_run: Any = None, partition_key: str | None = None) -> list[dict[str, str]]:
-        """Resolve the days of the run and list the partitions to load."""
+    def plan(
+        *,
+        params: dict[str, Any],
+        dag_run: Any = None,
+        partition_key: str | None = None,
+        logical_date: dt.datetime | None = None,
+    ) -> list[dict[str, Any]]:
+        """Resolve the days of the run and list the partitions to load: those that are due, or all by hand."""
         from scripts.loading import partitions
+        from scripts.planning.reconcile import plan_request
 
-        run = start_run(dag_run.run_id)
-        days = days_of(partition_key, params)
+        run, asked_at = start_run(dag_run.run_id), dt.datetime.now(dt.UTC).isoformat()
+        refuse_unknown(dag_run, params)
+        days = days_of(partition_key, params, logical_date)
         sources = [params["source"]] if params["source"] else catalog.daily_sources()
         wanted = partitions.partitions(days, sources, params["resources"] or None)
-        if dag_run.run_type == "backfill" and not params["reprocess"]:
-            wanted = [item.partition for item in partitions.plan(run.store, wanted) if item.state != "loaded"]
+        again = params["reprocess"] or dag_run.run_type == "manual" or bool(dag_run.clear_number)
+        if not again:
+            wanted = [item.partition for item in plan_request(run.store, wanted) if item.state != "loaded"]
         if len(wanted) > MOST_PARTITIONS:
             raise UsageError(
                 f"{len(wanted)} partitions in one run",
@@ -82,40 +111,46 @@ with DAG(
             )
         if not wanted:
             raise AirflowSkipException(f"{days[0]} is loaded already; reprocess loads it again")
-        return [{"source": p.source, "resource": p.resource, "day": p.day.isoformat()} for p in wanted]
+        return [
+            {
+                "source": p.source,
+                "resource": p.resource,
+                "day": p.day.isoformat(),
+                "label": f"{p.source}/{p.resource} {p.day}",
+                "asked_at": asked_at,
+                "again": again,
+            }
+            for p in wanted
+        ]
 
-    def put_label(partition: dict[str, str]) -> None:
-        """Name the mapped task after its partition, also when it fails."""
-        label = f"{partition['source']}/{partition['resource']} {partition['day']}"
-        get_current_context()["partition"] = label
-
-    @task(map_index_template="{{ partition }}")
+    @task(map_index_template=LABEL, weight_rule="absolute", priority_weight=INGEST_FIRST)
     @one_line_errors
-    def ingest(partition: dict[str, str], *, dag_run: Any = None) -> dict[str, Any]:
-        """Fetch one resource of one day into Bronze."""
+    def ingest(partition: dict[str, Any], *, dag_run: Any = None, ti: Any = None) -> dict[str, Any]:
+        """Fetch one resource of one day into Bronze, unless another process did so since it was asked for."""
         from scripts.extract.client import Client
         from scripts.ingest_api import ingest_partition
+        from scripts.planning.reconcile import done_since
         from scripts.utils.days import parse_day
 
-        put_label(partition)
+        cleared = was_cleared(ti)
+        asked_at = ti.start_date if cleared else dt.datetime.fromisoformat(partition["asked_at"])
+        is_done = done_since(asked_at, again=partition["again"] or cleared)
         source = catalog.pick(partition["source"])
         client = Client(source)
         try:
-            entry = ingest_partition(
-                source, partition["resource"], parse_day(partition["day"]), start_run(dag_run.run_id), client
-            )
+            run, day = start_run(dag_run.run_id), parse_day(partition["day"])
+            entry = ingest_partition(source, partition["resource"], day, run, client, is_done=is_done)
         finally:
             client.close()
         return {"fetched": entry.fetched, "bronze": entry.bronze, "quarantined": entry.quarantined}
 
-    @task(map_index_template="{{ partition }}", outlets=[BRONZE_RESOURCES])
+    @task(map_index_template=LABEL, outlets=[BRONZE_RESOURCES], weight_rule="absolute", priority_weight=VALIDATE_FIRST)
     @one_line_errors
-    def validate(partition: dict[str, str], *, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Any]:
+    def validate(partition: dict[str, Any], *, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Any]:
         """Check the rows against the rules of the contract, and announce the partition if it adds up."""
         from scripts.utils.days import parse_day
         from scripts.validate_data import validate_partition
 
-        put_label(partition)
         source = catalog.pick(partition["source"])
         entry = validate_partition(
             source, partition["resource"], parse_day(partition["day"]), start_run(dag_run.run_id)
@@ -133,32 +168,25 @@ with DAG(
         return counts
 
     @task_group
-    def load(partition: dict[str, str]) -> None:
+    def load(partition: dict[str, Any]) -> None:
         """One resource of one day: it fails, is cleared and goes on alone."""
         ingest(partition) >> validate(partition)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[BRONZE])
+    @task(trigger_rule=TriggerRule.ALL_DONE, weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors
-    def publish_asset_events(*, dag_run: Any = None, ti: Any = None, outlet_events: Any = None) -> list[str]:
-        """Tell Silver which days were loaded, also when a resource of them failed."""
+    def start_build(*, dag_run: Any = None, ti: Any = None) -> None:
+        """Start Silver, also when a resource failed; skipped where a run of Silver waits for the loads already."""
         from scripts.bronze.ledger import Partition
         from scripts.utils.days import parse_day
 
-        store, counts = start_run(dag_run.run_id).store, {"partitions": 0, "rows": 0}
-        days = set()
-        for item in ti.xcom_pull(task_ids="plan") or []:
-            entry = store.entry(Partition(item["source"], item["resource"], parse_day(item["day"])))
-            if entry is not None and entry.status == "validated":
-                days.add(item["day"])
-                counts["partitions"] += 1
-                counts["rows"] += entry.bronze
-        if not days:
+        store = start_run(dag_run.run_id).store
+        planned = ti.xcom_pull(task_ids="plan") or []
+        entries = [store.entry(Partition(p["source"], p["resource"], parse_day(p["day"]))) for p in planned]
+        if not any(entry and entry.status == "validated" for entry in entries):
             raise AirflowSkipException("no partition of this run is loaded")
-        outlet_events[BRONZE].extra = counts
-        outlet_events[BRONZE].add_partitions(sorted(days))
-        return sorted(days)
+        start_silver(ti)
 
-    @task
+    @task(weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors
     def check_row_counts(*, dag_run: Any = None, ti: Any = None) -> dict[str, int]:
         """Check that fetched = Bronze + quarantined over the whole run; this task is red when a resource is."""
@@ -182,5 +210,5 @@ with DAG(
         }
 
     loaded = load.expand(partition=plan())
-    loaded >> publish_asset_events()
+    loaded >> start_build()
     loaded >> check_row_counts()

@@ -5,9 +5,10 @@ Runs `dbt build` of Silver for **exactly the partitions that changed** since the
 so one build serves all days of a backfill. The result is a candidate that nobody sees before `dbt_dag` has built Gold
 on it, tested all of it and published it.
 
-A run is started for every day that `pipeline_bronze` loaded. It waits until no Bronze run is under way (five minutes at
-most), builds what is there, and the runs queued behind it find nothing left to do: they end as *skipped*, and no day is
-left out.
+A run of Bronze that has loaded something starts a run of Silver, unless one is queued or waits already. That one waits
+until no Bronze run is under way, or none has loaded anything for two minutes, and then builds all that is there: a
+backfill of a month is one build. What comes in while it builds is built by the next run, which `dbt_dag` or `reconcile`
+starts.
 
 **Run it by hand** after a change of the models, or with `full_refresh` to make every table from scratch.
 
@@ -23,15 +24,28 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable, task
+from airflow.sdk import DAG, Param, task
 
-from dag_support import BRONZE, POOL, SILVER, deadline, defaults, one_line_errors, run_build
+from dag_support import (
+    POOL,
+    SILVER,
+    announce_tables,
+    bronze_assets,
+    deadline,
+    defaults,
+    one_line_errors,
+    refuse_unknown,
+    run_build,
+    start_run,
+    table_assets,
+)
 
-LONGEST_WAIT = dt.timedelta(minutes=5)
+QUIET = dt.timedelta(minutes=2)
+"""Bronze runs that have not loaded anything for so long hang, wait for a source, or cannot run."""
 
 with DAG(
     "pipeline_silver",
-    schedule=PartitionedAssetTimetable(assets=BRONZE),
+    schedule=None,
     start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,
@@ -44,20 +58,28 @@ with DAG(
 
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
     @one_line_errors
-    def wait_for_loads(*, dag_run: Any = None, ti: Any = None) -> bool:
+    def wait_for_loads(*, params: dict[str, Any], dag_run: Any = None, ti: Any = None) -> bool:
         """Wait for the Bronze runs under way, so that one build serves them all."""
-        waited = dt.datetime.now(dt.UTC) - dag_run.start_date
-        return waited > LONGEST_WAIT or ti.get_dr_count("pipeline_bronze", states=["queued", "running"]) == 0
+        from scripts.planning.reconcile import last_load
 
-    @task(pool=POOL, outlets=[SILVER])
+        refuse_unknown(dag_run, params)
+        if ti.get_dr_count("pipeline_bronze", states=["queued", "running"]) == 0:
+            return True
+        last = last_load(start_run(dag_run.run_id).store)
+        return dt.datetime.now(dt.UTC) - max(filter(None, (last, dag_run.start_date))) > QUIET
+
+    @task(pool=POOL, inlets=bronze_assets(), outlets=[SILVER, *table_assets("silver").values()])
     @one_line_errors
     def build_silver(
         *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
     ) -> dict[str, Any]:
         """Build Silver into a candidate; the XCom `results` tells how each model and test ended."""
+        from scripts.warehouse.build import warehouse
+
         done = run_build("silver", dag_run, ti, full_refresh=params["full_refresh"])
-        outlet_events[SILVER].extra = {"partitions": len(done.partitions)}
-        outlet_events[SILVER].add_partitions(dag_run.partition_key or dag_run.run_id)
+        days = sorted({str(partition.day) for partition in done.partitions})
+        outlet_events[SILVER].extra = {"partitions": len(done.partitions), "days": days[:1] + days[-1:]}
+        announce_tables("silver", warehouse().build_path, days, outlet_events)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     wait_for_loads() >> build_silver()

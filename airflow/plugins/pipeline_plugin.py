@@ -42,7 +42,7 @@ _KINDS: dict[str, Kind] = {
     "build_gold": "dbt failed",
     "report_quarantine": "rows quarantined",
 }
-_DAGS = frozenset({BRONZE_DAG, "pipeline_silver", "dbt_dag", "maintenance"})
+_DAGS = frozenset({BRONZE_DAG, "pipeline_silver", "dbt_dag", "maintenance", "reconcile"})
 
 
 class LedgerLink(BaseOperatorLink):

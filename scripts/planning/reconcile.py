@@ -50,6 +50,13 @@ def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
     return {entry.partition: entry for entry in store.entries()}
 
 
+def last_load(store: Store) -> dt.datetime | None:
+    """Return when the last partition was written; None where none was ever."""
+    folders = (store.root / "_ledger").glob("*/*")
+    times = [folder.stat().st_mtime for folder in folders if folder.is_dir()]
+    return dt.datetime.fromtimestamp(max(times), dt.UTC) if times else None
+
+
 def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
     """Return the state of each partition of a request; all but `loaded` are due by default."""
     chosen = list(wanted)

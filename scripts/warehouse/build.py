@@ -95,7 +95,12 @@ def build_warehouse(
                 now = msgspec.structs.replace(known, state="building", project=project)
                 command = ["retry", "--state", str(target.workspace)]
                 _log.info("going on from the models and tests that failed")
-            elif layer != "all" and not full_refresh and _is_done(target, store, layer, known, project):
+            elif (
+                layer != "all"
+                and not full_refresh
+                and not full_tests
+                and _is_done(target, store, layer, known, project)
+            ):
                 _log.info("nothing to build: the ledger has not changed")
                 return BuildResult(None, [], [], time.monotonic() - started)
             elif layer == "gold" and known and known.awaits_gold(project):

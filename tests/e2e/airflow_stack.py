@@ -101,16 +101,14 @@ class Airflow:
         """Return when nothing runs and nothing waits in the chain from Bronze to Gold."""
         quiet = 0
         deadline = time.monotonic() + timeout
-        # a layer that is over has announced its days, and a day that waits no longer has a run of the next layer
+        # between a layer's end and the start of the next one there may be a moment
         while quiet < 3:
             active = [
                 (run["dag_id"], run["dag_run_id"])
                 for state in ("queued", "running")
-                for dag_id in ("pipeline_bronze", "pipeline_silver", "dbt_dag")
+                for dag_id in ("pipeline_bronze", "pipeline_silver", "dbt_dag", "reconcile")
                 for run in self.runs(dag_id, state=state)
             ]
-            waiting = self.ask("GET", "/ui/partitioned_dag_runs?has_created_dag_run_id=false").json()
-            active += [(day["dag_id"], day["partition_key"]) for day in waiting["partitioned_dag_runs"]]
             quiet = 0 if active else quiet + 1
             assert time.monotonic() < deadline, f"still active: {active[:5]}"
             time.sleep(0.7)
