@@ -70,7 +70,9 @@ def start(stack: LocalStack) -> None:
             stack.wait_until(lambda: bool(health(stack)))
     stack.wait_until(lambda: all((health(stack).get(name) or {}).get("status") == "healthy" for name in WATCHED))
     engine = sqlalchemy.create_engine(stack.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
-    files = len(list(Path(stack.environ["AIRFLOW__CORE__DAGS_FOLDER"]).glob("*.py")))
+    folder = Path(stack.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    ignored = (folder / ".airflowignore").read_text(encoding="utf-8").split()
+    files = len([path for path in folder.glob("*.py") if path.name not in ignored])
     with engine.connect() as connection:
         stack.wait_until(lambda: (connection.scalar(sqlalchemy.text("select count(*) from dag")) or 0) >= files)
     engine.dispose()

@@ -140,7 +140,8 @@ def refuse_unknown(dag_run: Any, params: Mapping[str, Any]) -> None:
     Raises:
         UsageError: There is one; the message names the parameters.
     """
-    if unknown := [key for key in dag_run.conf or {} if key not in params]:
+    # a backfill carries the address that is called when it is over
+    if unknown := [key for key in dag_run.conf or {} if key not in params and key != "callback_url"]:
         raise UsageError(
             f"the run's configuration has {', '.join(f'`{key}`' for key in unknown)}",
             expected=f"only {', '.join(params)}",

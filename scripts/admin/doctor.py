@@ -88,7 +88,10 @@ def _settings() -> CheckResult:
 
 
 def _catalog() -> CheckResult:
-    sources = catalog.load()
+    sources, broken = catalog.read_all()
+    if broken:
+        named = "; ".join(map(str, broken.values()))
+        return CheckResult("catalog", ok=False, found=named, fix="correct the file, then `pipeline sources check`")
     stale = generated_files.stale_files(generated_files.generated_files())
     return CheckResult(
         "catalog",

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
 from scripts.contracts import catalog
+from scripts.monitoring import overdue
 from scripts.monitoring.status import Status, read_status
+from scripts.planning.calendar import end_of
+from scripts.planning.published import read_published
+from scripts.planning.reconcile import examine, read_ledger
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.warehouse.build import published_build
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.store import Store
 
 _HOUR = dt.timedelta(hours=1)
@@ -28,7 +33,9 @@ class ResourceFreshness(NamedTuple):
     source: str
     resource: str
     last_day: dt.date | None
-    """The last day (UTC) that is loaded and validated; None where none is."""
+    """The last day that is loaded and validated; None where none is."""
+    published_day: dt.date | None
+    """The last day that the published version holds."""
     age_hours: float | None
     """Hours since the end of that day."""
     state: Literal["ok", "warn", "stale"]
@@ -51,23 +58,22 @@ class OldQuarantine(NamedTuple):
 def freshness(store: Store, now: dt.datetime | None = None) -> Sequence[ResourceFreshness]:
     """Return how far each resource of the daily sources is behind, also where nothing was ever loaded."""
     moment = now or dt.datetime.now(dt.UTC)
-    last: dict[tuple[str, str], dt.date] = {}
-    for entry in store.entries():
-        if entry.status == "validated":
-            key = (entry.source, entry.resource)
-            last[key] = max(entry.day, last.get(key, entry.day))
+    ledger = read_ledger(store)
+    last = _last_days(partition for partition, entry in ledger.items() if entry.status == "validated")
+    published = _last_days(read_published(ledger).held)
     found = []
     for source_name in catalog.daily_sources():
         source = catalog.pick(source_name)
         for name, resource in source.resources.items():
             limits, day = resource.freshness, last.get((source_name, name))
-            age = None if day is None else max(0.0, (moment - _end_of(day)) / _HOUR)
+            age = None if day is None else max(0.0, (moment - end_of(source, day)) / _HOUR)
             state: Literal["ok", "warn", "stale"] = "ok"
             if age is None or age >= limits.error_after_hours:
                 state = "stale"
             elif age >= limits.warn_after_hours:
                 state = "warn"
-            found.append(ResourceFreshness(source_name, name, day, age, state, limits.error_after_hours, source.owner))
+            held, limit = published.get((source_name, name)), limits.error_after_hours
+            found.append(ResourceFreshness(source_name, name, day, held, age, state, limit, source.owner))
     return found
 
 
@@ -81,21 +87,32 @@ def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = Non
     ]
 
 
-def health(store: Store, state: Status | None = None) -> dict[str, Any]:
-    """Return the health of the whole: `ok`, the published version, problems, freshness, quarantine. Times are UTC."""
+def health(store: Store, state: Status | None = None, now: dt.datetime | None = None) -> dict[str, Any]:
+    """Return the health of the whole: `ok`, the published version, problems, what is due, freshness. Times are UTC.
+
+    What is published counts, never a candidate; and what has to be there, not only what is.
+    """
     state = state or read_status(store)
-    fresh = freshness(store)
+    moment = now or dt.datetime.now(dt.UTC)
+    fresh, found = freshness(store, moment), examine(store, moment)
+    problems = [*overdue.problems(catalog.read_all(), read_ledger(store), found), *state.problems]
+    built_at = _built_at()
+    states = Counter(item.state for item in found.work)
     return {
-        "ok": not state.problems and all(row.state == "ok" for row in fresh),
-        "checked_at_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "ok": not problems and all(row.state == "ok" for row in fresh),
+        "checked_at_utc": moment.isoformat(timespec="seconds"),
         "version": state.version,
-        "built_at_utc": _built_at(),
+        "built_at_utc": built_at,
+        "gold_age_hours": round((moment - dt.datetime.fromisoformat(built_at)) / _HOUR, 1) if built_at else None,
         "partitions": len(state.partitions),
+        "partitions_not_published": len(found.build.partitions),
+        "partitions_by_state": dict(states),
+        "build_waits_for": found.build.waits_for,
         "rows_fetched": sum(row.fetched for row in state.partitions),
         "rows_in_bronze": sum(row.bronze for row in state.partitions),
         "rows_in_quarantine": sum(row.quarantined for row in state.partitions),
         "models": {row.model: row.rows for row in state.models},
-        "problems": list(state.problems),
+        "problems": problems,
         "freshness": [row._asdict() for row in fresh],
     }
 
@@ -109,8 +126,11 @@ def write_health(store: Store, state: Status | None = None) -> Path:
     return path
 
 
-def _end_of(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC)
+def _last_days(partitions: Iterable[Partition]) -> Mapping[tuple[str, str], dt.date]:
+    last: dict[tuple[str, str], dt.date] = {}
+    for source, resource, day in partitions:
+        last[source, resource] = max(day, last.get((source, resource), day))
+    return last
 
 
 def _rules(entry: LedgerEntry) -> Sequence[str]:

@@ -14,7 +14,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from scripts.contracts import catalog
+from scripts.monitoring import overdue
 from scripts.monitoring.health import freshness
+from scripts.planning.reconcile import examine, read_ledger
 from scripts.warehouse import candidate
 from scripts.warehouse.build import published_build, warehouse
 from scripts.warehouse.runner import BAD_STATUSES
@@ -43,7 +46,22 @@ class _Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _of_partitions(list(self._store.entries()))
         yield from self._of_freshness()
+        yield from self._of_due()
         yield from _of_builds()
+
+    def _of_due(self) -> Iterator[Metric]:
+        found = examine(self._store, self._now)
+        partitions = _gauge("due_partitions", "Days that are not as they have to be, by state", (*_RESOURCE, "state"))
+        waits = Counter((*item.partition[:2], item.state) for item in found.work)
+        for labels, count in waits.items():
+            partitions.add_metric(labels, count)
+        yield partitions
+        behind = _gauge("unpublished_partitions", "Days that are loaded and valid, and not published", ())
+        behind.add_metric((), len(found.build.partitions))
+        yield behind
+        problems = _gauge("health_problems", "What is overdue: see `pipeline health`", ())
+        problems.add_metric((), len(overdue.problems(catalog.read_all(), read_ledger(self._store), found)))
+        yield problems
 
     def _of_freshness(self) -> Iterator[Metric]:
         age = _gauge("freshness_age_seconds", "Time since the end of the last day that is loaded and valid", _RESOURCE)

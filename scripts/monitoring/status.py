@@ -11,6 +11,7 @@ from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, DataError
+from scripts.planning.due import state_of
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.versions import reading
 
@@ -98,6 +99,10 @@ def _partition(
     state: str = entry.status
     if state == "validated":
         state = "built" if (built or {}).get(entry.partition) == entry.content_hash else "build pending"
+        source = catalog.read_all().sources.get(entry.source)
+        if source and entry.resource in source.resources:
+            planned = state_of(source, entry.partition, entry)
+            state += f", {planned}" if planned in {"provisional", "outdated"} else ""
     return PartitionStatus(
         *entry.partition,
         state=state,

@@ -106,7 +106,9 @@ def test_the_first_daily_run_goes_through_to_gold(airflow):
         row for row in results["value"] if row["name"] == "fct_events"
     ).items()
     assert "fct_events" in (airflow.data_dir / "docs/dbt/index.html").read_text()
-    assert json.loads((airflow.data_dir / "health.json").read_text())["ok"]
+    health = json.loads((airflow.data_dir / "health.json").read_text())
+    assert {row["state"] for row in health["freshness"]} == {"ok"}
+    assert {row["published_day"] for row in health["freshness"]} == {day}
 
     events = airflow.get("assets/events?limit=100")["asset_events"]
     posts = next(event for event in events if event["name"] == "bronze/jsonplaceholder/posts")

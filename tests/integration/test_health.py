@@ -64,6 +64,18 @@ def test_the_command_shows_health_and_fails_on_stale_data(loaded, start):
     assert "rows in quarantine" in done.stdout
 
 
+def test_health_names_the_days_that_are_missing_and_is_well_again_when_they_are_there(loaded, run):
+    found = health.health(loaded, now=at("2024-01-05T00:10"))
+    assert not found["ok"]
+    assert sum("2024-01-03 missing" in problem for problem in found["problems"]) == 4
+
+    days = [dt.date(2024, 1, 3), dt.date(2024, 1, 4)]
+    assert all(outcome.entry for outcome in load(run, partitions(days, ["jsonplaceholder"])))
+    found = health.health(loaded, now=at("2024-01-05T00:10"))
+    assert [problem for problem in found["problems"] if "missing" in problem] == []
+    assert found["partitions_not_published"] == 12
+
+
 def test_pruning_lists_first_and_deletes_when_told(run, tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()

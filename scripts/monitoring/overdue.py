@@ -1,0 +1,113 @@
+"""What is overdue: days that are missing, failed or not published, told as problems with the reason and what to do."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from scripts.planning.calendar import complete_at, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.contracts.catalog import Catalog
+    from scripts.planning.due import Due, Work
+
+GRACE = dt.timedelta(minutes=30)
+"""What is due for longer than this should have been done by the runs on a schedule."""
+_SHOWN = 5
+_FEWEST_NEW = 10
+"""Fewer more rows in quarantine than usual are no growth."""
+
+
+def problems(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Sequence[str]:
+    """Return what is wrong with what is due, in words, each with what to do."""
+    return [
+        *(f"contract `{name}` is broken, its source is not loaded: {error}" for name, error in found.broken.items()),
+        *_missing(found),
+        *_failing(found),
+        *_late(catalog, ledger, found),
+        *_not_published(ledger, found),
+        *_growing_quarantine(ledger),
+    ]
+
+
+def _missing(found: Due) -> Iterator[str]:
+    days: dict[tuple[str, str], list[dt.date]] = collections.defaultdict(list)
+    for item in found.problems:
+        if _is_gap(item):
+            days[item.partition[:2]].append(item.partition.day)
+    for (source, resource), gaps in days.items():
+        yield (
+            f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline backfill"
+            f" --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's `catchup: true` loads"
+            " missing days by themselves, and its `start_date` says from when on there have to be days)"
+        )
+
+
+def _failing(found: Due) -> Iterator[str]:
+    failing = [item for item in found.problems if not _is_gap(item)]
+    for item in failing[:_SHOWN]:
+        yield f"{item.partition}: {item.state}, waits for {item.waits_for}"
+    if len(failing) > _SHOWN:
+        yield f"{len(failing) - _SHOWN} more days wait (next: `pipeline due` lists them)"
+
+
+def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[str]:
+    """Yield the days that could be loaded for a while, and are not: nothing runs."""
+    late: dict[tuple[str, str, str], list[dt.date]] = collections.defaultdict(list)
+    for item in found.ready:
+        source, entry = catalog.sources[item.partition.source], ledger.get(item.partition)
+        since = complete_at(source, item.partition.day)
+        if entry is not None and item.step == "validate":
+            since = entry.loaded_at
+        if found.at - since > GRACE:
+            late[(*item.partition[:2], item.state)].append(item.partition.day)
+    for (source_name, resource, state), days in late.items():
+        yield (
+            f"{source_name}/{resource}: {in_words(days)} {state}, and no run has seen to it (next: are the schedules of"
+            " Airflow or Prefect on? `pipeline reconcile` does it now)"
+        )
+
+
+def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[str]:
+    build = found.build
+    if not build.reasons:
+        return
+    if build.waits_for:
+        yield (
+            f"Gold is not up to date, {'; '.join(build.reasons)}: the last build failed, and the next waits for"
+            f" {build.waits_for}"
+        )
+        return
+    entries = [ledger[partition] for partition in build.partitions if partition in ledger]
+    since = min((entry.validated_at or entry.loaded_at for entry in entries), default=None)
+    if since is not None and found.at - since > GRACE:
+        days = in_words({entry.day for entry in entries})
+        yield (
+            f"Gold is not up to date: {days} loaded since {since:%Y-%m-%d %H:%M} (UTC) and not published, for no build"
+            " has run (next: are `pipeline_silver`, `dbt_dag` and `reconcile` on? `pipeline build` does it now)"
+        )
+
+
+def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[str]:
+    """Yield the resources whose last day has more than twice the quarantined rows of the week before it."""
+    days: dict[tuple[str, str], list[LedgerEntry]] = collections.defaultdict(list)
+    for partition in sorted(ledger):
+        days[partition[:2]].append(ledger[partition])
+    for (source, resource), entries in days.items():
+        *before, last = entries[-8:]
+        if not before:
+            continue
+        usual = sum(entry.quarantined for entry in before) / len(before)
+        if last.quarantined > 2 * usual and last.quarantined - usual >= _FEWEST_NEW:
+            yield (
+                f"{source}/{resource}: {last.quarantined} rows of {last.day} in quarantine, {usual:.0f} a day before"
+                f" (next: `pipeline quarantine list --source {source} --resource {resource}`)"
+            )
+
+
+def _is_gap(item: Work) -> bool:
+    return item.state == "missing" and item.waits_for.startswith("`pipeline backfill")

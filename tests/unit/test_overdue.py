@@ -1,0 +1,72 @@
+"""What health calls wrong: days that are missing, failed, not loaded in time or not published."""
+
+import datetime as dt
+
+from scripts.contracts.catalog import Catalog
+from scripts.errors import ContractError
+from scripts.monitoring.overdue import problems
+from scripts.planning.published import Published
+from tests.support.shop import entry, failed, find, shop
+
+
+def told(source, *entries, now="2024-01-10T00:10", **options):
+    found = find(source, *entries, now=now, **options)
+    ledger = {item.partition: item for item in entries}
+    return problems(Catalog({source.source: source}, {}), ledger, found)
+
+
+def test_all_is_well_where_nothing_is_due():
+    source = shop()
+    assert told(source, entry(source, "2024-01-08"), entry(source, "2024-01-09")) == []
+
+
+def test_missing_days_are_told_as_ranges_with_the_command_that_loads_them():
+    source = shop()
+    days = [entry(source, day) for day in ("2024-01-02", "2024-01-06", "2024-01-08", "2024-01-09")]
+    (problem,) = told(source, *days)
+
+    assert problem.startswith("shop/orders: 2024-01-03 to 2024-01-05, 2024-01-07 missing, 4 days")
+    assert "`pipeline backfill --source shop --start-date 2024-01-03 --end-date 2024-01-07`" in problem
+
+
+def test_the_day_that_has_ended_is_overdue_after_a_while_and_not_before():
+    source = shop()
+    loaded = entry(source, "2024-01-08")
+
+    assert told(source, loaded, now="2024-01-10T00:29") == []
+    (problem,) = told(source, loaded, now="2024-01-10T00:31")
+    assert "shop/orders: 2024-01-09 missing, and no run has seen to it" in problem
+
+
+def test_a_load_that_failed_is_told_at_once_with_the_reason():
+    source = shop()
+    (problem,) = told(source, entry(source, "2024-01-08"), attempts=failed(source, "2024-01-09", final=True))
+
+    assert problem == "shop/orders/2024-01-09: missing, waits for a person: what went wrong"
+
+
+def test_what_is_loaded_and_not_published_is_told_after_a_while_and_a_red_build_at_once():
+    source = shop()
+    loaded = [entry(source, "2024-01-08"), entry(source, "2024-01-09")]
+    (attempt,) = failed(source, "2024-01-09", final=True, version="f").values()
+    nothing = Published("000001", {loaded[0].partition: "a"})
+
+    assert told(source, *loaded, published=nothing) == []
+    (problem,) = told(source, *loaded, published=nothing, now="2024-01-10T00:40")
+    assert problem.startswith("Gold is not up to date: 2024-01-09 loaded since 2024-01-10 00:01")
+    (problem,) = told(source, *loaded, published=nothing._replace(attempt=attempt, fingerprint="f"))
+    assert "the last build failed, and the next waits for a person: what went wrong" in problem
+
+
+def test_quarantine_that_grows_is_told():
+    source = shop()
+    days = [entry(source, f"2024-01-0{day}", quarantined=3) for day in range(1, 9)]
+
+    assert told(source, *days, entry(source, "2024-01-09", quarantined=8)) == []
+    (problem,) = told(source, *days, entry(source, "2024-01-09", quarantined=40))
+    assert problem.startswith("shop/orders: 40 rows of 2024-01-09 in quarantine, 3 a day before")
+
+
+def test_a_broken_contract_is_told():
+    (problem,) = told(shop(start_date=dt.date(2024, 1, 10)), broken={"bank": ContractError("missing key")})
+    assert problem == "contract `bank` is broken, its source is not loaded: missing key"
