@@ -1,18 +1,21 @@
 """The ELT as a Prefect flow: ingest and validate each resource of each day, then one build and publish.
 
 The work is done by the functions of `scripts/`, which Airflow and the command line call too: the same days give the
-same tables through any of them. Run it by hand with `python prefect/flows/elt_flow.py 2024-01-01 2024-01-03`.
+same tables through any of them. Run it by hand with `python prefect/flows/elt_flow.py 2024-01-01 2024-01-03`; `--help`
+lists the options.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import datetime as dt
 import logging
 import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if __name__ == "__main__":
     # the folder of this file must not hide modules of the same names
@@ -21,41 +24,53 @@ if __name__ == "__main__":
         # Prefect starts a server for this run alone, which nobody else has to be able to ask
         login = os.environ["PREFECT_API_AUTH_STRING"] = f"run:{secrets.token_urlsafe()}"
         os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
+# what Prefect keeps lies with everything else that the project writes
+from scripts.config import settings
+
+if "PREFECT_HOME" not in os.environ:
+    home = settings().data_dir / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["PREFECT_HOME"] = str(home)
+sys.path.append(str(Path(__file__).resolve().parent))
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
-from prefect.utilities.urls import url_for
 
+from flow_runs import BUILDS, alert, end_orphans, error_of, make_limit, watched
 from scripts.bronze.run import Run
-from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.errors import TransientError
+from scripts.errors import LockedError, TransientError, UsageError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading import partitions
-from scripts.monitoring import alerts
 from scripts.monitoring.report import refresh
+from scripts.planning import reconcile
 from scripts.utils.days import day_range, parse_day
+from scripts.utils.files import locked
 from scripts.validate_data import validate_partition
 from scripts.warehouse import data_docs
-from scripts.warehouse.build import BuildResult, build_warehouse
 from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prefect import Flow, Task
-    from prefect.client.schemas.objects import FlowRun, TaskRun
+    from prefect import Task
+    from prefect.client.schemas.objects import TaskRun
     from prefect.states import State
 
     from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.warehouse.build import BuildResult
     from scripts.warehouse.runner import NodeResult
 
 _config = settings()
+ALL_DAILY = "all daily"
+SourceName = Literal[(ALL_DAILY, *catalog.names())]  # type: ignore[valid-type]
+"""What the form offers: a source, or all that their contracts call daily."""
 
 
 def _is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 — Prefect's signature
@@ -73,20 +88,15 @@ _task: dict[str, Any] = {
 }
 
 
-def alert(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 — Prefect's signature
-    """Send the alert on a flow run that failed or crashed."""
-    error = _error(state)
-    links = {"run": url_for(run) or ""}
-    alerts.notify(alerts.Alert(alerts.kind_of(error), f"Prefect {run.name}", str(error), links, key=str(run.id)))
-
-
 @task(task_run_name="ingest {partition}", **_task)
-def ingest(partition: Partition, run_id: str) -> LedgerEntry:
-    """Fetch one resource of one day into Bronze."""
+def ingest(partition: Partition, run_id: str, asked_at: dt.datetime, *, again: bool) -> LedgerEntry:
+    """Fetch one resource of one day into Bronze, unless another process did so since it was asked for."""
     source = catalog.pick(partition.source)
     client = Client(source)
     try:
-        return ingest_partition(source, partition.resource, partition.day, _start_run(run_id), client)
+        is_done = reconcile.done_since(asked_at, again=again)
+        run = _start_run(run_id)
+        return ingest_partition(source, partition.resource, partition.day, run, client, is_done=is_done)
     finally:
         client.close()
 
@@ -99,12 +109,15 @@ def validate(partition: Partition, run_id: str) -> LedgerEntry:
 
 
 @task(name="build", task_run_name="build", **_task)
-def build(run_id: str, *, full_refresh: bool) -> BuildResult:
+def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) -> BuildResult:
     """Build Silver and Gold from what changed, test, and publish; waits for another build that is under way."""
     try:
-        done = build_warehouse(_start_run(run_id), full_refresh=full_refresh)
+        with concurrency(BUILDS, occupy=1):
+            done = reconcile.build(_start_run(run_id), full_refresh=full_refresh, full_tests=full_tests)
     except DbtFailedError as error:
         _show_results("Nothing was published", error.results)
+        # a red build is what the page is for
+        refresh(_start_run(run_id).store)
         raise
     headline = f"Version {done.version}: {len(done.partitions)} partitions in {done.seconds:.1f} s"
     _show_results(headline, done.results)
@@ -122,8 +135,10 @@ def build(run_id: str, *, full_refresh: bool) -> BuildResult:
 def elt_flow(
     start_date: dt.date,
     end_date: dt.date,
-    source: str = catalog.DEFAULT_SOURCE,
+    source: SourceName = catalog.DEFAULT_SOURCE,
+    resources: list[str] | None = None,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 — a parameter of the flow in the UI
+    full_tests: bool = False,  # noqa: FBT001, FBT002 — the same
     reprocess: bool = False,  # noqa: FBT001, FBT002 — the same
 ) -> str | None:
     """Load the days of a range that are missing or have failed, then build once and publish.
@@ -134,8 +149,10 @@ def elt_flow(
     Args:
         start_date: First day (UTC).
         end_date: Last day (UTC), included.
-        source: Source of the catalog.
+        source: Source of the catalog, or all that their contracts call daily.
+        resources: Resources of the source; without them, all.
         full_refresh: Make every table from scratch, from all days.
+        full_tests: Test all rows, and not only those that the build changes.
         reprocess: Load days again that are loaded.
 
     Returns:
@@ -145,30 +162,36 @@ def elt_flow(
         UsageError: A day is in the future, the range is reversed or too long, or the source unknown.
         PipelineError: What failed, by name.
     """
-    run_id = f"prefect-{flow_run.id or 'local'}"
+    with watched():
+        make_limit()
+        names = catalog.daily_sources() if source == ALL_DAILY else [source]
+        wanted = partitions.partitions(day_range(start_date, end_date), names, resources or None)
+        return _elt(wanted, full_refresh=full_refresh, full_tests=full_tests, again=reprocess)
+
+
+def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, again: bool) -> str | None:
+    run_id, asked_at = f"prefect-{flow_run.id or 'local'}", dt.datetime.now(dt.UTC)
     run = _start_run(run_id)
     run.store.recover()
-    wanted = partitions.partitions(day_range(start_date, end_date), [source])
-    due = [item.partition for item in partitions.plan(run.store, wanted) if reprocess or item.state != "loaded"]
-    logger = get_run_logger()
-    logger.info("%d of %d partitions to load", len(due), len(wanted))
+    planned = reconcile.plan_request(run.store, wanted)
+    due = [item.partition for item in planned if again or item.state != "loaded"]
+    get_run_logger().info("%d of %d partitions to load", len(due), len(wanted))
 
-    ingested = [ingest.submit(partition, run_id) for partition in due]
+    ingested = [ingest.submit(partition, run_id, asked_at, again=again) for partition in due]
     validated = [
         validate.submit(partition, run_id, wait_for=[loaded]) for partition, loaded in zip(due, ingested, strict=True)
     ]
     for future in [*ingested, *validated]:
         future.wait()
     errors = {
-        partition: _error(loaded.state if loaded.state.is_failed() else checked.state)
+        partition: error_of(loaded.state if loaded.state.is_failed() else checked.state)
         for partition, loaded, checked in zip(due, ingested, validated, strict=True)
         if not checked.state.is_completed()
     }
-    entries = [entry for partition in wanted if (entry := run.store.entry(partition)) is not None]
-    _show_ledger(entries)
+    _show_ledger([entry for partition in wanted if (entry := run.store.entry(partition)) is not None])
     version = None
-    if len(errors) < len(wanted):
-        version = build(run_id, full_refresh=full_refresh).version
+    if full_refresh or full_tests or reconcile.examine(run.store).build.is_ready:
+        version = build(run_id, full_refresh=full_refresh, full_tests=full_tests).version
     if errors:
         raise partitions.failed(errors, len(wanted))
     return version
@@ -177,18 +200,42 @@ def elt_flow(
 @flow(name="elt-daily", flow_run_name="daily", on_crashed=[alert])
 def elt_daily() -> None:
     """Load the day before the scheduled start (UTC) of every source that its contract calls daily."""
-    # Prefect's own dates are a class of their own
-    scheduled = dt.date.fromordinal(flow_run.scheduled_start_time.astimezone(dt.UTC).toordinal())
-    day = scheduled - dt.timedelta(days=1)
-    states = [elt_flow(day, day, source, return_state=True) for source in catalog.daily_sources()]
-    if red := [state for state in states if not state.is_completed()]:
-        raise _error(red[0])
+    with watched():
+        end_orphans()
+        # Prefect's own dates are a class of their own
+        scheduled = dt.date.fromordinal(flow_run.scheduled_start_time.astimezone(dt.UTC).toordinal())
+        day = scheduled - dt.timedelta(days=1)
+        states = [elt_flow(day, day, source, return_state=True) for source in catalog.daily_sources()]
+        if red := [state for state in states if not state.is_completed()]:
+            raise error_of(red[0])
 
 
-def _error(state: State[Any]) -> BaseException:
-    # in a flow that another flow calls, the state holds a reference to the error
-    found = state.result(raise_on_failure=False)
-    return found if isinstance(found, BaseException) else RuntimeError(state.message or state.name)
+@flow(name="elt-reconcile", flow_run_name="reconcile", on_failure=[alert], on_crashed=[alert])
+def elt_reconcile() -> str:
+    """Do what is due by the ledger, whatever became of runs; ends at once where nothing is due.
+
+    Runs whose process is gone are ended first, and told.
+    """
+    logger, run_id = get_run_logger(), f"prefect-{flow_run.id or 'local'}"
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = _config.data_dir / "prefect" / "reconcile.lock"
+            stack.enter_context(locked(lock, purpose="reconciling flow", timeout=0))
+        except LockedError:
+            return "another run does it"
+        stack.enter_context(watched())
+        if ended := end_orphans():
+            logger.warning("ended runs without a process: %s", ", ".join(ended))
+        run = _start_run(run_id)
+        run.store.recover()
+        found = reconcile.examine(run.store)
+        outcomes = reconcile.load_due(run, found)
+        if reconcile.examine(run.store).build.is_ready:
+            make_limit()
+            build(run_id)
+        if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
+            raise partitions.failed(errors, len(outcomes))
+        return f"{len(outcomes)} partitions" if outcomes else "nothing was due"
 
 
 def _start_run(run_id: str) -> Run:
@@ -244,4 +291,19 @@ def _show_results(headline: str, results: Sequence[NodeResult]) -> None:
 
 
 if __name__ == "__main__":
-    elt_flow(parse_day(sys.argv[1]), parse_day(sys.argv[2]))
+
+    def day(text: str) -> dt.date:
+        """Return a day of the command line; argparse tells an error in its own way."""
+        try:
+            return parse_day(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("start_date", type=day, metavar="START", help="first day (UTC), YYYY-MM-DD")
+    parser.add_argument("end_date", type=day, metavar="END", help="last day (UTC), included")
+    parser.add_argument("--source", default=catalog.DEFAULT_SOURCE, choices=[ALL_DAILY, *catalog.names()])
+    parser.add_argument("--resources", nargs="*", help="resources of the source; without them, all")
+    for name in ("full-refresh", "full-tests", "reprocess"):
+        parser.add_argument(f"--{name}", action="store_true")
+    elt_flow(**vars(parser.parse_args()))

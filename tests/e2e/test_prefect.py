@@ -5,6 +5,7 @@ import datetime as dt
 import re
 import shutil
 
+import psutil
 import pytest
 import requests
 from dotenv import dotenv_values
@@ -125,7 +126,7 @@ def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, sourc
     asked = sum(source.requests_by_path.values())
     again = prefect.run("2024-01-01", "2024-01-03")
     assert again["state_type"] == "COMPLETED"
-    assert set(prefect.tasks(again)) == {"build"}, "a rerun does only what is missing"
+    assert prefect.tasks(again) == {}, "a rerun does only what is missing, and publishes nothing"
     assert sum(source.requests_by_path.values()) == asked
 
 
@@ -165,13 +166,63 @@ def test_a_final_error_fails_at_once(prefect, source):
     [
         ({"start_date": "2024-03-05", "end_date": "2024-03-01"}, "the range is reversed"),
         ({"start_date": "2024-03-05", "end_date": "2099-03-01"}, "in the future"),
-        ({"start_date": "2024-03-05", "end_date": "2024-03-05", "source": "nope"}, "is not in the catalog"),
+        ({"start_date": "2024-03-05", "end_date": "2024-03-05", "resources": ["nope"]}, "is not part of source"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_in_words(prefect, parameters, message):
     run = prefect.wait(prefect.start(**parameters))
     assert run["state_type"] == "FAILED"
     assert message in run["state"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"), [({"source": "nope"}, "'nope' is not one of"), ({"sauce": "shop"}, "sauce")]
+)
+def test_a_parameter_or_source_that_does_not_exist_is_refused_by_name(prefect, parameters, name):
+    found = prefect.get("deployments/name/elt/range")["id"]
+    body = {"parameters": {"start_date": "2024-03-05", "end_date": "2024-03-05", **parameters}}
+    answer = prefect.session.post(f"{prefect.url}/deployments/{found}/create_flow_run", json=body, timeout=60)
+    assert answer.status_code == 409
+    assert name in answer.text
+
+
+def flow_process(run_id):
+    """Return the process that works on a flow run, once there is one."""
+
+    def find():
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run_id.replace("-", ""):
+                    return process
+        return None
+
+    return wait_for(find, f"the process of {run_id}")
+
+
+def test_a_run_whose_process_was_killed_is_told(prefect, source, sink):
+    source.faults.append(Fault("timeout", path="/todos", seconds=60, day="2024-03-25"))
+    run_id = prefect.start(start_date="2024-03-25", end_date="2024-03-25")
+    wait_for(lambda: not any(fault.times for fault in source.faults), "the request that hangs")
+    flow_process(run_id).kill()
+    assert prefect.wait(run_id)["state_type"] == "CRASHED"
+    name = "Prefect jsonplaceholder 2024-03-25 to 2024-03-25"
+    wait_for(lambda: [text for text in sink.texts if name in text], "the alert")
+
+
+def test_a_run_without_a_process_is_ended_and_what_it_left_is_done(prefect, sink):
+    found = prefect.get("deployments/name/elt/range")["id"]
+    body = {"start_date": "2024-03-26", "end_date": "2024-03-26"}
+    # as a worker that is gone leaves it: running, with no process
+    late = prefect.post(f"deployments/{found}/create_flow_run", parameters=body, state={"type": "PAUSED"})["id"]
+    begun = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).isoformat()
+    state = {"type": "RUNNING", "name": "Running", "timestamp": begun}
+    prefect.post(f"flow_runs/{late}/set_state", state=state, force=True)
+    run = prefect.wait(prefect.start("elt-reconcile/reconcile"))
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    ended = prefect.get(f"flow_runs/{late}")
+    assert ended["state_type"] == "CRASHED"
+    assert "its process is gone" in ended["state"]["message"]
+    assert [text for text in sink.texts if ended["name"] in text]
 
 
 def published(prefect):

@@ -1,0 +1,125 @@
+"""Runs of the flows: whether their process lives, whether they are late, and what is told when they end badly.
+
+A process holds a lock for as long as it works on a run. A run that Prefect calls running, and whose lock nobody holds,
+has lost its process: a stop, a kill, a machine that went down. Such runs are ended, and told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import threading
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.runtime import flow_run as this_run
+from prefect.states import Cancelled, Crashed
+from prefect.utilities.urls import url_for
+
+from scripts.config import settings
+from scripts.monitoring import alerts
+from scripts.utils.files import is_locked, locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from prefect import Flow
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.states import State
+
+FLOWS = ("elt", "elt-daily", "elt-reconcile")
+BUILDS = "warehouse-build"
+"""The concurrency limit of builds, one slot: the page *Concurrency* shows who builds and who waits."""
+_START_MINUTES = 2
+"""A run that has begun this lately may not have taken its lock yet."""
+
+
+def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 — Prefect's names
+    """Send the alert on a flow run that failed or crashed; Prefect calls it by these names, or by position."""
+    error = error_of(state)
+    links = {"run": url_for(flow_run) or ""}
+    title = f"Prefect {flow_run.name}"
+    alerts.notify(alerts.Alert(alerts.kind_of(error), title, str(error), links, key=str(flow_run.id)))
+
+
+def error_of(state: State[Any]) -> BaseException:
+    """Return the error that a state ended with."""
+    # in a flow that another flow calls, the state holds a reference to the error; a crash may have left none
+    try:
+        found = state.result(raise_on_failure=False)
+    except Exception:  # noqa: BLE001 — what became of the result does not matter, the message is there
+        found = None
+    return found if isinstance(found, BaseException) else RuntimeError(state.message or state.name)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Hold the lock of the present run for the block, and send an alert when it takes too long."""
+    run_id, hours = this_run.id, settings().run_deadline_hours
+    if run_id is None:
+        yield
+        return
+    late = threading.Timer(hours * 3600, _tell_late, [this_run.name, run_id, hours])
+    late.daemon = True
+    with locked(_lock(run_id), purpose=f"Prefect run {this_run.name}", timeout=0, keep_file=False):
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+
+
+def make_limit() -> None:
+    """Make the concurrency limit of builds, where it is missing."""
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(BUILDS, 1)
+
+
+def end_orphans() -> Sequence[str]:
+    """End the runs whose process is gone, tell of each, and return their names."""
+    ended = []
+    with get_client(sync_client=True) as client:
+        states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING]))
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
+            flow_run_filter=FlowRunFilter(state=states),
+        )
+        for run in found:
+            if not _is_orphan(run):
+                continue
+            text = "its process is gone: a stop, a kill, or a machine that went down; what it had loaded stays"
+            is_cancelling = run.state_type == StateType.CANCELLING
+            state: State[Any] = Cancelled(message=text) if is_cancelling else Crashed(message=text)
+            client.set_flow_run_state(run.id, state, force=True)
+            _lock(str(run.id)).unlink(missing_ok=True)
+            ended.append(run.name)
+            if not is_cancelling:
+                links = {"run": url_for(run) or ""}
+                alerts.notify(alerts.Alert("task failed", f"Prefect {run.name}", text, links, key=str(run.id)))
+    return ended
+
+
+def _is_orphan(run: FlowRun) -> bool:
+    if str(run.id) == this_run.id or is_locked(_lock(str(run.id))):
+        return False
+    begun = run.start_time or run.expected_start_time
+    return begun is None or dt.datetime.now(dt.UTC) - begun > dt.timedelta(minutes=_START_MINUTES)
+
+
+def _lock(run_id: str) -> Path:
+    return settings().data_dir / "prefect" / "running" / f"{run_id}.lock"
+
+
+def _tell_late(name: str, run_id: str, hours: float) -> None:
+    link = url_for("flow-run", obj_id=run_id) or ""
+    title = f"Prefect {name} is not done after {hours:g} hours"
+    alerts.notify(alerts.Alert("run late", title, f"run {run_id}", {"run": link}, key=f"late {run_id}"))
