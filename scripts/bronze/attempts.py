@@ -21,8 +21,9 @@ from scripts.errors import (
     UsageError,
     WarehouseError,
 )
+from scripts.redaction import redact
 from scripts.utils.files import make_dir, write_atomically
-from scripts.utils.logging_config import get_logger, redact
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
