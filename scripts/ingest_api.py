@@ -12,12 +12,10 @@ if __name__ == "__main__":
     # the folder of the script must not hide modules that are named like its files
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import concurrent.futures
 import contextlib
-import contextvars
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 import pyarrow as pa
@@ -26,12 +24,15 @@ import requests
 from scripts.bronze import attempts, parquet, quarantine
 from scripts.bronze.ledger import DriftNote, LedgerEntry, Partition
 from scripts.config import settings
-from scripts.errors import SourceUnavailableError, naming_partition
+from scripts.contracts.load import SnapshotLoad, WatermarkLoad
+from scripts.contracts.pagination import OffsetPagination, PagePagination
+from scripts.errors import UsageError, naming_partition
 from scripts.extract import client, retries
-from scripts.extract.pagination import walk
-from scripts.extract.responses import Answer, normalize_response, read_answer
-from scripts.extract.rows import Drift, RowReader
+from scripts.extract.answers import Fetcher
+from scripts.extract.responses import RawPage, normalize_response
+from scripts.extract.rows import RowReader
 from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
+from scripts.loading.completeness import Arrivals, Completeness, require_admitted
 from scripts.loading.rule_checks import RuleChecker
 from scripts.loading.script_arguments import run_script
 from scripts.utils.logging_config import get_logger, log_context
@@ -42,13 +43,12 @@ if TYPE_CHECKING:
     from scripts.bronze.run import Run
     from scripts.bronze.store import Staged
     from scripts.contracts.source import Resource, Source
+    from scripts.extract.responses import Answer
     from scripts.extract.rows import Page, Reject
 
 __all__ = ["FetchedPage", "fetch_page", "ingest_partition", "main", "normalize_response"]
 
 _log = get_logger("ingest")
-_FETCHES = 3
-"""How often a partition is fetched from its first page when rows moved between pages while it was read."""
 
 
 class FetchedPage(TypedDict):
@@ -136,6 +136,7 @@ def ingest_partition(
     """
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
+    _refuse_past_of_now(resource, partition)
     reader = RowReader(resource)
     with (
         naming_partition(partition),
@@ -147,14 +148,17 @@ def ingest_partition(
             if (known := run.store.entry(partition)) is not None and is_done(known):
                 _log.info("loaded by run %s meanwhile", known.run_id)
                 return known
-            for remaining in reversed(range(_FETCHES)):
-                started = dt.datetime.now(dt.UTC)
-                pages = _fetch(source, resource, day, reader, connection)
+            completeness, since = Completeness(), _watermark(resource, partition, run)
+            while True:
+                started, tries = dt.datetime.now(dt.UTC), retries.Retries()
+                answers = Fetcher(source, day, connection, tries, since).answers(name, reader)
                 checker = RuleChecker(resource) if validate else None
-                entry = _stage(pages, staged, reader, _empty_entry(partition, resource, run, started), checker)
-                if entry.declared in (None, entry.fetched):
+                blank = _empty_entry(partition, resource, run, started)
+                entry, arrivals = _stage(answers, resource, staged, reader, blank, checker)
+                if completeness.is_reached(arrivals):
                     break
-                _report_count_mismatch(entry, remaining)
+            require_admitted(entry, resource, arrivals.reason)
+            entry = msgspec.structs.replace(entry, retries=tries.count)
             verdict = None
             if checker is None:
                 entry = keep_verdict(entry, run.store.entry(partition), staged.data)
@@ -188,86 +192,82 @@ def ingest_partition(
         return entry
 
 
-class _Progress(NamedTuple):
-    """What the pages of a partition amount to."""
+def _watermark(resource: Resource, partition: Partition, run: Run) -> dt.datetime | None:
+    """Return when the load of the latest day before this one began; None for the first."""
+    if not isinstance(resource.load, WatermarkLoad):
+        return None
+    earlier = [
+        entry
+        for entry in run.store.entries()
+        if (entry.source, entry.resource) == partition[:2] and entry.day < partition.day
+    ]
+    return max(earlier, key=lambda entry: entry.day).started_at if earlier else None
 
-    answers: Iterator[Answer]
-    retries: retries.Retries
 
-
-def _fetch(source: Source, resource: Resource, day: dt.date, reader: RowReader, connection: client.Client) -> _Progress:
-    attempts = retries.Retries()
-    headers = {key: _fill(value, day) for key, value in source.headers.items()}
-    context = contextvars.copy_context()
-
-    def get(url: str, params: dict[str, Any]) -> Answer:
-        def parse(response: requests.Response) -> Answer:
-            next_url = response.links.get("next", {}).get("url")
-            return read_answer(response.content, response.headers, next_url, resource, reader)
-
-        return context.copy().run(
-            retries.fetch, connection.get, url, parse, params=params, headers=headers, retries=attempts
+def _refuse_past_of_now(resource: Resource, partition: Partition) -> None:
+    if not isinstance(resource.load, SnapshotLoad) or resource.load.of == "day":
+        return
+    today = dt.datetime.now(dt.UTC).date()
+    if partition.day < today - dt.timedelta(days=1):
+        raise UsageError(
+            "the source only knows its present state: rows of today would be stored as those of a past day",
+            where=str(partition),
+            expected=f"{today} or the day before",
+            hint="a source that answers for the day has `load: {mode: snapshot, of: day}` or `mode: incremental`",
         )
-
-    def answers() -> Iterator[Answer]:
-        ahead = settings().api_concurrency
-        with concurrent.futures.ThreadPoolExecutor(ahead, thread_name_prefix="fetch") as executor:
-            try:
-                url = connection.base_url + resource.path
-                yield from walk(url, day_params(resource, day), resource, get, executor, ahead=ahead)
-            finally:
-                attempts.stopped.set()
-
-    return _Progress(answers(), attempts)
 
 
 def _stage(
-    progress: _Progress, staged: Staged, reader: RowReader, entry: LedgerEntry, checker: RuleChecker | None
-) -> LedgerEntry:
-    """Write the pages to the staged files, and return the record with their counts."""
+    answers: Iterator[Answer],
+    resource: Resource,
+    staged: Staged,
+    reader: RowReader,
+    entry: LedgerEntry,
+    checker: RuleChecker | None,
+) -> tuple[LedgerEntry, Arrivals]:
+    """Write the pages to the staged files, and return the record with what they amount to."""
     observe = checker.check if checker is not None else None
-    fetched = pages = quarantined = 0
-    totals: set[int] = set()
-    drift: dict[tuple[str, str], Drift] = {}
+    arrivals = Arrivals()
+    pagination = resource.pagination
+    compare = isinstance(pagination, (PagePagination, OffsetPagination)) and pagination.duplicates == "refuse"
     with (
         parquet.PartitionWriter(staged.data, reader.schema, observe) as writer,
         staged.quarantine.open("wb") as rejected,
-        contextlib.closing(progress.answers) as answers,  # type: ignore[type-var]
+        contextlib.closing(answers),  # type: ignore[type-var]
     ):
         for answer in answers:
             page = answer.page
-            writer.write(page.batch, _positions(page, fetched))
+            if isinstance(page, RawPage):
+                message = "a page of rows is due"
+                raise TypeError(message)
+            writer.write(page.batch, _positions(page, arrivals.fetched))
             rejected.write(
                 quarantine.encode(
                     _quarantined_rows(
                         page.rejects,
                         staged.partition,
-                        first_row=fetched,
+                        first_row=arrivals.fetched,
                         stage="schema",
                         contract_version=entry.contract_version,
                         run_id=entry.run_id,
                     )
                 )
             )
-            for key, note in page.drift.items():
-                drift[key].add(note) if key in drift else drift.setdefault(key, note)
-            fetched, pages, quarantined = fetched + page.fetched, pages + 1, quarantined + len(page.rejects)
-            if answer.total is not None:
-                totals.add(answer.total)
-    return msgspec.structs.replace(
+            arrivals.add(answer, page, compare_keys=compare)
+    entry = msgspec.structs.replace(
         entry,
-        # pages that declare different totals were read while rows moved: the one that does not fit speaks
-        declared=max(totals, key=lambda total: total != fetched, default=None),
-        fetched=fetched,
+        declared=None if resource.nested else arrivals.declared(),
+        fetched=arrivals.fetched,
         bronze=writer.rows,
-        quarantined=quarantined,
-        pages=pages,
-        retries=progress.retries.count,
+        quarantined=arrivals.quarantined,
+        pages=arrivals.pages,
         loaded_at=dt.datetime.now(dt.UTC),
         drift=tuple(
-            DriftNote(note.kind, note.field, note.action, note.rows, note.example) for _, note in sorted(drift.items())
+            DriftNote(note.kind, note.field, note.action, note.rows, note.example)
+            for _, note in sorted(arrivals.drift.items())
         ),
     )
+    return entry, arrivals
 
 
 def _quarantined_rows(
@@ -322,37 +322,6 @@ def _positions(page: Page, first: int) -> pa.Array:
     if isinstance(page.positions, range):
         return pa.array(range(first, first + len(page.positions)), type=pa.int64())
     return pa.array([first + position for position in page.positions], type=pa.int64())
-
-
-def _report_count_mismatch(entry: LedgerEntry, remaining: int) -> None:
-    message = f"the API declares {entry.declared} rows, its pages held {entry.fetched}"
-    if not remaining:
-        raise SourceUnavailableError(
-            f"{message}, in {_FETCHES} tries",
-            where=str(entry.partition),
-            expected="as many rows as declared",
-            hint="check the contract's pagination, or load the day again when the source is quiet",
-        )
-    _log.warning("%s: fetching the partition again from its first page", message)
-
-
-def day_params(resource: Resource, day: dt.date) -> dict[str, Any]:
-    """Return the query parameters of a resource for one day, without those of paging."""
-    params: dict[str, Any] = {
-        key: _fill(value, day) if isinstance(value, str) else value for key, value in resource.params.items()
-    }
-    load = resource.load
-    if load.mode == "incremental":
-        midnight = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
-        params[load.start_param] = midnight.strftime(load.format)
-        if load.end_param:
-            last = midnight + dt.timedelta(days=load.end == "exclusive")
-            params[load.end_param] = last.strftime(load.format)
-    return params
-
-
-def _fill(template: str, day: dt.date) -> str:
-    return template.replace("{day}", day.isoformat())
 
 
 def _content(response: requests.Response) -> bytes:

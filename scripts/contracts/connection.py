@@ -1,14 +1,16 @@
-"""How a source is talked to: authentication, response shape, paging, declared total, load mode."""
+"""How a source is talked to: authentication and rate limit."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AnyHttpUrl, Field, field_validator, model_validator
 
 from scripts.contracts.contract_model import ContractModel
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+FUNCTION = r"^[\w./-]+\.py:[A-Za-z_]\w*$"
+"""A file of the repository and a function in it."""
 
 
 class NoAuth(ContractModel):
@@ -50,119 +52,59 @@ class ApiKeyAuth(ContractModel):
         return self
 
 
-class ArrayResponse(ContractModel):
-    """The body is a list of records."""
+class HeadersAuth(ContractModel):
+    """Any headers whose values are secrets."""
 
-    shape: Literal["array"] = "array"
-
-
-class EnvelopeResponse(ContractModel):
-    """The body is an object that holds the list of records at `data_path`."""
-
-    shape: Literal["envelope"]
-    data_path: Annotated[str, Field(min_length=1)]
-    """Keys down to the list, with dots between them: `result.items`."""
+    type: Literal["headers"]
+    headers: Annotated[dict[str, EnvName], Field(min_length=1)]
+    """Names of headers, each with the environment variable that holds its value."""
 
 
-class FlatMapResponse(ContractModel):
-    """The body maps `{key}_{field}` to a value, or `{key}` to an object of fields: one record per key."""
+class OAuth2Auth(ContractModel):
+    """A token that is fetched from `token_url`, and fetched again when it runs out or is refused."""
 
-    shape: Literal["flat_map"]
-    key_column: str = "key"
-    """Name that the key gets in the record."""
-    separator: Annotated[str, Field(min_length=1)] = "_"
+    type: Literal["oauth2"]
+    grant: Literal["client_credentials", "refresh_token"] = "client_credentials"
+    token_url: AnyHttpUrl
+    client_id_env: EnvName
+    client_secret_env: EnvName | None = None
+    refresh_token_env: EnvName | None = None
+    scope: str | None = None
+    extra: dict[str, str] = Field(default_factory=dict)
+    """Further fields of the token request, such as `audience` or `resource`; no secrets."""
+    send_client_in: Literal["header", "body"] = "header"
 
-
-Stop = Literal["total", "short_page", "empty_page"]
-
-
-class NoPagination(ContractModel):
-    """One request returns everything."""
-
-    type: Literal["none"] = "none"
-
-
-class PagePagination(ContractModel):
-    """Pages are asked for by number."""
-
-    type: Literal["page"]
-    stop: Stop
-    """`total`: when the declared total is reached, or as `short_page` where none is declared after all;
-    `short_page`: after a page that is not full; `empty_page`: after a page without rows."""
-    page_param: str = "page"
-    size_param: str | None = "per_page"
-    page_size: Annotated[int, Field(ge=1, le=100_000)] = 100
-    first_page: Annotated[int, Field(ge=0, le=1)] = 1
-
-
-class OffsetPagination(ContractModel):
-    """Pages are asked for by the position of their first row."""
-
-    type: Literal["offset"]
-    stop: Stop
-    offset_param: str = "offset"
-    limit_param: str = "limit"
-    page_size: Annotated[int, Field(ge=1, le=100_000)] = 100
-
-
-class LinkPagination(ContractModel):
-    """The `Link` header names the next page; the last page has none."""
-
-    type: Literal["link"]
-    stop: Literal["no_next_link"]
-    size_param: str | None = None
-    page_size: Annotated[int, Field(ge=1, le=100_000)] = 100
-
-
-class CursorPagination(ContractModel):
-    """The body holds the cursor of the next page; on the last page it is empty, null or missing."""
-
-    type: Literal["cursor"]
-    stop: Literal["no_cursor", "has_more_false"]
-    cursor_param: str
-    cursor_path: Annotated[str, Field(min_length=1)]
-    has_more_path: str | None = None
-    size_param: str | None = None
-    page_size: Annotated[int, Field(ge=1, le=100_000)] = 100
+    @field_validator("token_url")
+    @classmethod
+    def _encrypted(cls, value: AnyHttpUrl) -> AnyHttpUrl:
+        if value.scheme != "https" and value.host not in {"127.0.0.1", "localhost", "[::1]"}:
+            message = "sends the client's secret without encryption: give an https address"
+            raise ValueError(message)
+        return value
 
     @model_validator(mode="after")
-    def _has_more(self) -> Self:
-        if (self.stop == "has_more_false") != (self.has_more_path is not None):
-            message = "`has_more_path` goes with `stop: has_more_false`"
+    def _grant(self) -> Self:
+        if (self.grant == "refresh_token") != (self.refresh_token_env is not None):
+            message = "`refresh_token_env` goes with `grant: refresh_token`"
+            raise ValueError(message)
+        if self.grant == "client_credentials" and self.client_secret_env is None:
+            message = "`grant: client_credentials` needs `client_secret_env`"
             raise ValueError(message)
         return self
 
 
-class Total(ContractModel):
-    """Where the API declares how many rows there are."""
+class HookAuth(ContractModel):
+    """A function of your own that signs each request, as HMAC needs it."""
 
-    header: str | None = None
-    path: str | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.header is None) == (self.path is None):
-            message = "give `header` or `path`, and not both"
-            raise ValueError(message)
-        return self
+    type: Literal["hook"]
+    function: Annotated[str, Field(pattern=FUNCTION)]
+    """File and function: `scripts/sources/shop.py:sign`; it gets the prepared request and the secrets by name."""
+    secrets: tuple[EnvName, ...] = ()
 
 
-class SnapshotLoad(ContractModel):
-    """Every load fetches the whole collection as it is."""
-
-    mode: Literal["snapshot"] = "snapshot"
-
-
-class IncrementalLoad(ContractModel):
-    """A load asks for the rows of its day."""
-
-    mode: Literal["incremental"]
-    start_param: str
-    end_param: str | None = None
-    end: Literal["inclusive", "exclusive"] = "exclusive"
-    """Whether the source includes the value of `end_param`: with `exclusive` it is the next day."""
-    format: str = "%Y-%m-%d"
-    """`strftime` format of both values; the moment is the day's midnight in UTC."""
+Auth = Annotated[
+    NoAuth | BearerAuth | BasicAuth | ApiKeyAuth | HeadersAuth | OAuth2Auth | HookAuth, Field(discriminator="type")
+]
 
 
 class RateLimit(ContractModel):

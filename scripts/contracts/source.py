@@ -5,90 +5,40 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import re
 import zoneinfo
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, field_validator, model_validator
 
 from scripts.contracts import safety
-from scripts.contracts.connection import (
-    ApiKeyAuth,
-    ArrayResponse,
-    BasicAuth,
-    BearerAuth,
-    CursorPagination,
-    EnvelopeResponse,
-    EnvName,
-    FlatMapResponse,
-    IncrementalLoad,
-    LinkPagination,
-    NoAuth,
-    NoPagination,
-    OffsetPagination,
-    PagePagination,
-    RateLimit,
-    SnapshotLoad,
-    Total,
-)
+from scripts.contracts.column import Column
+from scripts.contracts.connection import Auth, EnvName, NoAuth, RateLimit
 from scripts.contracts.contract_model import ContractModel, Name
+from scripts.contracts.load import Load, SnapshotLoad
+from scripts.contracts.pagination import NoPagination, Pagination
+from scripts.contracts.request import RequestPart
+from scripts.contracts.resource_checks import check_children, check_resource, lift_children
+from scripts.contracts.response import ArrayResponse, ErrorFlag, NoRows, Response, Total
 from scripts.contracts.rules import FreshnessLimits, Rule
 
-RESERVED_COLUMNS = frozenset({"dt", "_row", "_extra", "first_seen_date", "last_seen_date"})
-"""Columns that the pipeline adds: the partition's day, the row's position, unknown fields, and Silver's two dates."""
-
 Action = Literal["evolve", "discard", "quarantine", "fail"]
-ColumnType = Annotated[
-    str, Field(pattern=r"^(string|integer|number|boolean|date|timestamp|json|decimal\([1-9]\d?,\s*\d{1,2}\))$")
-]
 
 
-class Column(ContractModel):
-    """One column of Bronze."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=120)]
-    type: ColumnType
-    description: Annotated[str, Field(min_length=1)]
-    nullable: bool = True
-    """Whether the field may be null or missing; a column of the primary key never may."""
-    field: str | None = None
-    """Key in the API's record, where it is not `name`."""
-
-    @property
-    def key(self) -> str:
-        """The key in the API's record."""
-        return self.field or self.name
-
-    @field_validator("type")
-    @classmethod
-    def _decimal(cls, value: str) -> str:
-        if match := re.match(r"decimal\((\d+),\s*(\d+)\)", value):
-            precision, scale = int(match[1]), int(match[2])
-            if precision > 38 or scale > precision:  # noqa: PLR2004 — the widest decimal of Arrow and DuckDB
-                message = "decimal(precision, scale) takes a precision up to 38 and a scale up to the precision"
-                raise ValueError(message)
-        return value
-
-
-class Resource(ContractModel):
+class Resource(RequestPart):
     """One collection of a source."""
 
     description: Annotated[str, Field(min_length=1)]
-    path: Annotated[str, Field(pattern=r"^/")]
     primary_key: Annotated[tuple[str, ...], Field(min_length=1)]
     """Columns that identify a row in the source; `dt` stands for the day, where each day has its own row."""
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
-    params: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Query parameters of every request; `{day}` stands for the day."""
-    response: Annotated[ArrayResponse | EnvelopeResponse | FlatMapResponse, Field(discriminator="shape")] = (
-        ArrayResponse()
-    )
-    pagination: Annotated[
-        NoPagination | PagePagination | OffsetPagination | LinkPagination | CursorPagination,
-        Field(discriminator="type"),
-    ] = NoPagination()
+    response: Response = ArrayResponse()
+    pagination: Pagination = NoPagination()
     total: Total | None = None
-    load: Annotated[SnapshotLoad | IncrementalLoad, Field(discriminator="mode")] = SnapshotLoad()
+    error: ErrorFlag | None = None
+    no_rows: NoRows = NoRows()
+    load: Load = SnapshotLoad()
+    admit: Literal["some", "none"] = "some"
+    """Whether a load of which every row goes to quarantine fails (`some`: one row has to be admitted) or counts."""
     on_unknown: Action = "evolve"
     """A field that the contract does not name: keep it in `_extra`, drop it, quarantine the row, or fail the run."""
     on_missing: Action = "quarantine"
@@ -115,39 +65,8 @@ class Resource(ContractModel):
         return next(column for column in self.columns if column.name == name)
 
     @model_validator(mode="after")
-    def _names(self) -> Self:
-        names = [column.name for column in self.columns]
-        folded = [name.lower() for name in names]
-        problems = [
-            f"column `{name}` is declared twice (DuckDB does not tell upper from lower case)"
-            for name, low in zip(names, folded, strict=True)
-            if folded.count(low) > 1
-        ]
-        problems += [
-            f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
-            for name in names
-            if name.lower() in RESERVED_COLUMNS
-        ]
-        keys = [column.key for column in self.columns]
-        problems += [f"field `{key}` is read into two columns" for key in sorted(set(keys)) if keys.count(key) > 1]
-        problems += [
-            f"column `{column.name}` is part of the primary key, and may not be `nullable: true`"
-            for column in self.columns
-            if column.name in self.primary_key and column.nullable and "nullable" in column.model_fields_set
-        ]
-        used = {column: "primary_key" for column in self.primary_key if column != "dt"}
-        for rule in self.rules:
-            used |= {column: f"rule `{rule.name}`" for column in (rule.column, *(rule.unique or ())) if column}
-        problems += [
-            f"{place} names column `{column}`, which is not declared; declared are {', '.join(names)}"
-            for column, place in used.items()
-            if column not in names
-        ]
-        rule_names = [rule.name for rule in self.rules]
-        problems += [f"two rules are called `{name}`" for name in sorted(set(rule_names)) if rule_names.count(name) > 1]
-        if getattr(self.pagination, "stop", None) == "total" and self.total is None:
-            problems.append("`stop: total` needs `total`: say in which header or body path the API declares it")
-        if problems:
+    def _consistent(self) -> Self:
+        if problems := check_resource(self):
             raise ValueError("; ".join(problems))
         return self
 
@@ -176,10 +95,12 @@ class Source(ContractModel):
     base_url: AnyHttpUrl
     base_url_env: EnvName | None = None
     """Environment variable that overrides `base_url`."""
-    auth: Annotated[NoAuth | BearerAuth | BasicAuth | ApiKeyAuth, Field(discriminator="type")] = NoAuth()
+    auth: Auth = NoAuth()
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers of every request, no secrets; `{day}` stands for the day."""
     rate_limit: RateLimit | None = None
+    concurrency: Annotated[int, Field(ge=1, le=64)] | None = None
+    """The most requests at a time, where that is fewer than API_CONCURRENCY."""
     daily: bool = True
     """Whether the orchestrators load it every day; without it, on request only."""
     time_zone: str = "UTC"
@@ -193,6 +114,14 @@ class Source(ContractModel):
     default_resource: Name
     resources: Annotated[dict[Name, Resource], Field(min_length=1)]
 
+    @field_validator("base_url")
+    @classmethod
+    def _no_credentials(cls, value: AnyHttpUrl) -> AnyHttpUrl:
+        if value.username or value.password:
+            message = "holds credentials: name environment variables in `auth` instead"
+            raise ValueError(message)
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -201,13 +130,16 @@ class Source(ContractModel):
             raise ValueError(message)
         return value
 
-    @field_validator("base_url")
+    @model_validator(mode="before")
     @classmethod
-    def _no_credentials(cls, value: AnyHttpUrl) -> AnyHttpUrl:
-        if value.username or value.password:
-            message = "holds credentials: name environment variables in `auth` instead"
-            raise ValueError(message)
-        return value
+    def _lift_children(cls, data: Any) -> Any:  # noqa: ANN401 — whatever the YAML holds
+        return lift_children(data)
+
+    @model_validator(mode="after")
+    def _parents(self) -> Self:
+        if problems := check_children(self):
+            raise ValueError("; ".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _default_exists(self) -> Self:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scripts.contracts.source import Column, Resource
+    from scripts.contracts.column import Column
+    from scripts.contracts.source import Resource
 
 ROW = "_row"
 EXTRA = "_extra"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -11,15 +10,14 @@ import requests
 import requests.adapters
 
 from scripts.config import settings, variable
-from scripts.contracts.connection import ApiKeyAuth, BasicAuth, BearerAuth
 from scripts.contracts.safety import address_problems
 from scripts.errors import SettingsError
-from scripts.redaction import register_secret
+from scripts.extract.auth import authorization
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from scripts.contracts.source import Source
+    from scripts.contracts.source import Resource, Source
 
 _USER_AGENT = "data-pipeline"
 
@@ -39,8 +37,9 @@ class Client:
         self.session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=size))
         self.session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=size))
         self.session.headers.update({"Accept": "application/json", "User-Agent": _USER_AGENT})
-        self._query: dict[str, str] = {}
-        self._authorize(source)
+        self._source = source
+        self._own: dict[int, Client] = {}
+        self.session.auth = authorization(source.auth, source.source)
         self._interval = 1 / source.rate_limit.requests_per_second if source.rate_limit else 0.0
         self._next_start = 0.0
         self._lock = threading.Lock()
@@ -58,32 +57,34 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self.session.close()
+        for client in self._own.values():
+            client.close()
+
+    def for_resource(self, resource: Resource) -> Client:
+        """Return the client of a resource that has its own address, authentication or rate limit; else this one."""
+        own = {key: getattr(resource, key) for key in ("base_url", "auth", "rate_limit")}
+        changed = {key: value for key, value in own.items() if value is not None}
+        if not changed:
+            return self
+        with self._lock:
+            if id(resource) not in self._own:
+                if "base_url" in changed:
+                    changed["base_url_env"] = None
+                self._own[id(resource)] = Client(self._source.model_copy(update=changed))
+            return self._own[id(resource)]
 
     def get(self, url: str, **arguments: Any) -> requests.Response:  # noqa: ANN401 — the arguments of requests
+        """Send a GET request when the rate limit allows it."""
+        return self.send("GET", url, **arguments)
+
+    def send(self, method: str, url: str, **arguments: Any) -> requests.Response:  # noqa: ANN401 — see `get`
         """Send one request when the rate limit allows it."""
         if self._interval:
             with self._lock:
                 start = max(self._next_start, time.monotonic())
                 self._next_start = start + self._interval
             time.sleep(max(0.0, start - time.monotonic()))
-        params = {**(arguments.pop("params", None) or {}), **self._query}
-        return self.session.get(url, params=params, **arguments)
-
-    def _authorize(self, source: Source) -> None:
-        auth = source.auth
-        if isinstance(auth, BearerAuth):
-            self.session.headers["Authorization"] = f"Bearer {_secret(auth.token_env, source)}"
-        elif isinstance(auth, BasicAuth):
-            pair = f"{_secret(auth.username_env, source)}:{_secret(auth.password_env, source)}"
-            encoded = base64.b64encode(pair.encode()).decode()
-            register_secret(encoded)
-            self.session.headers["Authorization"] = f"Basic {encoded}"
-        elif isinstance(auth, ApiKeyAuth):
-            value = _secret(auth.value_env, source)
-            if auth.header:
-                self.session.headers[auth.header] = value
-            else:
-                self._query[auth.query or ""] = value
+        return self.session.request(method, url, **arguments)
 
 
 def _base_url(source: Source) -> str:
@@ -98,13 +99,3 @@ def _base_url(source: Source) -> str:
     for problem in address_problems(url, has_secrets=source.auth.type != "none"):
         raise SettingsError(problem.replace("base_url", source.base_url_env or "base_url", 1), where=source.source)
     return url
-
-
-def _secret(name: str, source: Source) -> str:
-    value = variable(name)
-    if not value:
-        raise SettingsError(
-            f"{name} is not set", where=f"source {source.source}", hint=f"set {name} in the environment or in .env"
-        )
-    register_secret(value)
-    return value

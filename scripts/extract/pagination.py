@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 import math
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from scripts.contracts.connection import (
+from scripts.contracts.pagination import (
     CursorPagination,
     LinkPagination,
     NoPagination,
@@ -16,23 +17,23 @@ from scripts.contracts.connection import (
     PagePagination,
 )
 from scripts.errors import SourceRejectedError
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
     from scripts.contracts.source import Resource
+    from scripts.extract.request import Request
     from scripts.extract.responses import Answer
+
+    Get = Callable[[Request], Answer]
+
+_log = get_logger("pagination")
 
 
 def walk(
-    url: str,
-    params: dict[str, Any],
-    resource: Resource,
-    get: Callable[[str, dict[str, Any]], Answer],
-    executor: Executor,
-    *,
-    ahead: int,
+    request: Request, resource: Resource, get: Get, executor: Executor | None = None, *, ahead: int = 1
 ) -> Iterator[Answer]:
     """Yield the answer of every page of a request, in order, at most `ahead` of them fetched before they are taken.
 
@@ -41,124 +42,250 @@ def walk(
     """
     pagination = resource.pagination
     if isinstance(pagination, NoPagination):
-        yield get(url, params)
+        yield _only_page(get(request))
+        return
+    if isinstance(pagination, (PagePagination, OffsetPagination)):
+        answers = _Numbers(request, pagination, get, executor, ahead).answers()
     elif isinstance(pagination, LinkPagination):
-        yield from _follow_links(url, params, pagination, get)
-    elif isinstance(pagination, CursorPagination):
-        yield from _follow_cursor(url, params, pagination, get)
+        answers = _refuse_repeats(request, _Links(request, pagination, get).answers(), pagination.max_empty_pages)
     else:
-        yield from _refuse_repeats(url, _count_pages(url, params, pagination, get, executor, ahead))
-
-
-def _count_pages(
-    url: str,
-    params: dict[str, Any],
-    pagination: PagePagination | OffsetPagination,
-    get: Callable[[str, dict[str, Any]], Answer],
-    executor: Executor,
-    ahead: int,
-) -> Iterator[Answer]:
-    first = get(url, params | number_params(pagination, 0, pagination.page_size))
-    yield first
-    seen, size = first.page.fetched, pagination.page_size
-    if seen == 0 or (first.total is not None and seen >= first.total):
+        answers = _refuse_repeats(request, _Cursors(request, pagination, get).answers(), pagination.max_empty_pages)
+    limit = pagination.max_pages
+    if limit is None:
+        yield from answers
         return
-    if first.total is not None:
+    # one more than wanted is looked at, to know whether the limit cuts anything off
+    for number, answer in enumerate(answers, start=1):
+        if number > limit.pages:
+            _log.warning("max_pages: %d pages are read, the rest is left (%s)", limit.pages, limit.reason)
+            return
+        yield dataclasses.replace(answer, total=None)
+
+
+class _Numbers:
+    """Pages by number or offset."""
+
+    def __init__(
+        self,
+        request: Request,
+        pagination: PagePagination | OffsetPagination,
+        get: Get,
+        executor: Executor | None,
+        ahead: int,
+    ) -> None:
+        self._request, self._pagination, self._get = request, pagination, get
+        self._executor, self._ahead = executor, ahead
+        self._seen = 0
+        self._size = self._full = pagination.page_size
+        self._fingerprints: dict[int, int] = {}
+        self._previous: Answer | None = None
+
+    def answers(self) -> Iterator[Answer]:
+        """Yield the answers up to the last page."""
+        first = self._get(self._numbered(0))
+        if first.refused is not None:
+            raise first.refused
+        yield first
+        if first.ended or first.records == 0 or self._is_complete(first):
+            return
         # a source may cap, or ignore, the page size that it is asked for
-        size = seen if seen != size else size
-    elif pagination.stop != "empty_page" and seen < size:
-        return
-    known = None if first.total is None or pagination.stop != "total" else math.ceil(first.total / size)
-    numbers = itertools.count(1) if known is None else range(1, known)
-    requests = (params | number_params(pagination, number, size) for number in numbers)
-    for answer in _in_order(executor, ahead, url, requests, get):
-        yield answer
-        seen += answer.page.fetched
-        if answer.page.fetched == 0:
-            return
-        if pagination.stop == "total" and answer.total is not None:
-            if seen >= answer.total:
+        self._size = first.records
+        self._note(first, 1)
+        for number, answer in enumerate(self._in_order(first), start=2):
+            if self._is_over(answer, number):
                 return
-        elif pagination.stop != "empty_page" and answer.page.fetched < size:
+            yield answer
+            self._note(answer, number)
+            if self._is_complete(answer):
+                return
+
+    def _numbered(self, number: int) -> Request:
+        return self._request.placing(self._pagination.send_in, number_params(self._pagination, number, self._size))
+
+    def _note(self, answer: Answer, number: int) -> None:
+        self._seen += answer.records
+        self._fingerprints.setdefault(answer.fingerprint, number)
+        self._previous = answer
+
+    def _is_complete(self, answer: Answer) -> bool:
+        """Return whether the declared total says that this was the last page."""
+        if answer.total is None or (self._pagination.stop == "empty_page" and self._seen):
+            return False
+        return (self._seen or answer.records) >= answer.total
+
+    def _is_over(self, answer: Answer, number: int) -> bool:
+        """Return whether an answer says that the page before it was the last.
+
+        Raises:
+            SourceRejectedError: The page came before.
+        """
+        if answer.ended or answer.records == 0:
+            return True
+        last = self._previous
+        if answer.fingerprint in self._fingerprints:
+            clamped = last is not None and answer.fingerprint == last.fingerprint and self._is_short(last)
+            if self._pagination.stop == "repeated_page" or (clamped and answer.total is None):
+                return True
+            raise SourceRejectedError(
+                f"page {number} is the same as page {self._fingerprints[answer.fingerprint]}",
+                where=self._request.url,
+                expected="another page",
+                hint="check the names of the paging parameters in the contract; a source that gives its last page for"
+                " every later number has `stop: repeated_page`, or a declared `total`",
+            )
+        if answer.total is None and last is not None and self._is_short(last) and self._pagination.stop != "empty_page":
+            _log.warning(
+                "page %d has %d rows of %d, and another page followed: the source caps or filters its pages",
+                number - 1,
+                last.records,
+                self._full,
+            )
+        self._full = self._size
+        return False
+
+    def _is_short(self, answer: Answer) -> bool:
+        return answer.records < self._full
+
+    def _in_order(self, first: Answer) -> Iterator[Answer]:
+        """Yield the answers after the first; what is still waiting when nobody reads on is dropped."""
+        is_known = first.total is not None and self._pagination.stop == "total"
+        known = math.ceil((first.total or 0) / self._size) if is_known else None
+        numbers = iter(range(1, known)) if known else itertools.count(1)
+        if self._executor is None:
+            yield from (self._get(self._numbered(number)) for number in numbers)
             return
+        # where no total says how many pages there are, a short collection is not asked for pages that it lacks
+        wanted = self._ahead if known else 1
+        pending: collections.deque[Future[Answer]] = collections.deque()
+        try:
+            while True:
+                more = itertools.islice(numbers, max(0, wanted - len(pending)))
+                pending.extend(self._executor.submit(self._get, self._numbered(number)) for number in more)
+                if not pending:
+                    return
+                answer = pending.popleft().result()
+                wanted = min(self._ahead, wanted * 2) if known or not self._is_short(answer) else 1
+                yield answer
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def number_params(pagination: PagePagination | OffsetPagination, number: int, size: int) -> dict[str, Any]:
     """Return the parameters that ask for page `number`, counted from zero, of pages of `size` rows."""
     if isinstance(pagination, OffsetPagination):
-        return {pagination.offset_param: number * size, pagination.limit_param: size}
+        asked: dict[str, Any] = {pagination.offset_param: pagination.first_offset + number * size}
+        return asked | ({pagination.limit_param: size} if pagination.limit_param else {})
     asked = {pagination.page_param: pagination.first_page + number}
     return asked | ({pagination.size_param: pagination.page_size} if pagination.size_param else {})
 
 
-def _in_order(
-    executor: Executor,
-    ahead: int,
-    url: str,
-    requests: Iterator[dict[str, Any]],
-    get: Callable[[str, dict[str, Any]], Answer],
-) -> Iterator[Answer]:
-    """Yield answers in the order of their requests; a request that is still waiting when nobody reads on is dropped."""
-    pending = collections.deque(executor.submit(get, url, params) for params in itertools.islice(requests, ahead))
-    try:
-        while pending:
-            answer = pending.popleft().result()
-            pending.extend(executor.submit(get, url, params) for params in itertools.islice(requests, 1))
+class _Links:
+    """Pages whose answers name the address of the next."""
+
+    def __init__(self, request: Request, pagination: LinkPagination, get: Get) -> None:
+        self._start, self._pagination, self._get = request, pagination, get
+
+    def answers(self) -> Iterator[Answer]:
+        """Yield the answers up to the one that names no address."""
+        pagination, start = self._pagination, self._start
+        size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
+        request = start.placing(pagination.send_in, size)
+        visited = set()
+        while True:
+            answer = self._get(request)
             yield answer
-    finally:
-        for future in pending:
-            future.cancel()
+            if answer.next_url is None or answer.ended:
+                _warn_of_full_page(answer, pagination, "next address")
+                return
+            url = _same_host(start.url, urllib.parse.urljoin(request.url, answer.next_url))
+            if url in visited:
+                raise SourceRejectedError(f"the next link leads back to {url}", where=start.url, expected="a last page")
+            visited.add(url)
+            request = dataclasses.replace(request, url=url, params={})
 
 
-def _refuse_repeats(url: str, answers: Iterator[Answer]) -> Iterator[Answer]:
-    last = None
-    for number, answer in enumerate(answers):
-        if answer.page.fetched and answer.fingerprint == last:
+class _Cursors:
+    """Pages whose answers hold the cursor of the next."""
+
+    def __init__(self, request: Request, pagination: CursorPagination, get: Get) -> None:
+        self._start, self._pagination, self._get = request, pagination, get
+
+    def answers(self) -> Iterator[Answer]:
+        """Yield the answers up to the one without a cursor."""
+        pagination = self._pagination
+        size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
+        start = self._start.placing(pagination.send_in, size)
+        visited = set()
+        request = start
+        while True:
+            answer = self._get(request)
+            yield answer
+            if answer.cursor is None or answer.ended:
+                _warn_of_full_page(answer, pagination, "cursor")
+                return
+            text = answer.cursor_text
+            if text in visited:
+                raise SourceRejectedError(f"cursor `{text}` comes again", where=start.url, expected="a last page")
+            visited.add(text)
+            request = start.placing(pagination.send_in, {pagination.cursor_param: answer.cursor})
+
+
+def _refuse_repeats(request: Request, answers: Iterator[Answer], most_empty: int) -> Iterator[Answer]:
+    pages: dict[int, int] = {}
+    empty = 0
+    for number, answer in enumerate(answers, start=1):
+        if answer.refused is not None and number == 1:
+            raise answer.refused
+        empty = 0 if answer.records else empty + 1
+        if empty > most_empty:
             raise SourceRejectedError(
-                f"page {number + 1} is the same as page {number}",
-                where=url,
+                f"{empty} pages in a row have no rows",
+                where=request.url,
+                expected="rows, or a last page",
+                hint="check how the contract's pagination finds the next page; `max_empty_pages` allows more",
+            )
+        if answer.records and answer.fingerprint in pages:
+            raise SourceRejectedError(
+                f"page {number} is the same as page {pages[answer.fingerprint]}",
+                where=request.url,
                 expected="another page",
                 hint="check the names of the paging parameters in the contract",
             )
-        last = answer.fingerprint
+        pages[answer.fingerprint] = number
         yield answer
 
 
-def _follow_links(
-    url: str, params: dict[str, Any], pagination: LinkPagination, get: Callable[[str, dict[str, Any]], Answer]
-) -> Iterator[Answer]:
-    start = url
-    if pagination.size_param:
-        params = params | {pagination.size_param: pagination.page_size}
-    visited = set()
-    while True:
-        answer = get(url, params)
-        yield answer
-        if answer.next_url is None:
-            return
-        url, params = urllib.parse.urljoin(url, answer.next_url), {}
-        if urllib.parse.urlsplit(url)[:2] != urllib.parse.urlsplit(start)[:2]:
-            raise SourceRejectedError(
-                f"the Link header leads to {url}", where=start, expected="a page of the same host and scheme"
-            )
-        if url in visited:
-            raise SourceRejectedError(f"the Link header leads back to {url}", where=start, expected="a last page")
-        visited.add(url)
+def _only_page(answer: Answer) -> Answer:
+    if answer.next_url is not None:
+        _log.warning(
+            "the answer names a next page (%s), and the contract's pagination is `none`: rows may be missing;"
+            " `pagination: {type: link}` follows it",
+            answer.next_url,
+        )
+    return answer
 
 
-def _follow_cursor(
-    url: str, params: dict[str, Any], pagination: CursorPagination, get: Callable[[str, dict[str, Any]], Answer]
-) -> Iterator[Answer]:
-    if pagination.size_param:
-        params = params | {pagination.size_param: pagination.page_size}
-    visited = set()
-    asked = dict(params)
-    while True:
-        answer = get(url, asked)
-        yield answer
-        if answer.cursor is None:
-            return
-        if answer.cursor in visited:
-            raise SourceRejectedError(f"cursor `{answer.cursor}` comes again", where=url, expected="a last page")
-        visited.add(answer.cursor)
-        asked = params | {pagination.cursor_param: answer.cursor}
+def _warn_of_full_page(answer: Answer, pagination: LinkPagination | CursorPagination, what: str) -> None:
+    if answer.records >= pagination.page_size and pagination.size_param and answer.total is None:
+        _log.warning(
+            "the last page is full (%d rows) and has no %s: rows may be missing; check pagination in the contract",
+            answer.records,
+            what,
+        )
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _same_host(start: str, url: str) -> str:
+    """Return an address of the host that was asked first; `http` of a host that was asked by `https` is mended."""
+    before, after = urllib.parse.urlsplit(start), urllib.parse.urlsplit(url)
+    if before.scheme == "https" and after.scheme == "http" and after.port in (None, 80):
+        after = after._replace(scheme="https", netloc=after.hostname or "")
+    places = [(part.scheme, part.hostname, part.port or _PORTS.get(part.scheme)) for part in (before, after)]
+    if places[0] != places[1] or after.username:
+        raise SourceRejectedError(
+            f"the next link leads to {url}", where=start, expected="a page of the same host and scheme"
+        )
+    return urllib.parse.urlunsplit(after)

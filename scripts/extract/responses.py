@@ -1,4 +1,4 @@
-"""Responses: from a body of any declared shape to its records, total and next page."""
+"""Responses: from a body of any declared shape to its rows, total and next page."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scripts.contracts.connection import CursorPagination, EnvelopeResponse, FlatMapResponse
-from scripts.errors import SourceRejectedError
-from scripts.extract.json_text import split_object, to_utf8
+from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
+from scripts.errors import SourceRejectedError, SourceUnavailableError
+from scripts.extract.find import find_one
+from scripts.extract.flat_maps import normalize_response
+from scripts.extract.json_text import split_list, to_utf8
+from scripts.extract.links import next_link
+from scripts.extract.records import find_records, split
+from scripts.extract.repeats import key_hashes
+from scripts.extract.rewrite import Rewriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
+
+    from scripts.contracts.response import ErrorFlag
     from scripts.contracts.source import Resource
-    from scripts.extract.rows import Page, RowReader
+    from scripts.extract.rows import Page, Reject, RowReader
 
-_SHOWN_KEYS = 8
+__all__ = ["Answer", "RawRows", "ResponseReader", "normalize_response"]
+_SNIPPET = 160
 _SHOWN_CHARACTERS = 40
 _TOTAL = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
 
@@ -28,161 +38,249 @@ class Answer:
     """What one response says.
 
     Attributes:
-        page: Its records.
+        page: Its rows.
+        records: How many records it holds, before lists within them are opened.
         total: Rows that the API declares for the whole request; None where it does not.
-        cursor: Cursor of the next page; None on the last.
+        cursor: Cursor of the next page, a text or the JSON of a number; None on the last.
         next_url: Address of the next page; None on the last.
-        fingerprint: Equal for equal bodies.
+        fingerprint: Equal for equal rows: for equal keys, where every row is admitted.
+        keys: A hash of each row's key, where pages are compared.
+        refused: What its status means if it is the first page; else the page before was the last.
+        ended: Whether its status says that there is nothing more.
+        part: Which of the requests of a load it belongs to.
     """
 
-    page: Page
+    page: Page | RawPage
+    records: int
     total: int | None
-    cursor: str | None
+    cursor: str | msgspec.Raw | None
     next_url: str | None
     fingerprint: int
+    keys: np.ndarray | None = None
+    refused: SourceRejectedError | None = None
+    ended: bool = False
+    part: int = 0
+
+    @property
+    def cursor_text(self) -> str:
+        """The cursor as text."""
+        return self.cursor if isinstance(self.cursor, str) else bytes(self.cursor or b"").decode()
 
 
-def read_answer(
-    body: bytes, headers: Mapping[str, str], next_url: str | None, resource: Resource, reader: RowReader
-) -> Answer:
-    """Return what a response says.
+@dataclasses.dataclass(frozen=True, slots=True)
+class RawPage:
+    """The records of one response as they are, for those who ask for more with them."""
 
-    Raises:
-        SourceRejectedError: The body has another shape than the contract says.
-        DataError: A record does not fit, and the contract's policy for that is `fail`.
-        msgspec.DecodeError: The body is not JSON.
-    """
-    text = to_utf8(body, headers.get("Content-Type") or "")
-    try:
-        page = _read_records(text, resource, reader)
-        return Answer(page, _total(headers, text, resource), _cursor(text, resource), next_url, hash(body))
-    except msgspec.ValidationError as error:
-        raise SourceRejectedError(
-            f"the response has another shape: {error}", expected=f"{resource.response.shape} as in the contract"
-        ) from None
+    records: Sequence[bytes]
+    rejects: Sequence[Reject] = ()
+
+    @property
+    def fetched(self) -> int:
+        """Number of records."""
+        return len(self.records)
 
 
-def normalize_response(
-    payload: Mapping[str, Any], *, key_column: str = "coin", separator: str = "_", name: str = "prices"
-) -> dict[str, list[dict[str, Any]]]:
-    """Return a flat map as records: `{"bitcoin_usd": 50000}` gives `{"prices": [{"coin": "bitcoin", "usd": 50000}]}`.
+class RawRows:
+    """Reads records as they are."""
 
-    Fields of one key become one record, in the order received; nested maps (`{"bitcoin": {"usd": 50000}}`) give the
-    same. A key without a field keeps its value as `value`, so that nothing is dropped.
+    def read(self, body: bytes) -> RawPage:
+        """Return the records of a JSON list."""
+        return RawPage(split_list(body))
 
-    Raises:
-        SourceRejectedError: The payload is not a map, or gives a field of one key two values.
-    """
-    if not hasattr(payload, "items"):
-        raise SourceRejectedError(f"the response is {type(payload).__name__}", expected="a map of keys to values")
-    records: dict[str, dict[str, Any]] = {}
-    for key, value in payload.items():
-        nested = hasattr(value, "items")
-        subject, field = (key, "") if nested else _subject_and_field(key, separator)
-        record = records.setdefault(subject, {key_column: subject})
-        for inner, content in value.items() if nested else [(field, value)]:
-            if inner in record:
-                raise SourceRejectedError(
-                    f"`{subject}` has two values for `{inner}`", expected="one value for each field of a key"
-                )
-            record[inner] = content
-    return {name: list(records.values())}
+    def read_each(self, raws: Iterable[bytes]) -> RawPage:
+        """Return records that are given one by one."""
+        return RawPage(list(raws))
 
 
-def _subject_and_field(key: str, separator: str) -> tuple[str, str]:
-    subject, found, field = key.rpartition(separator)
-    return (subject, field) if found and subject and field else (key, "value")
+class ResponseReader:
+    """Reads the responses of one resource; may be shared by threads."""
 
+    def __init__(self, resource: Resource, rows: RowReader | RawRows) -> None:
+        """Prepare what the contract asks for."""
+        self._resource, self._rows = resource, rows
+        self._rewriter = Rewriter(resource)
 
-def _read_records(text: bytes, resource: Resource, reader: RowReader) -> Page:
-    shape = resource.response
-    if isinstance(shape, EnvelopeResponse):
-        found = find(text, shape.data_path)
-        if found is None:
-            keys = ", ".join(key for key, _ in split_object(text)[:_SHOWN_KEYS])
-            raise SourceRejectedError(
-                f"the response has nothing at `{shape.data_path}`; its keys are {keys or 'none'}",
-                expected="the list of records there, as in the contract",
-            )
-        return reader.read(b"[]" if found == b"null" else found)
-    if isinstance(shape, FlatMapResponse):
-        return reader.read(b"[%s]" % b",".join(flat_records(text, shape)))
-    return reader.read(text)
+    def read(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        carried: Mapping[str, object] | None = None,
+    ) -> Answer:
+        """Return what a response says; `carried` are columns that each row gets.
 
-
-def flat_records(text: bytes, shape: FlatMapResponse) -> Iterator[bytes]:
-    """Yield the records of a flat map as JSON text; two values for one field both stand in it.
-
-    Raises:
-        msgspec.DecodeError: The text is no JSON object.
-    """
-    records: dict[str, list[bytes]] = {}
-    for key, value in split_object(text):
-        if value.startswith(b"{"):
-            # the members as they are, without the braces
-            records.setdefault(key, []).append(value[1:-1])
-            continue
-        subject, field = _subject_and_field(key, shape.separator)
-        records.setdefault(subject, []).append(b"%s:%s" % (msgspec.json.encode(field), value))
-    name = msgspec.json.encode(shape.key_column)
-    for subject, members in records.items():
-        filled = [member for member in members if member.strip()]
-        yield b"{%s}" % b",".join([b"%s:%s" % (name, msgspec.json.encode(subject)), *filled])
-
-
-def _total(headers: Mapping[str, str], text: bytes, resource: Resource) -> int | None:
-    if resource.total is None:
-        return None
-    if resource.total.header is not None:
-        place, found = f"header `{resource.total.header}`", headers.get(resource.total.header)
-    else:
-        place, raw = f"`{resource.total.path}`", find(text, resource.total.path or "")
-        found = None if raw is None else raw.decode(errors="replace").strip('"')
-    if found is None:
-        return None
-    if not _TOTAL.fullmatch(found):
-        raise SourceRejectedError(
-            f"the response declares its total as {found[:_SHOWN_CHARACTERS]!r} in {place}",
-            expected="a number of rows there, as in the contract",
-        )
-    return int(found)
-
-
-def _cursor(text: bytes, resource: Resource) -> str | None:
-    pagination = resource.pagination
-    if not isinstance(pagination, CursorPagination):
-        return None
-    if pagination.has_more_path is not None:
-        more = find(text, pagination.has_more_path)
-        if more not in {b"true", b"false"}:
-            raise SourceRejectedError(f"the response does not say true or false at `{pagination.has_more_path}`")
-        if more == b"false":
-            return None
-    raw = find(text, pagination.cursor_path)
-    value = None if raw is None else msgspec.json.decode(raw)
-    if value in (None, "", False):
-        if pagination.has_more_path is not None:
-            raise SourceRejectedError(f"there are more pages, and no cursor at `{pagination.cursor_path}`")
-        return None
-    return str(value)
-
-
-def find(text: bytes, path: str) -> bytes | None:
-    """Return the JSON at a dotted path as it was received, or None where there is nothing.
-
-    Raises:
-        SourceRejectedError: Two values stand there.
-        msgspec.DecodeError: The text is no JSON.
-    """
-    found = text
-    for key in path.split("."):
+        Raises:
+            SourceRejectedError: The body has another shape than the contract says, or says that it is an error.
+            SourceUnavailableError: It says that it is an error that passes.
+            DataError: A record does not fit, and the contract's policy for that is `fail`.
+            msgspec.DecodeError: The body is not JSON.
+        """
+        resource = self._resource
+        content_type = headers.get("Content-Type") or ""
         try:
-            values = [value for name, value in split_object(found) if name == key]
-        except msgspec.ValidationError:
+            if resource.error is not None:
+                _check_error(to_utf8(body, content_type), resource.error)
+            found = find_records(body, resource, content_type)
+            records, count = found.records, None
+            if self._rewriter.is_needed or carried:
+                sent = split(records)
+                count, records = len(sent), self._rewriter.rewrite(sent, carried or {})
+            page = self._read_rows(records)
+            keys = self._keys(page)
+            return Answer(
+                page,
+                page.fetched if count is None else count,
+                self._total(headers, found.document),
+                self._cursor(headers, found.document, found.records),
+                self._next_url(headers, found.document),
+                self._fingerprint(found.records, keys),
+                keys,
+            )
+        except msgspec.ValidationError as error:
+            raise SourceRejectedError(
+                f"the response has another shape: {error}",
+                expected=f"{resource.response.shape} as in the contract",
+                hint="`response` in the contract says where the records are: array, envelope, object, keyed, columnar,"
+                " rows or flat_map; an error with HTTP 200 is declared by `error`",
+            ) from None
+
+    def empty(self, refused: SourceRejectedError | None = None) -> Answer:
+        """Return the answer of a response that has no rows by its status."""
+        return Answer(self._rows.read(b"[]"), 0, None, None, None, 0, refused=refused, ended=True)
+
+    def _keys(self, page: Page | RawPage) -> np.ndarray | None:
+        resource = self._resource
+        if isinstance(page, RawPage) or resource.nested is not None or isinstance(resource.pagination, NoPagination):
             return None
-        if len(values) > 1:
-            raise SourceRejectedError(f"the response has {len(values)} values at `{path}`", expected="one")
-        if not values:
+        return key_hashes(page, resource)
+
+    def _fingerprint(self, records: bytes | list[bytes], keys: np.ndarray | None) -> int:
+        if isinstance(self._resource.pagination, NoPagination):
+            return 0
+        if keys is not None and len(keys):
+            return hash(keys.tobytes())
+        return hash(tuple(records)) if isinstance(records, list) else hash(records)
+
+    def _read_rows(self, records: bytes | list[bytes]) -> Page | RawPage:
+        if not isinstance(records, list):
+            return self._rows.read(records)
+        try:
+            page = self._rows.read(b"[" + b",".join(records) + b"]")
+        except msgspec.DecodeError:
+            page = None
+        # a line that is torn, or holds more than one record, is set aside by itself
+        if page is not None and page.fetched == len(records):
+            return page
+        return self._rows.read_each(records)
+
+    def _total(self, headers: Mapping[str, str], document: bytes | None) -> int | None:
+        total = self._resource.total
+        if total is None:
             return None
-        found = values[0]
-    return found
+        if total.header is not None:
+            place, text = f"header `{total.header}`", headers.get(total.header)
+            text = text.rpartition("/")[2] if text is not None else None
+        else:
+            place = f"`{total.path}`"
+            raw = None if document is None else find_one(document, total.path or "")
+            text = None if raw is None or raw == b"null" else raw.decode(errors="replace").strip('"')
+        if text is None or text.strip() == "*":
+            return None
+        if not _TOTAL.fullmatch(text):
+            raise SourceRejectedError(
+                f"the response declares its total as {text[:_SHOWN_CHARACTERS]!r} in {place}",
+                expected="a number of rows there, as in the contract",
+            )
+        return int(text)
+
+    def _next_url(self, headers: Mapping[str, str], document: bytes | None) -> str | None:
+        pagination = self._resource.pagination
+        if isinstance(pagination, NoPagination):
+            try:
+                return next_link(headers.get("Link"))
+            except SourceRejectedError:
+                return None
+        if not isinstance(pagination, LinkPagination):
+            return None
+        if pagination.next_header is not None:
+            return headers.get(pagination.next_header) or None
+        if pagination.next_path is None:
+            return next_link(headers.get("Link"))
+        raw = None if document is None else find_one(document, pagination.next_path)
+        value = None if raw is None else msgspec.json.decode(raw)
+        if value not in (None, "", False) and not isinstance(value, str):
+            raise SourceRejectedError(
+                f"the response holds {_shorten(raw)} at `{pagination.next_path}`", expected="the next page's address"
+            )
+        return value or None
+
+    def _cursor(
+        self, headers: Mapping[str, str], document: bytes | None, records: bytes | list[bytes]
+    ) -> str | msgspec.Raw | None:
+        pagination = self._resource.pagination
+        if not isinstance(pagination, CursorPagination):
+            return None
+        more = _has_more(document, pagination)
+        if more is False:
+            return None
+        if pagination.cursor_header is not None:
+            cursor: str | msgspec.Raw | None = headers.get(pagination.cursor_header) or None
+        elif pagination.cursor_field is not None:
+            items = split(records)
+            cursor = _scalar(find_one(items[-1], pagination.cursor_field) if items else None)
+        else:
+            cursor = _scalar(find_one(document, pagination.cursor_path or "") if document is not None else None)
+        if cursor is None and more:
+            place = pagination.cursor_header or pagination.cursor_field or pagination.cursor_path
+            raise SourceRejectedError(
+                f"there are more pages, and no cursor at `{place}`", hint="check pagination in the contract"
+            )
+        return cursor
+
+
+def _has_more(document: bytes | None, pagination: CursorPagination) -> bool | None:
+    """Return whether an answer says that there are more pages; None where it is not asked."""
+    if pagination.has_more_path is None or document is None:
+        return None
+    raw = find_one(document, pagination.has_more_path)
+    text = b"" if raw is None else raw.strip(b'"').lower()
+    if text not in {b"true", b"false"}:
+        raise SourceRejectedError(f"the response does not say true or false at `{pagination.has_more_path}`")
+    return (text == b"true") == (pagination.stop == "has_more_false")
+
+
+def _scalar(raw: bytes | None) -> str | msgspec.Raw | None:
+    """Return a cursor: a text, or a number as it is written."""
+    if raw is None or raw in {b"null", b"false", b'""'}:
+        return None
+    return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else msgspec.Raw(raw)
+
+
+def _check_error(body: bytes, flag: ErrorFlag) -> None:
+    try:
+        raw = find_one(body, flag.path)
+        value: Any = None if raw is None else msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return
+    if flag.ok_values is not None:
+        is_error = not _is_in(value, flag.ok_values)
+    elif flag.error_values is not None:
+        is_error = _is_in(value, flag.error_values)
+    else:
+        is_error = value not in (None, False, 0, "", [], {})
+    if not is_error:
+        return
+    said = find_one(body, flag.message_path) if flag.message_path else None
+    text = f"the response says that it is an error: `{flag.path}` is {_shorten(raw)}"
+    text += "" if said is None else f", {_shorten(said)}"
+    if _is_in(value, flag.retry_values):
+        raise SourceUnavailableError(text)
+    raise SourceRejectedError(text, hint="`error` in the contract says which values are errors")
+
+
+def _is_in(value: object, values: tuple[object, ...]) -> bool:
+    return any(value == given and isinstance(value, bool) == isinstance(given, bool) for given in values)
+
+
+def _shorten(raw: bytes | None) -> str:
+    text = "missing" if raw is None else " ".join(raw.decode(errors="replace").split())
+    return text if len(text) <= _SNIPPET else text[: _SNIPPET - 1] + "…"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,12 +12,13 @@ from typing_extensions import override
 
 from scripts.config import settings
 from scripts.errors import SourceRejectedError, SourceUnavailableError, TerminalError
+from scripts.extract.rate_limits import wait_asked
 from scripts.outside_text import one_line
 from scripts.redaction import without_secrets
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 T = TypeVar("T")
 _log = get_logger("retries")
@@ -28,6 +27,7 @@ _SNIPPET = 160
 _HTTP_TRANSIENT = frozenset({408, 429})
 _FIRST_SERVER_ERROR = 500
 _FIRST_ERROR = 400
+_FORBIDDEN = 403
 _FINAL_EXCEPTIONS = (
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidSchema,
@@ -54,11 +54,13 @@ def fetch(
     params: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
     retries: Retries | None = None,
+    passing: Collection[int] = (),
 ) -> T:
     """Return what `parse` makes of a GET request's answer, after as many tries as the settings allow.
 
     Connection errors, time-outs, 408, 429, 5xx, bodies that are not JSON and every exception that is not known to be
-    final are tried again, with exponential back-off and jitter, or after the time that `Retry-After` asks for.
+    final are tried again, with exponential back-off and jitter, or after the time that the source asks for
+    (see `rate_limits.wait_asked`). `parse` also gets answers with a status of `passing`.
 
     Raises:
         SourceRejectedError: The source refuses the request (other 4xx), or answers in another shape.
@@ -69,7 +71,8 @@ def fetch(
 
     def attempt() -> T:
         response = get(url, params=params, headers=headers, timeout=config.api_timeout)
-        check_status(response)
+        if response.status_code not in passing:
+            check_status(response)
         try:
             return parse(response)
         except msgspec.ValidationError:
@@ -125,9 +128,11 @@ def check_status(response: requests.Response) -> None:
     if not isinstance(status, int):
         response.raise_for_status()
         return
-    if status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR:
-        message = f"HTTP {status} {response.reason}"
-        raise _RetryableError(message, retry_after=_retry_after(response))
+    asked = wait_asked(response)
+    if status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR or (status == _FORBIDDEN and asked is not None):
+        limited = " (the rate limit is used up)" if status == _FORBIDDEN else ""
+        message = f"HTTP {status} {response.reason}{limited}"
+        raise _RetryableError(message, retry_after=asked)
     if status >= _FIRST_ERROR:
         text = one_line(" ".join(str(response.text).split()), longest=_SNIPPET)
         raise SourceRejectedError(
@@ -188,22 +193,6 @@ class _WaitTooLong(tenacity.stop.stop_base):
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         asked = getattr(_outcome(retry_state), "retry_after", None)
         return asked is not None and asked > settings().api_max_retry_after
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, given as seconds or as a date."""
-    value = response.headers.get("Retry-After")
-    if not isinstance(value, str):
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
 
 
 def _status_hint(status: int) -> str:

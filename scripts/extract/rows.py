@@ -21,7 +21,8 @@ from scripts.extract.json_text import MISREAD, count_escaped, count_keys, has_re
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from scripts.contracts.source import Action, Column, Resource
+    from scripts.contracts.column import Column
+    from scripts.contracts.source import Action, Resource
 
 _EXAMPLE_LENGTH = 80
 _NULL = b"null"

@@ -15,8 +15,9 @@ from scripts.errors import ContractError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from scripts.contracts.column import Column
     from scripts.contracts.rules import Rule
-    from scripts.contracts.source import Column, Resource
+    from scripts.contracts.source import Resource
 
 Test: TypeAlias = "Callable[[pa.Array], pa.Array]"
 """Marks the values that break a rule; null where the rule does not apply."""

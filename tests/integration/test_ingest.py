@@ -12,6 +12,7 @@ import pytest
 from scripts import ingest_api
 from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError
 from scripts.extract import client
+from scripts.extract.responses import ResponseReader
 from scripts.sample_api.server import Fault
 from scripts.utils.logging_config import setup_logging
 
@@ -165,7 +166,7 @@ def test_fewer_rows_than_declared_are_not_loaded(load, api, blog):
 
 
 def test_rows_that_move_between_pages_make_it_fetch_again(load, api, mocker):
-    real = ingest_api.read_answer
+    real = ResponseReader.read
     answers = []
 
     def one_too_many(*arguments):
@@ -173,7 +174,7 @@ def test_rows_that_move_between_pages_make_it_fetch_again(load, api, mocker):
         answers.append(answer)
         return dataclasses.replace(answer, total=answer.total + 1) if len(answers) == 6 else answer
 
-    mocker.patch.object(ingest_api, "read_answer", one_too_many)
+    mocker.patch.object(ResponseReader, "read", one_too_many)
 
     entry = load("comments")
 

@@ -8,6 +8,7 @@ import pytest
 from scripts.contracts.source import Resource
 from scripts.errors import SourceRejectedError
 from scripts.extract.pagination import walk
+from scripts.extract.request import Request
 from scripts.extract.responses import Answer
 from scripts.extract.rows import Page
 
@@ -34,7 +35,8 @@ class Source:
         self.size, self.declares, self.cap, self.deaf = size, declares, cap, deaf
         self.asked = []
 
-    def get(self, _url, params):
+    def get(self, request):
+        params = request.params
         self.asked.append(params)
         limit = min(params.get("limit", 10), self.cap or 10**9)
         start = params["offset"] if "offset" in params else (params["page"] - 1) * limit
@@ -42,14 +44,13 @@ class Source:
             start = 0
         ids = list(range(start, min(start + limit, self.size)))
         batch = pa.record_batch({"id": pa.array(ids, pa.int64())})
-        return Answer(
-            Page(batch, range(len(ids)), (), {}), self.size if self.declares else None, None, None, hash(str(ids))
-        )
+        page = Page(batch, range(len(ids)), (), {})
+        return Answer(page, len(ids), self.size if self.declares else None, None, None, hash(str(ids)))
 
 
 def fetched(source, contract):
     with concurrent.futures.ThreadPoolExecutor(3) as executor:
-        answers = list(walk(URL, {}, contract, source.get, executor, ahead=3))
+        answers = list(walk(Request(URL), contract, source.get, executor, ahead=3))
     return [row for answer in answers for row in answer.page.batch.column("id").to_pylist()]
 
 
@@ -96,18 +97,19 @@ def test_a_source_that_does_not_know_the_parameter_is_refused():
 
 
 def chain(**steps):
-    def get(url, params):
-        key = params.get("cursor", url)
+    def get(request):
+        url = request.url
+        key = request.params.get("cursor", url)
         batch = pa.record_batch({"id": pa.array([1], pa.int64())})
         cursor, next_url = steps.get("cursors", {}).get(key), steps.get("links", {}).get(url)
-        return Answer(Page(batch, range(1), (), {}), None, cursor, next_url, hash(key))
+        return Answer(Page(batch, range(1), (), {}), 1, None, cursor, next_url, hash(key))
 
     return get
 
 
 def follow(get, contract):
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        return list(walk(URL, {}, contract, get, executor, ahead=1))
+        return list(walk(Request(URL), contract, get, executor, ahead=1))
 
 
 def test_links_are_followed_to_the_page_without_one():
@@ -144,8 +146,50 @@ def test_pages_are_fetched_only_a_few_ahead_of_their_reader():
     """So memory does not grow with the number of pages."""
     source, contract = Source(1000), resource({**KINDS["page"], "stop": "total"}, {"header": "X-Total-Count"})
     with concurrent.futures.ThreadPoolExecutor(3) as executor:
-        answers = walk(URL, {}, contract, source.get, executor, ahead=3)
+        answers = walk(Request(URL), contract, source.get, executor, ahead=3)
         for taken in range(1, 20):
             next(answers)
             assert len(source.asked) <= taken + 4
         answers.close()
+
+
+def test_without_a_total_one_page_more_than_needed_is_asked_for():
+    source = Source(25, declares=False)
+
+    fetched(source, resource({**KINDS["page"], "stop": "short_page"}))
+
+    assert len(source.asked) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [4, 8, 35, 40])
+def test_without_a_total_a_capped_page_size_loses_nothing(kind, size):
+    contract = resource({**KINDS[kind], "stop": "short_page"})
+
+    assert fetched(Source(size, declares=False, cap=4), contract) == list(range(size))
+
+
+class Clamping(Source):
+    """A collection whose last page comes for every later number."""
+
+    def get(self, request):
+        last = max(0, (self.size - 1) // 10) + 1
+        return super().get(Request(request.url, {**request.params, "page": min(request.params["page"], last)}))
+
+
+@pytest.mark.parametrize(("size", "stop"), [(25, "short_page"), (25, "repeated_page"), (30, "repeated_page")])
+def test_a_source_that_clamps_the_number_has_an_end(size, stop):
+    assert fetched(Clamping(size, declares=False), resource({**KINDS["page"], "stop": stop})) == list(range(size))
+
+
+@pytest.mark.parametrize("stop", ["short_page", "empty_page"])
+def test_a_full_page_that_comes_again_is_refused(stop):
+    with pytest.raises(SourceRejectedError, match=r"page 4 is the same as page 3.*repeated_page"):
+        fetched(Clamping(30, declares=False), resource({**KINDS["page"], "stop": stop}))
+
+
+def test_a_limit_on_pages_ends_with_its_reason(caplog):
+    limit = {"pages": 2, "reason": "the source serves 20 rows at most"}
+
+    assert len(fetched(Source(50), resource({**KINDS["page"], "stop": "short_page", "max_pages": limit}))) == 20
+    assert "serves 20 rows at most" in caplog.text

@@ -5,7 +5,7 @@ import pytest
 
 from scripts.contracts.source import Resource
 from scripts.errors import SourceRejectedError
-from scripts.extract.responses import read_answer
+from scripts.extract.responses import ResponseReader
 from scripts.extract.rows import RowReader
 from scripts.ingest_api import normalize_response
 
@@ -23,7 +23,7 @@ def resource(**more):
 
 
 def read(body, contract, headers=None):
-    return read_answer(msgspec.json.encode(body), headers or {}, None, contract, RowReader(contract))
+    return ResponseReader(contract, RowReader(contract)).read(msgspec.json.encode(body), headers or {})
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_null_list_is_an_empty_one():
     [
         ({"error": "quota"}, {"shape": "array"}, "Expected `array`, got `object`"),
         ({"error": "quota"}, {"shape": "envelope", "data_path": "items"}, "nothing at `items`; its keys are error"),
-        ({"items": {"id": 1}}, {"shape": "envelope", "data_path": "items"}, "Expected `array`, got `object`"),
+        ({"items": {"id": 1}}, {"shape": "envelope", "data_path": "items"}, "an object where the records are due"),
         ([1], {"shape": "flat_map"}, "Expected `object`, got `array`"),
     ],
 )

@@ -1,0 +1,93 @@
+"""A column of Bronze: its name and type, and how the source writes its values."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from scripts.contracts.contract_model import ContractModel
+from scripts.contracts.json_path import OnePath, steps_of
+from scripts.contracts.response import Scalar
+from scripts.contracts.templates import check_format
+
+ColumnType = Annotated[
+    str, Field(pattern=r"^(string|integer|number|boolean|date|timestamp|json|decimal\([1-9]\d?,\s*\d{1,2}\))$")
+]
+MOMENT_FORMATS = ("iso", "epoch", "epoch_ms", "epoch_us", "rfc2822", "odata")
+"""Formats of times beside those of `strptime`: any ISO 8601 form, seconds, milliseconds or microseconds since 1970,
+`Mon, 01 Jan 2024 10:00:00 +0000`, and `/Date(1704067200000)/`."""
+
+
+class Column(ContractModel):
+    """One column of Bronze."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=120)]
+    type: ColumnType
+    description: Annotated[str, Field(min_length=1)]
+    nullable: bool = True
+    """Whether the field may be null or missing; a column of the primary key never may."""
+    field: OnePath | None = None
+    """Where the API's record holds the value, where that is not at `name`: a key, or a path such as
+    `properties.email` or `$.dimensionValues[0].value`."""
+    format: str | None = None
+    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format;
+    of numbers and booleans `text`: between quotation marks."""
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """What stands between groups of digits, as in `1,234.5`."""
+    decimal_mark: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    null_values: tuple[Scalar, ...] = ()
+    """Values that stand for null, such as `.` or `N/A`."""
+    true_values: tuple[Scalar, ...] = ()
+    false_values: tuple[Scalar, ...] = ()
+    """What a boolean is written as, beside true and false."""
+
+    @property
+    def key(self) -> str:
+        """The key in the record; a field that lies deeper is lifted to the key that is its path."""
+        if self.field is None or self.is_nested:
+            return self.field or self.name
+        return str(steps_of(self.field)[0])
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether the value lies below other keys of the record."""
+        return self.field is not None and len(steps_of(self.field)) > 1
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether values have to be rewritten to be read as the type."""
+        return bool(self.format or self.thousands or self.null_values or self.true_values or self.false_values)
+
+    @field_validator("type")
+    @classmethod
+    def _decimal(cls, value: str) -> str:
+        if match := re.match(r"decimal\((\d+),\s*(\d+)\)", value):
+            precision, scale = int(match[1]), int(match[2])
+            if precision > 38 or scale > precision:  # noqa: PLR2004 — the widest decimal of Arrow and DuckDB
+                message = "decimal(precision, scale) takes a precision up to 38 and a scale up to the precision"
+                raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _format_fits(self) -> Self:
+        is_number = self.type in {"integer", "number"} or self.type.startswith("decimal")
+        if self.format is not None and self.type in {"date", "timestamp"} and self.format not in MOMENT_FORMATS:
+            try:
+                check_format(self.format)
+            except ValueError:
+                message = f"format `{self.format}`: valid are {', '.join(MOMENT_FORMATS)}, and formats of strptime"
+                raise ValueError(message) from None
+        is_time = self.type in {"date", "timestamp"}
+        takes_text = is_number or self.type in {"boolean", "json"}
+        if self.format is not None and not is_time and not (self.format == "text" and takes_text):
+            message = f"format `{self.format}` does not go with {self.type}: numbers, booleans and json take `text`"
+            raise ValueError(message)
+        if not is_number and (self.thousands is not None or self.decimal_mark != "."):
+            message = f"`thousands` and `decimal_mark` are for numbers, and `{self.name}` is {self.type}"
+            raise ValueError(message)
+        if self.type != "boolean" and (self.true_values or self.false_values):
+            message = f"`true_values` and `false_values` are for booleans, and `{self.name}` is {self.type}"
+            raise ValueError(message)
+        return self

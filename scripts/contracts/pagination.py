@@ -1,0 +1,117 @@
+"""How a source pages: where the next page's number, cursor or address comes from, goes to, and when paging ends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from scripts.contracts.contract_model import ContractModel
+from scripts.contracts.json_path import OnePath
+
+PageSize = Annotated[int, Field(ge=1, le=100_000)]
+Stop = Literal["total", "short_page", "empty_page", "repeated_page"]
+Place = Literal["query", "body", "header"]
+
+
+class MaxPages(ContractModel):
+    """The most pages that are asked for, and why the rest is not wanted."""
+
+    pages: Annotated[int, Field(ge=1)]
+    reason: Annotated[str, Field(min_length=3)]
+
+
+class _Paging(ContractModel):
+    page_size: PageSize = 100
+    send_in: Place = "query"
+    """Where the number, cursor and size of a page go: `query`, `header`, or `body` (dots lead to a nested key)."""
+    end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
+    """Answers that mean that the page before was the last one."""
+    max_pages: MaxPages | None = None
+
+
+class NoPagination(ContractModel):
+    """One request returns everything."""
+
+    type: Literal["none"] = "none"
+
+
+class _NumberedPaging(_Paging):
+    stop: Stop
+    """`total`: when the declared total is reached, or as `short_page` where none is declared after all;
+    `short_page`: after a page that is not full, when the one after it is empty; `empty_page`: after a page without
+    rows; `repeated_page`: after a page that comes again, of a source that clamps the number."""
+    end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (404,)
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """Whether the source may send one key on two pages; else rows moved, and the pages are fetched again."""
+
+
+class PagePagination(_NumberedPaging):
+    """Pages are asked for by number."""
+
+    type: Literal["page"]
+    page_param: str = "page"
+    size_param: str | None = "per_page"
+    first_page: Annotated[int, Field(ge=0)] = 1
+
+
+class OffsetPagination(_NumberedPaging):
+    """Pages are asked for by the position of their first row."""
+
+    type: Literal["offset"]
+    offset_param: str = "offset"
+    limit_param: str | None = "limit"
+    first_offset: Annotated[int, Field(ge=0)] = 0
+
+
+class LinkPagination(_Paging):
+    """The answer names the address of the next page, whole or relative; the last page names none."""
+
+    type: Literal["link"]
+    stop: Literal["no_next_link"] = "no_next_link"
+    next_path: OnePath | None = None
+    """Where the body holds the address; without it and `next_header`, the `Link` header of RFC 8288."""
+    next_header: str | None = None
+    size_param: str | None = None
+    max_empty_pages: Annotated[int, Field(ge=1)] = 20
+    """How many pages without a row may follow one another."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.next_path is not None and self.next_header is not None:
+            message = "give `next_path`, `next_header` or neither (the Link header)"
+            raise ValueError(message)
+        return self
+
+
+class CursorPagination(_Paging):
+    """The answer holds the cursor of the next page; on the last page it is empty, null or missing."""
+
+    type: Literal["cursor"]
+    stop: Literal["no_cursor", "has_more_false", "is_last_true"]
+    cursor_param: Annotated[str, Field(min_length=1)]
+    cursor_path: OnePath | None = None
+    cursor_header: str | None = None
+    cursor_field: OnePath | None = None
+    """Field of the last row, as `id` in `starting_after=<id of the last row>`."""
+    has_more_path: OnePath | None = None
+    size_param: str | None = None
+    max_empty_pages: Annotated[int, Field(ge=1)] = 20
+    """How many pages without a row may follow one another."""
+
+    @model_validator(mode="after")
+    def _has_more(self) -> Self:
+        given = [name for name in ("cursor_path", "cursor_header", "cursor_field") if getattr(self, name) is not None]
+        if len(given) != 1:
+            message = f"give exactly one of cursor_path, cursor_header, cursor_field; found {given or 'none'}"
+            raise ValueError(message)
+        if (self.stop == "no_cursor") != (self.has_more_path is None):
+            message = "`has_more_path` goes with `stop: has_more_false` or `stop: is_last_true`"
+            raise ValueError(message)
+        return self
+
+
+Pagination = Annotated[
+    NoPagination | PagePagination | OffsetPagination | LinkPagination | CursorPagination,
+    Field(discriminator="type"),
+]

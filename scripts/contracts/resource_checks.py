@@ -1,0 +1,165 @@
+"""What has to agree between the keys of a resource, and between the resources of a source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scripts.contracts.load import IncrementalLoad, WatermarkLoad
+from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
+from scripts.contracts.templates import MOMENTS, check_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.contracts.source import Resource, Source
+
+RESERVED_COLUMNS = frozenset({"dt", "_row", "_extra", "first_seen_date", "last_seen_date"})
+"""Columns that the pipeline adds: the partition's day, the row's position, unknown fields, and Silver's two dates."""
+_ASKED = ("path", "method", "params", "headers", "body", "form", "base_url", "auth", "rate_limit", "concurrency")
+_INHERITED = (*_ASKED, "for_each", "response", "pagination", "total", "error", "no_rows", "load")
+"""Keys that the rows of a nested list share with the rows that they lie in."""
+
+
+def lift_children(document: Any) -> Any:  # noqa: ANN401 — whatever the YAML holds
+    """Return the document of a source in which each entry of `children` is a resource of its own, below its parent."""
+    resources = document.get("resources") if isinstance(document, dict) else None
+    if not isinstance(resources, dict):
+        return document
+    lifted: dict[Any, Any] = {}
+    for name, resource in resources.items():
+        children = resource.get("children") if isinstance(resource, dict) else None
+        if not isinstance(children, dict):
+            lifted[name] = resource
+            continue
+        parent = {key: value for key, value in resource.items() if key != "children"}
+        lifted[name] = parent
+        for child_name, child in children.items():
+            if child_name in resources or child_name in lifted:
+                message = f"resource `{child_name}` stands twice: among `resources` and `children`"
+                raise ValueError(message)
+            lifted[child_name] = _child(parent, child, name, child_name)
+    return {**document, "resources": lifted}
+
+
+def _child(parent: dict[str, Any], child: Any, parent_name: str, name: str) -> dict[str, Any]:  # noqa: ANN401
+    if not isinstance(child, dict) or "path" not in child:
+        message = (
+            f"resources.{parent_name}.children.{name}: needs `path`, which leads from the parent's row to the list"
+        )
+        raise ValueError(message)
+    if own := sorted(set(child) & (set(_INHERITED) - {"path"})):
+        message = f"resources.{parent_name}.children.{name}: {', '.join(own)} come from the parent"
+        raise ValueError(message)
+    nested = {"path": child["path"], "carry": child.get("carry", {})}
+    rest = {key: value for key, value in child.items() if key not in {"path", "carry"}}
+    return {**{key: parent[key] for key in _INHERITED if key in parent}, **rest, "nested": nested}
+
+
+def check_resource(resource: Resource) -> list[str]:
+    """Return what is wrong between the keys of a resource, in words."""
+    return [
+        *_check_names(resource),
+        *_check_fields(resource),
+        *_check_used_columns(resource),
+        *_check_paging(resource),
+        *_check_templates(resource),
+    ]
+
+
+def check_children(source: Source) -> list[str]:
+    """Return what is wrong between the resources of a source, in words."""
+    problems = []
+    for name, resource in source.resources.items():
+        seen = [name]
+        while resource.for_each and (parent := resource.for_each.resource):
+            if parent not in source.resources:
+                others = ", ".join(other for other in source.resources if other != name)
+                problems.append(f"resources.{seen[-1]}.for_each: `{parent}` is not one of {others or 'none'}")
+                break
+            if parent in seen:
+                problems.append(f"resources.{name}.for_each leads back to `{parent}`")
+                break
+            seen.append(parent)
+            resource = source.resources[parent]  # noqa: PLW2901 — the chain of parents
+            if resource.path is None:
+                problems.append(
+                    f"resources.{seen[-2]}.for_each: `{parent}` has no `path`, its rows cannot be asked for"
+                )
+                break
+    return problems + [f"headers: {problem}" for problem in check_templates(source.headers, MOMENTS)]
+
+
+def _check_names(resource: Resource) -> Iterator[str]:
+    names = [column.name for column in resource.columns]
+    folded = [name.lower() for name in names]
+    for name, low in zip(names, folded, strict=True):
+        if folded.count(low) > 1:
+            yield f"column `{name}` is declared twice (DuckDB does not tell upper from lower case)"
+        if low in RESERVED_COLUMNS:
+            yield f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
+    rule_names = [rule.name for rule in resource.rules]
+    for name in sorted(set(rule_names)):
+        if rule_names.count(name) > 1:
+            yield f"two rules are called `{name}`"
+
+
+def _check_fields(resource: Resource) -> Iterator[str]:
+    keys = [column.key for column in resource.columns]
+    for key in sorted(set(keys)):
+        if keys.count(key) > 1:
+            yield f"field `{key}` is read into two columns"
+    for column in resource.columns:
+        if column.name in resource.primary_key and column.nullable and "nullable" in column.model_fields_set:
+            yield f"column `{column.name}` is part of the primary key, and may not be `nullable: true`"
+        if column.type == "json" and column.name in resource.primary_key:
+            yield f"primary_key: column `{column.name}` is json, which has no one way of being written; take its fields"
+
+
+def _check_used_columns(resource: Resource) -> Iterator[str]:
+    names = {column.name for column in resource.columns}
+    used = {column: "primary_key" for column in resource.primary_key if column != "dt"}
+    if resource.for_each:
+        used |= dict.fromkeys(resource.for_each.carry, "for_each.carry")
+    if resource.nested:
+        used |= dict.fromkeys(resource.nested.carry, "carry")
+    for rule in resource.rules:
+        used |= {column: f"rule `{rule.name}`" for column in (rule.column, *(rule.unique or ())) if column}
+    declared = ", ".join(column.name for column in resource.columns)
+    for column, place in used.items():
+        if column not in names:
+            yield f"{place} names column `{column}`, which is not declared; declared are {declared}"
+
+
+def _check_paging(resource: Resource) -> Iterator[str]:
+    pagination = resource.pagination
+    if getattr(pagination, "stop", None) == "total" and resource.total is None:
+        yield "`stop: total` needs `total`: say in which header or body path the API declares it"
+    if isinstance(pagination, NoPagination):
+        return
+    if pagination.send_in == "body" and resource.body is None and resource.form is None:
+        yield "`send_in: body` needs `method: POST` with a `body` (`body: {}` is enough) or `form`"
+    plain = resource.response.format in {"csv", "tsv", "ndjson"}
+    in_body = [
+        name for name in ("next_path", "cursor_path", "has_more_path") if getattr(pagination, name, None) is not None
+    ]
+    if plain and in_body:
+        yield f"{resource.response.format} has no place for {', '.join(in_body)}; valid are headers and numbered pages"
+    if isinstance(pagination, (LinkPagination, CursorPagination)) and resource.path is None:
+        yield "`pagination` goes with `path`"
+
+
+def _check_templates(resource: Resource) -> Iterator[str]:
+    names = {*MOMENTS, *(resource.for_each.names if resource.for_each else ())}
+    for key in ("path", "params", "headers"):
+        yield from (f"{key}: {problem}" for problem in check_templates(getattr(resource, key), names))
+    for key in ("body", "form"):
+        yield from (f"{key}: {problem}" for problem in check_templates(getattr(resource, key), names, strict=False))
+    load = resource.load
+    if isinstance(load, IncrementalLoad):
+        asked = str([resource.path, resource.params, resource.body, resource.form, resource.headers])
+        if load.start_param is None and not any(f"{{{name}" in asked for name in MOMENTS) and resource.path is not None:
+            yield "load: an incremental load needs `start_param`, or a template such as `{day}` in path, params or body"
+        if load.end_param is not None and load.start_param is None:
+            yield "load: `end_param` goes with `start_param`"
+    if isinstance(load, WatermarkLoad) and resource.path is None:
+        yield "load: `mode: watermark` goes with `path`"

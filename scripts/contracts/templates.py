@@ -1,0 +1,120 @@
+"""Templates: `{day}`, `{day:%Y%m%d}`, `{start:epoch}` and the like in paths, parameters, headers and bodies."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import urllib.parse
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+MOMENTS = ("day", "next_day", "start", "end")
+"""What every request knows: the day, the one after it, and the bounds of the window that is asked for."""
+_PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
+_DIRECTIVE = re.compile(r"%-?(.)")
+_KNOWN_DIRECTIVES = frozenset("YymdHMSfjbBaAUWVGuwpIZz%")
+_EPOCHS = {"epoch": dt.timedelta(seconds=1), "epoch_ms": dt.timedelta(milliseconds=1)}
+_UNITS = {"f": dt.timedelta(microseconds=1), "S": dt.timedelta(seconds=1), "M": dt.timedelta(minutes=1)}
+_UNITS |= {"H": dt.timedelta(hours=1), "I": dt.timedelta(hours=1)}
+
+
+def format_moment(moment: dt.datetime, text: str) -> str:
+    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` asks for UTC."""
+    if text in _EPOCHS:
+        return str((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // _EPOCHS[text])
+    return (moment.astimezone(dt.UTC) if re.search(r"(?<!%)Z$", text) else moment).strftime(text)
+
+
+def resolution(text: str) -> dt.timedelta:
+    """Return the smallest step of time that a format can say."""
+    if text in _EPOCHS:
+        return _EPOCHS[text]
+    directives = set(_DIRECTIVE.findall(text))
+    return next((unit for name, unit in _UNITS.items() if name in directives), dt.timedelta(days=1))
+
+
+def check_format(text: str) -> str:
+    """Return a format of moments.
+
+    Raises:
+        ValueError: It says nothing about a moment, or something else in another time zone.
+    """
+    if text in _EPOCHS:
+        return text
+    directives = _DIRECTIVE.findall(text)
+    if "s" in directives:
+        message = f"`{text}`: `%s` counts in the machine's time zone; write `epoch`"
+        raise ValueError(message)
+    unknown = [name for name in directives if name not in _KNOWN_DIRECTIVES]
+    if not directives or unknown or text.endswith("%"):
+        found = f"`%{unknown[0]}` is not known" if unknown else "it holds no directive of strftime"
+        message = f"`{text}`: {found}; valid are `epoch`, `epoch_ms`, and formats like `%Y-%m-%d` or `%Y%m%dT%H%M%SZ`"
+        raise ValueError(message)
+    return text
+
+
+Format = Annotated[str, AfterValidator(check_format)]
+
+
+def fill(value: Any, values: Mapping[str, object], *, quote: bool = False) -> Any:  # noqa: ANN401 — any JSON
+    """Return a JSON value whose texts have their templates filled; names that are not in `values` stay."""
+
+    def replacement(match: re.Match[str]) -> str:
+        name, text = match.groups()
+        if name not in values:
+            return match[0]
+        found = values[name]
+        if isinstance(found, dt.datetime):
+            default = "%Y-%m-%d" if name in {"day", "next_day"} else "%Y-%m-%dT%H:%M:%SZ"
+            filled = format_moment(found, text or default)
+        else:
+            filled = str(found)
+        return urllib.parse.quote(filled, safe="") if quote else filled
+
+    return _each_text(value, lambda text: _PLACE.sub(replacement, text))
+
+
+def check_templates(value: Any, names: Collection[str], *, strict: bool = True) -> list[str]:  # noqa: ANN401 — any JSON
+    """Return what is wrong with the templates of a JSON value, in words; without `strict` other braces are text."""
+    problems = []
+    for text in _texts(value):
+        if strict and re.search(r"%7[Bb]", text):
+            problems.append(f"`{text}` holds an escaped brace: write `{{day}}`")
+        for match in _PLACE.finditer(text):
+            name, wanted = match.groups()
+            if name not in names:
+                if strict:
+                    problems.append(f"`{match[0]}` stands for nothing; valid are {', '.join(sorted(names))}")
+            elif wanted is not None and name in MOMENTS:
+                try:
+                    check_format(wanted)
+                except ValueError as error:
+                    problems.append(str(error))
+            elif wanted is not None:
+                problems.append(f"`{match[0]}`: only {', '.join(MOMENTS)} take a format")
+        if strict and re.search(r"[{}]", _PLACE.sub("", text)):
+            problems.append(f"`{text}` holds a brace that belongs to no template")
+    return problems
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 — any JSON
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _each_text(item, change) for key, item in value.items()}
+    return [_each_text(item, change) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 — any JSON
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)

@@ -1,0 +1,124 @@
+"""Values as sources write them, rewritten as the JSON of their column's type.
+
+A value that does not fit stays as it is: reading the row finds it, and the contract's policy decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import decimal
+import email.utils
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from scripts.contracts.column import Column
+
+_EPOCH_UNITS = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_ODATA = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
+_TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
+
+
+def convert(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
+    """Return a value as the JSON that its column's type reads."""
+    value = _scalar(raw)
+    if value is None:
+        return raw
+    if any(_is_same(value, raw, null) for null in column.null_values):
+        return msgspec.Raw(b"null")
+    if column.type == "string":
+        return raw
+    conversions = {"boolean": _boolean, "json": _json, "date": _time, "timestamp": _time}
+    return conversions.get(column.type, _number)(value, raw, column)
+
+
+def _scalar(raw: msgspec.Raw) -> str | None:
+    """Return a text, or a number, true or false as it is written; None for null, lists and objects."""
+    begin = bytes(raw)[:1]
+    if begin in {b"{", b"[", b"n", b""}:
+        return None
+    return msgspec.json.decode(raw, type=str) if begin == b'"' else bytes(raw).decode()
+
+
+def _is_same(value: str, raw: msgspec.Raw, given: object) -> bool:
+    if isinstance(given, str):
+        return value == given and bytes(raw)[:1] == b'"'
+    return given is not None and msgspec.json.encode(given).decode() == value
+
+
+def _boolean(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
+    low = value.strip().lower() if column.format == "text" else ""
+    if low in _TRUE or any(_is_same(value, raw, given) for given in column.true_values):
+        return msgspec.Raw(b"true")
+    if low in _FALSE or any(_is_same(value, raw, given) for given in column.false_values):
+        return msgspec.Raw(b"false")
+    return raw
+
+
+def _time(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
+    moment = _moment(value, column.format)
+    if moment is None:
+        return raw
+    text = moment.date().isoformat() if column.type == "date" else moment.isoformat()
+    return msgspec.Raw(msgspec.json.encode(text))
+
+
+def _json(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
+    if column.format != "text":
+        return raw
+    with contextlib.suppress(msgspec.DecodeError):
+        msgspec.json.decode(value)
+        return msgspec.Raw(value.encode())
+    return raw
+
+
+def _number(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
+    text = value.strip()
+    if column.thousands is not None:
+        whole, mark, rest = text.partition(column.decimal_mark)
+        groups = whole.split(column.thousands)
+        if len(groups) > 1 and (len(groups[0].lstrip("+-")) not in {1, 2, 3} or any(len(g) != 3 for g in groups[1:])):  # noqa: PLR2004 — thousands
+            return raw
+        text = "".join(groups) + mark + rest
+    if column.decimal_mark != ".":
+        if "." in text:
+            return raw
+        text = text.replace(column.decimal_mark, ".")
+    if not _NUMBER.fullmatch(text) or not text.isascii():
+        return raw
+    number = decimal.Decimal(text)
+    if column.type == "integer" and number == number.to_integral_value() and abs(number) < 2**63:
+        return msgspec.Raw(str(int(number)).encode())
+    return msgspec.Raw(str(number).replace("E+", "E").encode())
+
+
+def _moment(value: str, form: str | None) -> dt.datetime | None:
+    with contextlib.suppress(ValueError, OverflowError, decimal.DecimalException):
+        if form is None:
+            return None
+        if form in _EPOCH_UNITS:
+            return _since_epoch(value, _EPOCH_UNITS[form])
+        if form == "odata":
+            match = _ODATA.fullmatch(value)
+            return _since_epoch(match[1], _EPOCH_UNITS["epoch_ms"]) if match else None
+        if form == "rfc2822":
+            found = email.utils.parsedate_to_datetime(value)
+        elif form == "iso":
+            found = dt.datetime.fromisoformat(value.strip())
+        else:
+            found = dt.datetime.strptime(value, form)  # noqa: DTZ007 — without an offset it counts as UTC
+        return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
+    return None
+
+
+def _since_epoch(value: str, microseconds: int) -> dt.datetime | None:
+    if not _NUMBER.fullmatch(value.strip()):
+        return None
+    # what is finer than a microsecond is cut off, never rounded into another day
+    whole = (decimal.Decimal(value.strip()) * microseconds).to_integral_value(rounding=decimal.ROUND_FLOOR)
+    return _EPOCH + dt.timedelta(microseconds=int(whole))

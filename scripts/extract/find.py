@@ -1,0 +1,78 @@
+"""Finding values in JSON by the paths of a contract, each as the text that was received."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jsonpath_rfc9535
+import msgspec
+
+from scripts.contracts.json_path import steps
+from scripts.errors import SourceRejectedError
+from scripts.extract.json_text import split_list, split_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.contracts.json_path import Step
+
+
+def find(text: bytes, path: str) -> list[bytes]:
+    """Return every value at a path, in document order.
+
+    Raises:
+        SourceRejectedError: A key of the path stands twice.
+        msgspec.DecodeError: The text is no JSON.
+    """
+    followed = steps(path)
+    if followed is not None:
+        return list(_follow(text, followed))
+    # a filter, a slice or a descent: the library finds the places, the text gives the values
+    found = jsonpath_rfc9535.compile(path).find(msgspec.json.decode(text))
+    return [value for node in found for value in _follow(text, node.location)]
+
+
+def find_one(text: bytes, path: str) -> bytes | None:
+    """Return the first value at a path, or None where there is nothing; see `find`."""
+    return next(iter(find(text, path)), None)
+
+
+def _follow(value: bytes, path: tuple[Step, ...]) -> Iterator[bytes]:
+    if not path:
+        yield value
+        return
+    for found, rest in _children(value, path):
+        yield from _follow(found, rest)
+
+
+def _children(value: bytes, path: tuple[Step, ...]) -> Iterator[tuple[bytes, tuple[Step, ...]]]:
+    first, rest = path[0], path[1:]
+    begin = value[:32].lstrip()[:1]
+    if begin == b"{" and not isinstance(first, int):
+        pairs = split_object(value)
+        if first is None:
+            yield from ((child, rest) for _, child in pairs)
+        elif found := [child for key, child in pairs if key == first]:
+            if len(found) > 1:
+                raise SourceRejectedError(f"the response has {len(found)} values at `{first}`", expected="one")
+            yield found[0], rest
+        else:
+            yield from _dotted(dict(pairs), path)
+    elif begin == b"[" and not isinstance(first, str):
+        items = split_list(value)
+        if first is None:
+            yield from ((item, rest) for item in items)
+        elif -len(items) <= first < len(items):
+            yield items[first], rest
+    elif begin not in {b"{", b"["}:
+        # a scalar has nothing below it; what is no JSON at all is an error
+        msgspec.json.decode(value)
+
+
+def _dotted(level: dict[str, bytes], path: tuple[Step, ...]) -> Iterator[tuple[bytes, tuple[Step, ...]]]:
+    """Yield the value of a key that holds dots itself, as `@odata.nextLink`."""
+    for length in range(len(path), 1, -1):
+        names = [step for step in path[:length] if isinstance(step, str)]
+        if len(names) == length and ".".join(names) in level:
+            yield level[".".join(names)], path[length:]
+            return

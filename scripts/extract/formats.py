@@ -1,0 +1,123 @@
+"""Formats: from a body in gzip, zip, CSV, XML or lines of JSON to JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import xml.parsers.expat
+import zipfile
+import zlib
+from typing import TYPE_CHECKING
+
+import msgspec
+import xmltodict
+
+from scripts.errors import SourceRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from scripts.contracts.column import Column
+    from scripts.contracts.response import Response
+
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_LARGEST = 2**31
+"""The most bytes that a compressed body may have when it is opened."""
+
+
+def open_body(body: bytes) -> Iterator[bytes]:
+    """Yield what a body holds: each file of a zip archive, in the order of their names, or the body without gzip.
+
+    Raises:
+        SourceRejectedError: The archive is broken, or larger than any answer may be.
+    """
+    try:
+        if body.startswith(_GZIP):
+            yield from open_body(_gunzip(body))
+        elif body.startswith(_ZIP):
+            with zipfile.ZipFile(io.BytesIO(body)) as archive:
+                members = sorted((item for item in archive.infolist() if not item.is_dir()), key=lambda i: i.filename)
+                if sum(member.file_size for member in members) > _LARGEST:
+                    raise _too_large()
+                for member in members:
+                    yield from open_body(archive.read(member))
+        else:
+            yield body
+    except (zlib.error, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise SourceRejectedError(f"the compressed body is broken: {error}", expected="gzip or zip") from None
+
+
+def csv_records(body: bytes, response: Response, columns: Iterable[Column]) -> bytes:
+    """Return CSV as a JSON list of records of texts; a cell beyond the header is `cell N`, an empty one is null.
+
+    Raises:
+        SourceRejectedError: The body is in another encoding, or cannot be CSV.
+    """
+    try:
+        text = body.decode("utf-8-sig" if response.encoding == "utf-8" else response.encoding)
+    except UnicodeDecodeError as error:
+        raise SourceRejectedError(
+            f"the body is not {response.encoding}: {error.reason} at byte {error.start}",
+            expected="the contract's `response.encoding`",
+            hint="give the encoding in the contract, for example `encoding: cp1252`",
+        ) from None
+    delimiter = response.delimiter or ("\t" if response.format == "tsv" else ",")
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        names = list(response.header) if response.header is not None else next(lines, [])
+        records = [_csv_record(names, cells) for cells in lines if cells]
+    except csv.Error as error:
+        raise SourceRejectedError(f"line {lines.line_num} is not CSV: {error}") from None
+    declared = {column.key for column in columns}
+    if names and declared and declared.isdisjoint(names):
+        raise SourceRejectedError(
+            f"the first line of the body, {','.join(names)[:80]!r}, names none of the contract's fields",
+            expected=f"a header with {', '.join(sorted(declared)[:8])}",
+            hint="check `response.delimiter`, or give the names in `response.header`",
+        )
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceRejectedError(
+            f"two columns are called {', '.join(doubled)}", expected="one of each", hint="give `response.header`"
+        )
+    return msgspec.json.encode(records)
+
+
+def json_lines(body: bytes) -> list[bytes]:
+    """Return the lines of a body that are not empty."""
+    return [line for line in body.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
+
+
+def xml_document(body: bytes) -> bytes:
+    """Return XML as JSON: elements by name, a list where a name stands more than once, attributes with `@`.
+
+    Raises:
+        SourceRejectedError: The body is not XML.
+    """
+    try:
+        return msgspec.json.encode(xmltodict.parse(body, disable_entities=True))
+    except (xml.parsers.expat.ExpatError, ValueError) as error:
+        raise SourceRejectedError(f"the body is not XML: {error}", expected="`response.format: xml`") from None
+
+
+def _csv_record(names: list[str], cells: list[str]) -> dict[str, str | None]:
+    named = [*names[: len(cells)], *(f"cell {number + 1}" for number in range(len(names), len(cells)))]
+    return {name: cell or None for name, cell in zip(named, cells, strict=True)}
+
+
+def _gunzip(body: bytes) -> bytes:
+    opened, rest = bytearray(), body
+    while rest:
+        # a gzip file may hold several parts
+        reader = zlib.decompressobj(wbits=31)
+        opened += reader.decompress(rest, _LARGEST - len(opened))
+        if reader.unconsumed_tail:
+            raise _too_large()
+        if not reader.eof:
+            message = "it ends too early"
+            raise EOFError(message)
+        rest = reader.unused_data.lstrip(b"\x00")
+    return bytes(opened)
+
+
+def _too_large() -> SourceRejectedError:
+    return SourceRejectedError(f"the compressed body holds more than {_LARGEST} bytes", expected="a smaller file")

@@ -1,0 +1,35 @@
+"""The `Link` header of RFC 8288."""
+
+from __future__ import annotations
+
+import re
+
+import httplink
+
+from scripts.errors import SourceRejectedError
+
+_EXTENDED = re.compile(r""";\s*[\w!#$&+.^`|~-]+\*\s*=\s*[^;,\s]*""")
+"""Parameters such as `title*=UTF-8''x`: none of them says where the next page is."""
+
+
+def next_link(header: str | None) -> str | None:
+    """Return the address of the next page in a `Link` header, as it stands there; None on the last page.
+
+    Raises:
+        SourceRejectedError: The header cannot be understood.
+    """
+    if not header or not header.strip():
+        return None
+    try:
+        links = httplink.parse_link_header(_EXTENDED.sub("", header)).links
+    except ValueError as error:
+        raise SourceRejectedError(
+            f"the Link header cannot be understood ({error}): {header[:160]}",
+            expected='a header of RFC 8288: <address>; rel="next"',
+            hint="where the next address stands elsewhere, give `next_path` or `next_header` in pagination",
+        ) from None
+    for link in links:
+        anchored = any(name.lower() == "anchor" and value for name, value in link.attributes)
+        if "next" in {relation.lower() for relation in link.rel} and not anchored:
+            return str(link.target)
+    return None

@@ -1,0 +1,228 @@
+"""Records: the place of the rows in a response, in every shape that a contract can name, as one JSON list."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from scripts.contracts.json_path import is_singular
+from scripts.contracts.response import (
+    ArrayResponse,
+    ColumnarResponse,
+    EnvelopeResponse,
+    FlatMapResponse,
+    KeyedResponse,
+    RowsResponse,
+)
+from scripts.errors import SourceRejectedError
+from scripts.extract import formats
+from scripts.extract.find import find, find_one
+from scripts.extract.flat_maps import flat_records
+from scripts.extract.json_text import split_list, split_object, to_utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from scripts.contracts.source import Resource
+
+_SHOWN_KEYS = 8
+
+
+class Found(NamedTuple):
+    """The records of a response."""
+
+    records: bytes | list[bytes]
+    """One JSON list, or lines that are JSON each."""
+    document: bytes | None
+    """The JSON that holds the records, with what stands beside them."""
+
+
+def find_records(body: bytes, resource: Resource, content_type: str = "") -> Found:
+    """Return the records of a body.
+
+    Raises:
+        SourceRejectedError: The body has another shape than the contract says.
+        msgspec.DecodeError: The body is not JSON.
+    """
+    parts = [_find(part, resource, content_type) for part in formats.open_body(body)]
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part.records, list) for part in parts):
+        return Found([line for part in parts if isinstance(part.records, list) for line in part.records], None)
+    return Found(_join([item for part in parts for item in split(part.records)]), None)
+
+
+def split(records: bytes | list[bytes]) -> Sequence[bytes]:
+    """Return each record as it was received."""
+    return records if isinstance(records, list) else split_list(records)
+
+
+def _find(body: bytes, resource: Resource, content_type: str) -> Found:
+    response = resource.response
+    if response.format == "ndjson":
+        return Found(formats.json_lines(to_utf8(body, content_type)), None)
+    if response.format in {"csv", "tsv"}:
+        return Found(formats.csv_records(body, response, resource.columns), None)
+    document = formats.xml_document(body) if response.format == "xml" else to_utf8(body, content_type)
+    return Found(_place(document, resource), document)
+
+
+def _place(body: bytes, resource: Resource) -> bytes:
+    shape = resource.response
+    if isinstance(shape, EnvelopeResponse):
+        return _envelope(body, shape, resource)
+    if isinstance(shape, RowsResponse):
+        return _rows(body, shape, resource)
+    if isinstance(shape, FlatMapResponse):
+        return b"[%s]" % b",".join(flat_records(body, shape))
+    if isinstance(shape, ArrayResponse):
+        return body
+    found = _inner(body, shape.data_path, resource)
+    if isinstance(shape, ColumnarResponse):
+        return _columnar(_object(found, shape.shape))
+    return _keyed(_object(found, shape.shape), shape) if isinstance(shape, KeyedResponse) else _single(found)
+
+
+def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes:
+    if is_singular(shape.data_path):
+        found = _inner(body, shape.data_path, resource)
+        return b"[]" if found is None or _begin(found) == b"n" else _list(found, resource)
+    nodes = find(body, shape.data_path)
+    if not nodes:
+        # no record is one thing, no place for records another
+        _inner(body, re.split(r"\[\*|\[\?|\.\*|\.\.", shape.data_path)[0], resource)
+    if nodes and all(_begin(node) == b"[" for node in nodes):
+        nodes = [item for node in nodes for item in split(node)]
+    return _join(nodes)
+
+
+def _single(found: bytes | None) -> bytes:
+    if found is None or _begin(found) == b"n":
+        return b"[]"
+    if _begin(found) != b"{":
+        raise _other(found, "an object, which is the one record")
+    return _join([found])
+
+
+def _list(found: bytes, resource: Resource) -> bytes:
+    if _begin(found) == b"[":
+        return found
+    if resource.response.format == "xml":
+        # an element that stands once is not a list
+        return _join([found])
+    raise _other(found, "the list of records, as in the contract")
+
+
+def _inner(body: bytes, path: str | None, resource: Resource) -> bytes | None:
+    """Return what stands at a path; None where that means that there are no rows."""
+    if path is None or path == "$":
+        return body
+    found = find_one(body, path)
+    if found is not None or resource.no_rows.missing_list:
+        return found
+    keys = ", ".join(key for key, _ in split_object(body)[:_SHOWN_KEYS])
+    raise SourceRejectedError(
+        f"the response has nothing at `{path}`; its keys are {keys or 'none'}",
+        expected="the records there, as in the contract",
+        hint="where that means that there are no rows, `no_rows: {missing_list: true}`; where it is an error, `error`",
+    )
+
+
+def _keyed(level: Sequence[tuple[str, bytes]], shape: KeyedResponse) -> bytes:
+    records: list[bytes] = []
+    for key, value in level:
+        items = split(value) if _begin(value) == b"[" else [value]
+        if all(_begin(item) == b"{" for item in items):
+            records += [_with_field(item, shape.key_column, key) for item in items]
+        else:
+            records.append(_encode({shape.key_column: msgspec.json.encode(key), shape.value_column: value}))
+    return _join(records)
+
+
+def _columnar(level: Sequence[tuple[str, bytes]]) -> bytes:
+    columns: dict[str, Sequence[bytes]] = {}
+    for name, value in level:
+        if _begin(value) != b"[":
+            raise _other(value, f"a list at `{name}`, as in every column")
+        if name in columns:
+            raise SourceRejectedError(f"two columns are called {name}", expected="one of each")
+        columns[name] = split(value)
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise SourceRejectedError(
+            f"the columns have different lengths: {', '.join(f'{name} {size}' for name, size in lengths.items())}",
+            expected="one value of each column in every row",
+        )
+    return _join(_encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
+
+
+def _rows(body: bytes, shape: RowsResponse, resource: Resource) -> bytes:
+    if shape.data_path is not None and "*" in shape.data_path:
+        rows: Sequence[bytes] = find(body, shape.data_path)
+    else:
+        found = _inner(body, shape.data_path, resource)
+        rows = [] if found is None or _begin(found) == b"n" else split(_list(found, resource))
+    if shape.names is not None:
+        names = list(shape.names)
+    elif shape.names_path is not None:
+        nodes = find(body, shape.names_path)
+        nodes = list(split(nodes[0])) if len(nodes) == 1 and _begin(nodes[0]) == b"[" else nodes
+        names = [str(msgspec.json.decode(node)) for node in nodes]
+    else:
+        names, rows = [str(msgspec.json.decode(name)) for name in split(rows[0])] if rows else [], rows[1:]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceRejectedError(
+            f"two columns are called {', '.join(doubled)}", expected="one of each", hint="give `response.names`"
+        )
+    return _join([_row(names, row) for row in rows])
+
+
+def _row(names: list[str], row: bytes) -> bytes:
+    if _begin(row) != b"[":
+        # goes to quarantine as what it is
+        return row
+    cells = split(row)
+    named = [*names[: len(cells)], *(f"cell {number + 1}" for number in range(len(names), len(cells)))]
+    return _encode(dict(zip(named, cells, strict=True)))
+
+
+def _with_field(record: bytes, name: str, text: str) -> bytes:
+    """Return a record with one more field; one of that name in it already makes two, which reading the row refuses."""
+    inner = record.strip()[1:-1]
+    field = b"%s:%s" % (msgspec.json.encode(name), msgspec.json.encode(text))
+    return b"{%s,%s}" % (field, inner) if inner.strip() else b"{%s}" % field
+
+
+def _encode(fields: Mapping[str, bytes]) -> bytes:
+    return b"{%s}" % b",".join(b"%s:%s" % (msgspec.json.encode(name), value) for name, value in fields.items())
+
+
+def _object(found: bytes | None, shape: str) -> Sequence[tuple[str, bytes]]:
+    if found is None or _begin(found) == b"n":
+        return []
+    if _begin(found) != b"{":
+        raise _other(found, f"an object, as `shape: {shape}` says")
+    return split_object(found)
+
+
+_KINDS = {b"{": "an object", b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false"}
+
+
+def _other(found: bytes, expected: str) -> SourceRejectedError:
+    begin = _begin(found)
+    shapes = {b"{": "one record is `shape: object`, records by key `keyed`, lists by column `columnar`"}
+    return SourceRejectedError(
+        f"the response has another shape: {_KINDS.get(begin, 'a number')} where the records are due",
+        expected=expected,
+        hint=shapes.get(begin, "check `response` in the contract"),
+    )
+
+
+def _begin(value: bytes) -> bytes:
+    return value[:32].lstrip()[:1]
+
+
+def _join(records: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(records) + b"]"

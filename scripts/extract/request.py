@@ -1,0 +1,115 @@
+"""Requests: what is asked of a source, made from the contract for one window and one set of variables."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from scripts.contracts.json_path import steps_of
+from scripts.contracts.templates import fill
+from scripts.extract.windows import Window, span_of_days, window_params
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from scripts.contracts.pagination import Place
+    from scripts.contracts.source import Resource, Source
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One request, whole but for authentication.
+
+    Attributes:
+        url: Its address, without `params`.
+        params: Query parameters, as the contract has them; `query` has them as text.
+        headers: Headers.
+        method: GET or POST.
+        body: JSON value to send; None for none.
+        form: Fields of a form to send; None for none.
+    """
+
+    url: str
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    method: str = "GET"
+    body: Any = None
+    form: Mapping[str, Any] | None = None
+
+    @property
+    def query(self) -> dict[str, str | list[str]]:
+        """The query parameters as they are sent."""
+        return as_query(self.params)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The arguments of `requests` that send the body."""
+        if self.form is not None:
+            return {"data": as_query(self.form)}
+        if self.body is None:
+            return {}
+        return {"data": msgspec.json.encode(self.body), "headers": {"Content-Type": "application/json"}}
+
+    def placing(self, place: Place, values: Mapping[str, Any]) -> Request:
+        """Return the request with values in its query, its headers or its body (dots lead to a nested key)."""
+        if not values:
+            return self
+        if place == "query":
+            return dataclasses.replace(self, params={**self.params, **values})
+        if place == "header":
+            texts = {name: as_text(value) for name, value in values.items()}
+            return dataclasses.replace(self, headers={**self.headers, **texts})
+        if self.form is not None:
+            return dataclasses.replace(self, form={**self.form, **values})
+        body = copy.deepcopy(self.body)
+        for path, value in values.items():
+            _put(body, steps_of(path), value)
+        return dataclasses.replace(self, body=body)
+
+
+def build_request(
+    source: Source,
+    resource: Resource,
+    base_url: str,
+    day: dt.date,
+    window: Window,
+    variables: Mapping[str, object],
+    since: dt.datetime | None = None,
+) -> Request:
+    """Return the first request of a window, its templates filled, without what paging adds."""
+    whole = span_of_days(day, day, source.time_zone)
+    values: dict[str, object] = {"day": whole.start, "next_day": whole.end, "start": window.start, "end": window.end}
+    values |= variables
+    params = {name: value for name, value in fill(resource.params, values).items() if value is not None}
+    return Request(
+        url=base_url + fill(resource.path or "", values, quote=True),
+        params={**params, **window_params(resource, window, since)},
+        headers={**fill(source.headers, values), **fill(resource.headers, values)},
+        method=resource.method,
+        body=fill(resource.body, values),
+        form=fill(resource.form, values),
+    )
+
+
+def as_text(value: object) -> str:
+    """Return a value as JSON writes it, texts without quotation marks."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def as_query(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """Return query parameters or fields of a form as text; a list is a parameter that is repeated."""
+    return {
+        name: [as_text(item) for item in value] if isinstance(value, (list, tuple)) else as_text(value)
+        for name, value in values.items()
+    }
+
+
+def _put(body: Any, steps: tuple[str | int, ...], value: object) -> None:  # noqa: ANN401 — any JSON
+    *parents, last = steps
+    for step in parents:
+        body = body.setdefault(step, {}) if isinstance(body, dict) else body[step]
+    body[last] = value

@@ -1,0 +1,585 @@
+"""What a contract's keys make of requests, pages, records and answers, each over HTTP."""
+
+import datetime as dt
+import json
+import sys
+import zipfile
+from io import BytesIO
+
+import pyarrow.parquet as pq
+import pytest
+
+from scripts.contracts.source import Source
+from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError, UsageError
+from scripts.extract.client import Client
+from scripts.ingest_api import ingest_partition
+from tests.support.answering import answering
+from tests.support.shapes import ID, JSON, column, envelope, ok, resource
+
+DAY = dt.date(2024, 3, 10)
+
+
+@pytest.fixture
+def load(run, env):
+    env("API_RETRIES", 1)
+
+    def load_resource(answer, contract, name="items", day=DAY, children=None, **source):
+        with answering(answer) as (base, asked):
+            resources = {"items": contract, **(children or {})}
+            text = {"source": "demo", "description": "x", "owner": "me@example.com", "base_url": base}
+            text |= json.loads(json.dumps(source).replace("BASE", base))
+            parsed = Source.model_validate({**text, "default_resource": "items", "resources": resources})
+            with Client(parsed) as connection:
+                entry = ingest_partition(parsed, name, day, run, connection)
+            return entry, pq.read_table(run.store.root / entry.path), asked
+
+    return load_resource
+
+
+def rows(a, b):
+    return [{"id": i} for i in range(a, b)]
+
+
+# requests
+
+
+def test_values_are_sent_as_json_writes_them(load):
+    params = {"active": True, "size": 1.5, "tags": ["a", "b"], "filter": {"a": 1}, "none": None}
+
+    _, _, asked = load(lambda _: ok([]), resource(params=params))
+
+    assert asked[0].query == {"active": "true", "size": "1.5", "tags": "b", "filter": '{"a":1}'}
+
+
+def test_templates_are_filled_and_escaped(load):
+    contract = resource(
+        path="/v1/{day:%Y%m%d}/{name}",
+        headers={"X-Until": "{next_day:epoch_ms}"},
+        params={"from": "{day:epoch}"},
+        for_each={"values": {"name": ["a/b c"]}},
+    )
+
+    _, _, asked = load(lambda _: ok([]), contract)
+
+    assert asked[0].path == "/v1/20240310/a/b c"
+    assert asked[0].headers["X-Until"] == "1710115200000"
+    assert asked[0].query == {"from": "1710028800"}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Apia"])
+def test_the_machine_has_no_say_in_what_a_day_is(load, monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    window = {"mode": "incremental", "start_param": "from", "end_param": "to", "format": "epoch"}
+
+    _, _, asked = load(lambda _: ok([]), resource(load=window))
+
+    assert asked[0].query == {"from": "1710028800", "to": "1710115200"}
+
+
+@pytest.mark.parametrize(
+    ("load_keys", "zone", "expected"),
+    [
+        (
+            {"format": "%Y-%m-%dT%H:%M:%SZ", "end": "inclusive"},
+            "UTC",
+            [("2024-03-10T00:00:00Z", "2024-03-10T23:59:59Z")],
+        ),
+        ({"format": "%Y-%m-%d", "end": "inclusive"}, "UTC", [("2024-03-10", "2024-03-10")]),
+        ({"format": "epoch_ms", "end": "inclusive"}, "UTC", [("1710028800000", "1710115199999")]),
+        ({"format": "%Y-%m-%dT%H:%M:%SZ"}, "Europe/Berlin", [("2024-03-09T23:00:00Z", "2024-03-10T23:00:00Z")]),
+        ({"format": "%Y-%m-%d"}, "Europe/Berlin", [("2024-03-10", "2024-03-11")]),
+        ({"format": "%H", "window": {"hours": 12}}, "UTC", [("00", "12"), ("12", "00")]),
+        ({"window": {"days": 7}}, "UTC", [("2024-03-04", "2024-03-11")]),
+        ({"window": {"calendar": "week"}}, "UTC", [("2024-03-04", "2024-03-11")]),
+        ({"window": {"calendar": "month"}}, "UTC", [("2024-03-01", "2024-04-01")]),
+    ],
+)
+def test_a_window_asks_for_all_of_its_time(load, load_keys, zone, expected):
+    window = {"mode": "incremental", "start_param": "from", "end_param": "to", **load_keys}
+
+    _, _, asked = load(lambda _: ok([]), resource(load=window), time_zone=zone)
+
+    assert [(ask.query["from"], ask.query["to"]) for ask in asked] == expected
+
+
+def test_a_window_that_reaches_the_cap_is_halved(load):
+    def answer(ask):
+        first, last = int(ask.query["from"]), int(ask.query["to"])
+        return ok([{"id": i} for i in range(1710028800, 1710115200, 1800) if first <= i < last][:10])
+
+    window = {"mode": "incremental", "start_param": "from", "end_param": "to", "format": "epoch"}
+
+    _, table, _ = load(answer, resource(load={**window, "window": {"halve_at": 10}}))
+
+    assert sorted(table.column("id").to_pylist()) == list(range(1710028800, 1710115200, 1800))
+
+
+def test_a_watermark_begins_where_the_load_before_began(load):
+    contract = resource(load={"mode": "watermark", "start_param": "since", "lookback_hours": 2})
+
+    first, _, asked = load(lambda _: ok(rows(0, 1)), contract, day=DAY)
+    assert asked[0].query == {}
+    _, _, asked = load(lambda _: ok(rows(0, 1)), contract, day=DAY + dt.timedelta(days=1))
+
+    since = dt.datetime.strptime(asked[0].query["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
+    assert first.started_at - since - dt.timedelta(hours=2) < dt.timedelta(seconds=1)
+
+
+def test_a_snapshot_of_now_refuses_a_past_day(load):
+    with pytest.raises(UsageError, match="only knows its present state"):
+        load(lambda _: ok([]), resource(load={"mode": "snapshot", "of": "now"}))
+
+
+# pages
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        '</items?page=PAGE>; Rel="next"',
+        '</items?page=PAGE>; rel="next last"',
+        '</items?page=PAGE>; rel="Next"',
+        '</items?page=PAGE>; title="a=b, c"; rel="next"',
+        '</items;v=1?page=PAGE>; rel="next"',
+        "</items?a=1,2>; rel=\"prev\", </items?page=PAGE>; title*=UTF-8''x; rel=next",
+    ],
+)
+def test_every_form_of_the_link_header_is_followed(load, form):
+    def answer(ask):
+        page = int(ask.query.get("page", 1))
+        return ok(rows(page * 10, page * 10 + 2), **({"Link": form.replace("PAGE", str(page + 1))} if page < 3 else {}))
+
+    _, table, _ = load(answer, resource(pagination={"type": "link"}))
+
+    assert table.num_rows == 6
+
+
+def test_a_link_header_that_cannot_be_understood_is_an_error(load):
+    with pytest.raises(SourceRejectedError, match="Link header cannot be understood"):
+        load(lambda _: ok(rows(0, 2), Link="next page is 2"), resource(pagination={"type": "link"}))
+
+
+def test_empty_pages_without_end_are_refused(load):
+    def answer(ask):
+        page = int(ask.query.get("page", 1))
+        return ok(rows(page, page + 1) if page < 3 else [], Link=f'</items?page={page + 1}>; rel="next"')
+
+    with pytest.raises(SourceRejectedError, match="21 pages in a row have no rows"):
+        load(answer, resource(pagination={"type": "link"}))
+
+
+@pytest.mark.parametrize("kind", ["offset", "cursor"])
+def test_rows_that_come_again_end_in_an_error_whatever_is_around_them(load, kind):
+    count = [0]
+
+    def answer(ask):
+        count[0] += 1
+        first = min(int(ask.query.get("offset", 0)), 20)
+        found = [{"id": i, "asked": count[0]} for i in range(first, first + 10)]
+        return ok({"at": count[0], "data": found, "next": str(first + 10) + " " * count[0]})
+
+    paging = {
+        "offset": {"type": "offset", "page_size": 10, "stop": "empty_page"},
+        "cursor": {"type": "cursor", "cursor_param": "x", "cursor_path": "next", "stop": "no_cursor"},
+    }
+    with pytest.raises(SourceRejectedError, match="is the same as page"):
+        load(answer, resource(ID, column("asked", "integer"), response=envelope("data"), pagination=paging[kind]))
+
+
+def test_rows_that_move_between_pages_are_fetched_again_and_refused(load):
+    def answer(ask):
+        return ok({"total": 20, "data": rows(0, 10) if ask.query["offset"] == "0" else rows(9, 19)})
+
+    paging = {"type": "offset", "page_size": 10, "stop": "total"}
+    with pytest.raises(SourceUnavailableError, match="rows moved between pages: 1 keys"):
+        load(answer, resource(response=envelope("data"), total={"path": "total"}, pagination=paging))
+
+    paging["duplicates"] = "allow"
+    entry, _, _ = load(answer, resource(response=envelope("data"), total={"path": "total"}, pagination=paging))
+    assert entry.fetched == 20
+
+
+def test_a_key_that_a_source_sends_twice_by_itself_is_no_movement(load, caplog):
+    pages = {"1": rows(0, 5), "2": [*rows(5, 9), {"id": 2}], "3": []}
+
+    entry, _, _ = load(
+        lambda ask: ok(pages[ask.query["page"]]),
+        resource(pagination={"type": "page", "page_size": 5, "stop": "short_page"}),
+    )
+
+    assert entry.fetched == 10
+    assert "sends them twice" in caplog.text
+
+
+@pytest.mark.parametrize("first", [0, 1, 10])
+def test_pages_count_from_any_number(load, first):
+    def answer(ask):
+        return ok(rows((int(ask.query["page"]) - first) * 2, (int(ask.query["page"]) - first) * 2 + 2)[:5])
+
+    paging = {
+        "type": "page",
+        "first_page": first,
+        "page_size": 2,
+        "stop": "empty_page",
+        "max_pages": {"pages": 3, "reason": "enough"},
+    }
+
+    _, table, _ = load(answer, resource(pagination=paging))
+
+    assert table.num_rows == 6
+
+
+def test_a_cursor_keeps_every_digit(load):
+    def answer(ask):
+        if "cursor" in ask.query:
+            assert ask.query["cursor"] == "1704067200123456.789"
+            return ok({"data": rows(2, 4)})
+        return 200, JSON, b'{"data": [{"id": 0}, {"id": 1}], "next": 1704067200123456.789}'
+
+    paging = {"type": "cursor", "cursor_param": "cursor", "cursor_path": "next", "stop": "no_cursor"}
+
+    _, table, _ = load(answer, resource(response=envelope("data"), pagination=paging))
+
+    assert table.num_rows == 4
+
+
+def test_a_cursor_goes_from_a_header_to_a_header(load):
+    def answer(ask):
+        page = int(ask.headers.get("X-Cursor", 0))
+        return ok(rows(page, page + 1), **({"X-Next": str(page + 1)} if page < 2 else {}))
+
+    paging = {"type": "cursor", "cursor_param": "X-Cursor", "cursor_header": "X-Next", "send_in": "header"}
+
+    _, table, _ = load(answer, resource(pagination={**paging, "stop": "no_cursor"}))
+
+    assert table.num_rows == 3
+
+
+def test_a_full_page_with_no_way_onwards_is_warned_of(load, caplog):
+    paging = {"type": "cursor", "cursor_param": "c", "cursor_path": "nxt", "size_param": "n", "page_size": 2}
+
+    load(
+        lambda _: ok({"data": rows(0, 2), "next": "x"}),
+        resource(response=envelope("data"), pagination={**paging, "stop": "no_cursor"}),
+    )
+
+    assert "the last page is full (2 rows) and has no cursor" in caplog.text
+
+
+def test_a_next_page_that_the_contract_does_not_know_is_warned_of(load, caplog):
+    load(lambda _: ok(rows(0, 2), Link='</items?page=2>; rel="next"'), resource())
+
+    assert "names a next page" in caplog.text
+
+
+# records
+
+
+def test_nested_lists_are_resources_of_their_own(load):
+    orders = [{"id": 1, "lines": [{"sku": "a"}, {"sku": "b"}]}, {"id": 2, "lines": []}, {"id": 3, "lines": None}]
+    child = {
+        "description": "x",
+        "path": "lines",
+        "carry": {"order_id": "id"},
+        "primary_key": ["order_id", "sku"],
+        "columns": [{**ID, "name": "order_id"}, column("sku", nullable=False)],
+    }
+    contract = resource(
+        response=envelope("orders"), total={"path": "n"}, on_unknown="discard", children={"lines": child}
+    )
+
+    def answer(_):
+        return ok({"orders": orders, "n": 3})
+
+    entry, table, _ = load(answer, contract, name="lines")
+    assert table.select(["order_id", "sku"]).to_pylist() == [{"order_id": 1, "sku": "a"}, {"order_id": 1, "sku": "b"}]
+    assert (entry.fetched, entry.declared) == (2, None)
+
+    entry, _, _ = load(answer, contract)
+    assert (entry.fetched, entry.declared) == (3, 3)
+
+
+def test_what_a_nested_field_leaves_is_unknown_and_kept(load):
+    record = {"id": 1, "email": "other", "properties": {"email": "a@b.c", "age": 7}}
+
+    _, table, _ = load(lambda _: ok([record]), resource(ID, column("mail", field="properties.email")))
+
+    (row,) = table.to_pylist()
+    assert row["mail"] == "a@b.c"
+    assert json.loads(row["_extra"]) == {"email": "other", "properties": {"age": 7}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent", "expected"),
+    [
+        ({"type": "timestamp", "format": "epoch"}, [1704067200, "1704067200.5", 0], "2024-01-01 00:00:00+00:00"),
+        ({"type": "timestamp", "format": "epoch_ms"}, [1704067200000, None], "2024-01-01 00:00:00+00:00"),
+        ({"type": "timestamp", "format": "iso"}, ["20240101T000000Z", "2024-01-01"], "2024-01-01 00:00:00+00:00"),
+        ({"type": "timestamp", "format": "%d.%m.%Y"}, ["01.01.2024"], "2024-01-01 00:00:00+00:00"),
+        ({"type": "date", "format": "%m/%d/%Y"}, ["01/31/2024"], "2024-01-31"),
+        ({"type": "number", "thousands": ","}, ["1,234.5", 7], "1234.5"),
+        ({"type": "integer", "format": "text"}, ["1", "+2", 3], "1"),
+        ({"type": "boolean", "format": "text"}, ["true", "0", 1], "True"),
+        ({"type": "boolean", "true_values": ["yes"], "false_values": ["no"]}, ["yes", "no"], "True"),
+        ({"type": "number", "null_values": [".", -99], "format": "text"}, ["1.5", ".", -99], "1.5"),
+    ],
+)
+def test_values_are_read_as_the_source_writes_them(load, keys, sent, expected):
+    found = [{"id": number, "value": value} for number, value in enumerate(sent)]
+
+    entry, table, _ = load(
+        lambda _: ok(found),
+        resource(ID, column("value", keys["type"], **{k: v for k, v in keys.items() if k != "type"})),
+    )
+
+    assert entry.quarantined == 0
+    assert str(table.column("value").to_pylist()[0]) == expected
+
+
+@pytest.mark.parametrize("value", ["1,23.5", "1_0", "0x10", "\uff11", "", "NaN"])
+def test_a_number_that_is_written_otherwise_is_set_aside(load, value):
+    found = [{"id": 1, "value": value}, {"id": 2, "value": "1,234"}]
+
+    entry, _, _ = load(lambda _: ok(found), resource(ID, column("value", "number", thousands=",")))
+
+    assert (entry.bronze, entry.quarantined) == (1, 1)
+
+
+def test_a_line_that_is_torn_is_set_aside_by_itself(load):
+    body = b'{"id": 1}\n{"id": 2\n{"id": 3}, {"id": 4}\n\n{"id": 5}\n'
+
+    entry, table, _ = load(lambda _: (200, {}, body), resource(response={"shape": "array", "format": "ndjson"}))
+
+    assert table.column("id").to_pylist() == [1, 5]
+    assert entry.quarantined == 2
+
+
+def test_every_file_of_a_zip_is_read(load):
+    body = BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("b.csv", "id\n3\n")
+        archive.writestr("a.csv", "id\n1\n2\n")
+
+    _, table, _ = load(lambda _: (200, {}, body.getvalue()), resource(response={"shape": "array", "format": "csv"}))
+
+    assert table.column("id").to_pylist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("response", "body", "words"),
+    [
+        ({"shape": "array"}, {"a": [{"id": 1}]}, "Expected `array`, got `object`"),
+        ({"shape": "columnar", "data_path": "h"}, {"h": {"id": [1, 2], "x": [1]}}, "different lengths: id 2, x 1"),
+        ({"shape": "keyed"}, [1], "a list where the records are due"),
+        ({"shape": "object"}, [{"id": 1}], "a list where the records are due"),
+        ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$.a`"),
+        ({"shape": "rows"}, [["id", "id"], [1, 2]], "two columns are called id"),
+    ],
+)
+def test_another_shape_is_final(load, response, body, words):
+    with pytest.raises(SourceRejectedError, match=words):
+        load(lambda _: ok(body), resource(response=response))
+
+
+# answers
+
+
+def test_no_content_is_no_row(load):
+    assert load(lambda _: (204, {}, b""), resource())[0].fetched == 0
+
+
+def test_a_limit_that_is_used_up_is_waited_for(load):
+    answers = iter([(403, {**JSON, "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}, b"{}"), ok(rows(0, 1))])
+
+    entry, _, _ = load(lambda _: next(answers), resource())
+
+    assert (entry.fetched, entry.retries) == (1, 1)
+
+
+def test_an_error_that_passes_is_tried_again(load):
+    answers = iter([ok({"ok": False, "error": "ratelimited"}), ok({"ok": True, "data": rows(0, 1)})])
+    flag = {"path": "ok", "ok_values": [True]}
+
+    with pytest.raises(SourceRejectedError, match="`ok` is false"):
+        load(lambda _: next(answers), resource(response=envelope("data"), error=flag))
+    answers = iter([ok({"status": "OVER"}), ok({"status": "OK", "data": rows(0, 1)})])
+    flag = {"path": "status", "ok_values": ["OK"], "retry_values": ["OVER"]}
+
+    assert load(lambda _: next(answers), resource(response=envelope("data"), error=flag))[0].fetched == 1
+
+
+def test_a_load_none_of_whose_rows_fits_fails_unless_it_may(load):
+    wrong = [{"id": "a"}, {"id": "b"}]
+
+    with pytest.raises(DataError, match="none of the 2 rows fits the contract; the first: field `id`"):
+        load(lambda _: ok(wrong), resource())
+    assert load(lambda _: ok(wrong), resource(admit="none"))[0].quarantined == 2
+
+
+# authentication
+
+
+def test_a_token_is_renewed_in_the_middle_of_a_load(load, env):
+    env("CLIENT_ID", "me")
+    env("CLIENT_SECRET", "secret")
+    tokens = []
+
+    def answer(ask):
+        if ask.path == "/token":
+            tokens.append(f"tok{len(tokens)}")
+            return ok({"access_token": tokens[-1], "token_type": "Bearer", "expires_in": 3600})
+        page = int(ask.query["page"])
+        if ask.headers["Authorization"] != f"Bearer {tokens[-1]}" or (page == 2 and len(tokens) == 1):
+            return 401, JSON, b"{}"
+        return ok(rows(page, page + 1) if page < 4 else [])
+
+    auth = {
+        "type": "oauth2",
+        "token_url": "BASE/token",
+        "client_id_env": "CLIENT_ID",
+        "client_secret_env": "CLIENT_SECRET",
+    }
+
+    _, table, _ = load(answer, resource(pagination={"type": "page", "page_size": 1, "stop": "short_page"}), auth=auth)
+
+    assert table.column("id").to_pylist() == [1, 2, 3]
+    assert len(tokens) == 2
+
+
+def test_a_refused_client_is_told_what_to_check(load, env):
+    env("CLIENT_ID", "me")
+    env("REFRESH", "old")
+    auth = {
+        "type": "oauth2",
+        "grant": "refresh_token",
+        "token_url": "BASE/token",
+        "client_id_env": "CLIENT_ID",
+        "refresh_token_env": "REFRESH",
+    }
+
+    with pytest.raises(SourceRejectedError, match=r"no token: HTTP 400, invalid_grant.*contract's `auth`") as caught:
+        load(lambda _: (400, JSON, b'{"error": "invalid_grant"}'), resource(), auth=auth)
+    assert "old" not in str(caught.value)
+
+
+def test_secrets_go_into_any_headers(load, env):
+    env("SHOP_KEY", "k")
+    env("SHOP_ACCOUNT", "a")
+
+    _, _, asked = load(
+        lambda _: ok([]),
+        resource(),
+        auth={"type": "headers", "headers": {"X-Key": "SHOP_KEY", "X-Account": "SHOP_ACCOUNT"}},
+    )
+
+    assert (asked[0].headers["X-Key"], asked[0].headers["X-Account"]) == ("k", "a")
+
+
+@pytest.fixture
+def project(monkeypatch, tmp_path):
+    """A project folder of the test, for functions that a contract names."""
+    monkeypatch.setattr("scripts.extract.functions.PROJECT_DIR", tmp_path)
+    return tmp_path
+
+
+def test_a_hook_signs_each_request(load, env, project):
+    env("SHOP_SECRET", "s")
+    text = "def sign(request, secrets):\n    request.headers['X-Sign'] = secrets['SHOP_SECRET'] + request.path_url\n"
+    (project / "shop.py").write_text(text)
+
+    _, _, asked = load(
+        lambda _: ok([]), resource(), auth={"type": "hook", "function": "shop.py:sign", "secrets": ["SHOP_SECRET"]}
+    )
+
+    assert asked[0].headers["X-Sign"] == "s/items"
+
+
+# dependents and the escape hatch
+
+
+def repositories(ask):
+    if ask.path == "/items":
+        page = int(ask.query["page"])
+        return ok([{"id": i, "name": f"r{i}"} for i in range(1, 6)][page * 2 - 2 : page * 2])
+    name = ask.path.split("/")[2]
+    return (410, JSON, b"{}") if name in {"r2", "r4"} else ok([{"id": int(name[1:]) * 10}])
+
+
+COMMENTS = resource(
+    ID,
+    column("repository"),
+    path="/repos/{name}/comments",
+    for_each={"resource": "items", "take": {"name": "name"}, "carry": {"repository": "name"}},
+)
+REPOSITORIES = resource(ID, column("name"), pagination={"type": "page", "page_size": 2, "stop": "short_page"})
+
+
+def test_a_parent_that_fails_is_named_and_the_others_go_on(load):
+    with pytest.raises(SourceRejectedError, match=r"requests for 2 .* failed \(name r2; name r4\)"):
+        load(repositories, REPOSITORIES, name="comments", children={"comments": COMMENTS})
+
+    skipping = {**COMMENTS, "for_each": {**COMMENTS["for_each"], "on_error": "skip"}}
+    entry, table, _ = load(repositories, REPOSITORIES, name="comments", children={"comments": skipping})
+    assert table.select(["id", "repository"]).to_pylist() == [
+        {"id": 10, "repository": "r1"},
+        {"id": 30, "repository": "r3"},
+        {"id": 50, "repository": "r5"},
+    ]
+    assert [note.field for note in entry.drift] == ["name r2", "name r4"]
+
+
+def test_a_parent_may_have_no_rows(load):
+    gone = {**COMMENTS, "no_rows": {"status": [410]}}
+
+    _, table, _ = load(repositories, REPOSITORIES, name="comments", children={"comments": gone})
+
+    assert table.num_rows == 3
+
+
+def test_rows_may_come_from_python(load, project):
+    (project / "shop.py").write_text(
+        "def orders(day, client):\n"
+        "    for shop in client.get_json('/shops', {'day': day.isoformat()}):\n"
+        "        yield {'id': shop['id'], 'at': day}\n"
+    )
+
+    def answer(ask):
+        assert ask.query == {"day": "2024-03-10"}
+        return ok(rows(0, 3))
+
+    contract = {**resource(ID, column("at", "date")), "python": "shop.py:orders"}
+    del contract["path"]
+
+    _, table, _ = load(answer, contract)
+
+    assert table.num_rows == 3
+
+
+def test_a_generator_that_fails_is_named(load, project):
+    (project / "shop.py").write_text("def orders(day, client):\n    yield {'id': 1}\n    raise KeyError('x')\n")
+    contract = {**resource(), "python": "shop.py:orders"}
+    del contract["path"]
+
+    with pytest.raises(SourceRejectedError, match=r"shop\.py:orders: KeyError: 'x'"):
+        load(lambda _: ok([]), contract)
+
+
+def test_rows_may_come_from_a_tap(load, tmp_path):
+    tap = tmp_path / "tap.py"
+    tap.write_text(
+        "import json, sys\n"
+        "config = json.load(open(sys.argv[1]))\n"
+        "print(json.dumps({'type': 'SCHEMA', 'stream': 'a', 'schema': {}, 'key_properties': ['id']}))\n"
+        "print(json.dumps({'type': 'RECORD', 'stream': 'a', 'record': {'id': int(config['day'])}}))\n"
+        "print(json.dumps({'type': 'RECORD', 'stream': 'b', 'record': {'id': 'x'}}))\n"
+        "sys.exit('broken' if config['day'] == '20240311' else 0)\n"
+    )
+    contract = {
+        **resource(),
+        "singer": {"command": [sys.executable, str(tap), "{config}"], "stream": "a", "config": {"day": "{day:%Y%m%d}"}},
+    }
+    del contract["path"]
+
+    assert load(lambda _: ok([]), contract)[1].column("id").to_pylist() == [20240310]
+    with pytest.raises(SourceRejectedError, match="the tap ended with 1: broken"):
+        load(lambda _: ok([]), contract, day=DAY + dt.timedelta(days=1))

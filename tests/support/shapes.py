@@ -1,0 +1,657 @@
+"""The documented shapes of real APIs, each with the contract that loads it and a server that answers like it.
+
+`SHAPES[name]` is (contract of the resource, keys of the source, answer). `answer(ask, rows)` returns
+(status, headers, body) for one request, where `rows` is how many rows the API has.
+"""
+
+import gzip
+import json
+import math
+
+JSON = {"Content-Type": "application/json"}
+PAGE = 2
+ID = {"name": "id", "type": "integer", "nullable": False, "description": "Key."}
+
+
+def ok(value, **headers):
+    return 200, {**JSON, **headers}, json.dumps(value).encode()
+
+
+def ids(rows, start=0, size=10**9):
+    """Return the ids of one page, from 1."""
+    return list(range(1, rows + 1))[start : start + size]
+
+
+def column(name, kind="string", **more):
+    return {"name": name, "type": kind, "description": name, **more}
+
+
+def resource(*columns, key=("id",), path="/items", **more):
+    return {"description": "x", "path": path, "primary_key": list(key), "columns": list(columns) or [ID], **more}
+
+
+def envelope(path, **more):
+    return {"shape": "envelope", "data_path": path, **more}
+
+
+def number_page(ask, name="page", first=1):
+    return int(ask.query.get(name, first)) - first
+
+
+SHAPES = {}
+
+
+def shape(name, contract, **source):
+    def keep(answer):
+        SHAPES[name] = (contract, source, answer)
+        return answer
+
+    return keep
+
+
+@shape(
+    "github_issues",
+    resource(
+        ID,
+        column("title"),
+        params={"per_page": PAGE, "since": "{day}"},
+        path="/repos/o/r/issues",
+        pagination={"type": "link"},
+    ),
+)
+def github_issues(ask, rows):
+    page = number_page(ask)
+    more = (page + 1) * PAGE < rows
+    link = {"Link": f'<{ask.base}/repositories/7/issues?page={page + 2}>; rel="next"'} if more else {}
+    return ok([{"id": i, "title": "t"} for i in ids(rows, page * PAGE, PAGE)], **link)
+
+
+@shape(
+    "stripe_charges",
+    resource(
+        {**ID, "type": "string"},
+        column("created", "timestamp", format="epoch"),
+        response=envelope("data"),
+        pagination={
+            "type": "cursor",
+            "cursor_param": "starting_after",
+            "cursor_field": "id",
+            "has_more_path": "has_more",
+            "stop": "has_more_false",
+            "size_param": "limit",
+            "page_size": PAGE,
+        },
+    ),
+)
+def stripe_charges(ask, rows):
+    start = int(ask.query.get("starting_after", "ch_0").removeprefix("ch_"))
+    data = [{"id": f"ch_{i}", "created": 1704067200 + i} for i in ids(rows, start, PAGE)]
+    return ok({"data": data, "has_more": start + PAGE < rows})
+
+
+@shape(
+    "shopify_orders",
+    resource(
+        ID,
+        response=envelope("orders"),
+        params={"status": "any", "limit": PAGE},
+        pagination={"type": "link"},
+    ),
+    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "header": "X-Shopify-Access-Token"},
+)
+def shopify_orders(ask, rows):
+    if ask.headers.get("X-Shopify-Access-Token") != "secret":
+        return 401, JSON, b'{"errors": "no token"}'
+    if "page_info" in ask.query and "status" in ask.query:
+        return 400, JSON, b'{"errors": "no other parameter"}'
+    start = int(ask.query.get("page_info", 0))
+    orders = [{"id": i, "line_items": [{"sku": "a"}]} for i in ids(rows, start, PAGE)]
+    target = f"<{ask.base}/items?limit=2&page_info={start + PAGE}>"
+    return ok({"orders": orders}, **({"Link": f'{target}; rel="next"'} if start + PAGE < rows else {}))
+
+
+@shape(
+    "hubspot_objects",
+    resource(
+        {**ID, "format": "text"},
+        column("email", field="properties.email"),
+        params={"archived": False, "limit": PAGE},
+        response=envelope("results"),
+        pagination={"type": "cursor", "cursor_param": "after", "cursor_path": "paging.next.after", "stop": "no_cursor"},
+    ),
+)
+def hubspot_objects(ask, rows):
+    if ask.query["archived"] != "false":
+        return 400, JSON, b'{"message": "archived has to be true or false"}'
+    start = int(ask.query.get("after", 0))
+    found = [{"id": str(i), "properties": {"email": "a@b.c"}} for i in ids(rows, start, PAGE)]
+    more = {"paging": {"next": {"after": str(start + PAGE)}}} if start + PAGE < rows else {}
+    return ok({"results": found, **more})
+
+
+OAUTH = {
+    "type": "oauth2",
+    "token_url": "BASE/token",
+    "client_id_env": "SHAPE_CLIENT",
+    "client_secret_env": "SHAPE_TOKEN",
+    "scope": "read",
+}
+
+
+def token(ask):
+    """Answer the token request of a client that knows its secret."""
+    if "grant_type=client_credentials" not in ask.text or "Basic" not in ask.headers.get("Authorization", ""):
+        return 400, JSON, b'{"error": "invalid_client"}'
+    return ok({"access_token": "tok", "token_type": "Bearer", "expires_in": 3600})
+
+
+def authorized(answer):
+    def guarded(ask, rows):
+        if ask.path == "/token":
+            return token(ask)
+        return answer(ask, rows) if ask.headers.get("Authorization") == "Bearer tok" else (401, JSON, b"{}")
+
+    return guarded
+
+
+@shape(
+    "salesforce_query",
+    resource(
+        ID,
+        column("created", "timestamp", field="CreatedDate"),
+        path="/query",
+        params={"q": "select Id from Order where CreatedDate >= {start}"},
+        response=envelope("records"),
+        total={"path": "totalSize"},
+        pagination={"type": "link", "next_path": "nextRecordsUrl"},
+    ),
+    auth=OAUTH,
+)
+@authorized
+def salesforce_query(ask, rows):
+    start = int(ask.path.rpartition("-")[2]) if "-" in ask.path else 0
+    found = [{"id": i, "CreatedDate": "2024-01-01T10:00:00.000+0000"} for i in ids(rows, start, PAGE)]
+    done = start + PAGE >= rows
+    more = {} if done else {"nextRecordsUrl": f"/services/query/01g-{start + PAGE}"}
+    return ok({"totalSize": rows, "done": done, "records": found, **more})
+
+
+@shape(
+    "microsoft_graph",
+    resource(
+        ID,
+        params={"$top": PAGE, "$count": True},
+        response=envelope("value"),
+        total={"path": "$['@odata.count']"},
+        pagination={"type": "link", "next_path": "$['@odata.nextLink']"},
+    ),
+    auth=OAUTH,
+)
+@authorized
+def microsoft_graph(ask, rows):
+    start = int(ask.query.get("$skiptoken", 0))
+    more = {"@odata.nextLink": f"{ask.base}/items?$skiptoken={start + PAGE}"} if start + PAGE < rows else {}
+    return ok({"@odata.count": rows, "value": [{"id": i} for i in ids(rows, start, PAGE)], **more})
+
+
+@shape(
+    "django_rest",
+    resource(response=envelope("results"), total={"path": "count"}, pagination={"type": "link", "next_path": "next"}),
+)
+def django_rest(ask, rows):
+    page = number_page(ask)
+    following = f"{ask.base}/items?page={page + 2}" if (page + 1) * PAGE < rows else None
+    return ok({"count": rows, "next": following, "results": [{"id": i} for i in ids(rows, page * PAGE, PAGE)]})
+
+
+@shape(
+    "django_rest_without_count",
+    resource(
+        response=envelope("results"),
+        pagination={"type": "page", "size_param": None, "page_size": PAGE, "stop": "short_page"},
+    ),
+)
+def django_rest_without_count(ask, rows):
+    page = number_page(ask)
+    if page and page * PAGE >= rows:
+        return 404, JSON, b'{"detail": "Invalid page."}'
+    return ok({"results": [{"id": i} for i in ids(rows, page * PAGE, PAGE)]})
+
+
+@shape(
+    "notion_query",
+    resource(
+        method="POST",
+        body={"filter": {"timestamp": "created_time", "created_time": {"on_or_after": "{day}"}}},
+        response=envelope("results"),
+        pagination={
+            "type": "cursor",
+            "cursor_param": "start_cursor",
+            "send_in": "body",
+            "cursor_path": "next_cursor",
+            "has_more_path": "has_more",
+            "stop": "has_more_false",
+            "size_param": "page_size",
+            "page_size": PAGE,
+        },
+    ),
+)
+def notion_query(ask, rows):
+    body = json.loads(ask.text)
+    if ask.method != "POST" or body["filter"]["created_time"]["on_or_after"] != "2024-01-01" or body["page_size"] != 2:
+        return 400, JSON, b"{}"
+    start = int(body.get("start_cursor", 0))
+    more = start + PAGE < rows
+    found = [{"id": i} for i in ids(rows, start, PAGE)]
+    return ok({"results": found, "has_more": more, "next_cursor": str(start + PAGE) if more else None})
+
+
+@shape(
+    "graphql_github",
+    resource(
+        path="/graphql",
+        method="POST",
+        body={
+            "query": 'query($after: String) { repository(name: "r") { issues(first: 2, after: $after) {edges{node{id}}'
+            " pageInfo{hasNextPage endCursor}} } }",
+            "variables": {"after": None},
+        },
+        response=envelope("$.data.repository.issues.edges[*].node"),
+        error={"path": "errors", "message_path": "$.errors[0].message"},
+        pagination={
+            "type": "cursor",
+            "cursor_param": "variables.after",
+            "send_in": "body",
+            "cursor_path": "data.repository.issues.pageInfo.endCursor",
+            "has_more_path": "data.repository.issues.pageInfo.hasNextPage",
+            "stop": "has_more_false",
+        },
+    ),
+)
+def graphql_github(ask, rows):
+    body = json.loads(ask.text)
+    if "{edges{node{id}}" not in body["query"]:
+        return ok({"errors": [{"message": "Parse error"}]})
+    start = int(body["variables"]["after"] or 0)
+    edges = [{"node": {"id": i}} for i in ids(rows, start, PAGE)]
+    info = {"hasNextPage": start + PAGE < rows, "endCursor": str(start + PAGE)}
+    return ok({"data": {"repository": {"issues": {"edges": edges, "pageInfo": info}}}})
+
+
+@shape(
+    "jira_v2",
+    resource(
+        response=envelope("issues"),
+        total={"path": "total"},
+        pagination={
+            "type": "offset",
+            "offset_param": "startAt",
+            "limit_param": "maxResults",
+            "page_size": 1000,
+            "stop": "total",
+        },
+    ),
+)
+def jira_v2(ask, rows):
+    start, size = int(ask.query["startAt"]), min(int(ask.query["maxResults"]), PAGE)
+    found = [{"id": i} for i in ids(rows, start, size)]
+    return ok({"startAt": start, "maxResults": size, "total": rows, "issues": found})
+
+
+@shape(
+    "jira_v3",
+    resource(
+        response=envelope("issues"),
+        pagination={
+            "type": "cursor",
+            "cursor_param": "nextPageToken",
+            "cursor_path": "nextPageToken",
+            "has_more_path": "isLast",
+            "stop": "is_last_true",
+            "size_param": "maxResults",
+            "page_size": PAGE,
+        },
+    ),
+)
+def jira_v3(ask, rows):
+    start = int(ask.query.get("nextPageToken", 0))
+    last = start + PAGE >= rows
+    more = {} if last else {"nextPageToken": str(start + PAGE)}
+    return ok({"issues": [{"id": i} for i in ids(rows, start, PAGE)], "isLast": last, **more})
+
+
+@shape(
+    "slack_history",
+    resource(
+        {**ID, "field": "ts"},
+        column("channel"),
+        path="/conversations.history",
+        params={"channel": "{channel}", "limit": PAGE},
+        for_each={"values": {"channel": ["C1"]}, "carry": {"channel": "channel"}},
+        response=envelope("messages"),
+        error={"path": "ok", "ok_values": [True], "message_path": "error", "retry_values": ["ratelimited"]},
+        pagination={
+            "type": "cursor",
+            "cursor_param": "cursor",
+            "cursor_path": "response_metadata.next_cursor",
+            "stop": "no_cursor",
+        },
+    ),
+)
+def slack_history(ask, rows):
+    if ask.query["channel"] != "C1":
+        return ok({"ok": False, "error": "channel_not_found"})
+    start = int(ask.query.get("cursor", 0))
+    more = str(start + PAGE) if start + PAGE < rows else ""
+    messages = [{"ts": i} for i in ids(rows, start, PAGE)]
+    return ok({"ok": True, "messages": messages, "response_metadata": {"next_cursor": more}})
+
+
+@shape(
+    "google_sheets",
+    resource(
+        {**ID, "format": "text"},
+        column("note"),
+        response={"shape": "rows", "data_path": "values"},
+        no_rows={"missing_list": True},
+    ),
+    auth=OAUTH,
+)
+@authorized
+def google_sheets(_ask, rows):
+    values = [["id", "note"], *([str(i), "x"] if i % 2 else [str(i)] for i in ids(rows))]
+    return ok({"range": "A1:Z", **({"values": values} if rows else {})})
+
+
+@shape(
+    "google_analytics",
+    resource(
+        {**ID, "field": "$.dimensionValues[0].value", "format": "text"},
+        column("users", "integer", field="$.metricValues[0].value", format="text"),
+        path="/v1beta/properties/1:runReport",
+        method="POST",
+        body={
+            "dateRanges": [{"startDate": "{day}", "endDate": "{day}"}],
+            "dimensions": [{"name": "id"}],
+            "metrics": [{"name": "users"}],
+        },
+        response=envelope("rows"),
+        no_rows={"missing_list": True},
+        total={"path": "rowCount"},
+        pagination={"type": "offset", "send_in": "body", "page_size": PAGE, "stop": "total"},
+    ),
+)
+def google_analytics(ask, rows):
+    body = json.loads(ask.text)
+    if body["dateRanges"][0]["startDate"] != "2024-01-01":
+        return 400, JSON, b"{}"
+    found = [
+        {"dimensionValues": [{"value": str(i)}], "metricValues": [{"value": "3"}]}
+        for i in ids(rows, body["offset"], body["limit"])
+    ]
+    heads = {"dimensionHeaders": [{"name": "id"}], "metricHeaders": [{"name": "users"}]}
+    return ok({**heads, "rowCount": rows, **({"rows": found} if found else {})})
+
+
+@shape(
+    "usgs_earthquakes",
+    resource(
+        ID,
+        column("happened_at", "timestamp", field="properties.time", format="epoch_ms"),
+        column("longitude", "number", field="$.geometry.coordinates[0]"),
+        params={"format": "geojson", "orderby": "time"},
+        load={"mode": "incremental", "start_param": "starttime", "end_param": "endtime", "format": "%Y-%m-%dT%H:%M:%S"},
+        response=envelope("$.features[*]"),
+        pagination={"type": "offset", "first_offset": 1, "page_size": PAGE, "stop": "short_page"},
+    ),
+)
+def usgs_earthquakes(ask, rows):
+    if (ask.query["starttime"], ask.query["endtime"]) != ("2024-01-01T00:00:00", "2024-01-02T00:00:00"):
+        return 400, JSON, b"{}"
+    start = int(ask.query["offset"])
+    if start < 1:
+        return 400, {"Content-Type": "text/plain"}, b"offset counts from 1"
+    feature = {"properties": {"time": 1704103200123, "mag": 1.5}, "geometry": {"coordinates": [-117.5, 33.5, 10]}}
+    found = [{"type": "Feature", "id": i, **feature} for i in ids(rows, start - 1, int(ask.query["limit"]))]
+    return ok({"type": "FeatureCollection", "metadata": {"count": len(found)}, "features": found})
+
+
+@shape(
+    "socrata",
+    resource(
+        {**ID, "format": "text"},
+        column("amount", "decimal(12, 2)"),
+        params={"$order": ":id"},
+        pagination={
+            "type": "offset",
+            "offset_param": "$offset",
+            "limit_param": "$limit",
+            "page_size": PAGE,
+            "stop": "short_page",
+        },
+    ),
+)
+def socrata(ask, rows):
+    start, size = int(ask.query["$offset"]), int(ask.query["$limit"])
+    return ok([{"id": str(i), "amount": "1.50"} for i in ids(rows, start, size)])
+
+
+@shape(
+    "coingecko_markets",
+    resource(pagination={"type": "page", "page_size": PAGE, "stop": "short_page"}, params={"vs_currency": "usd"}),
+)
+def coingecko_markets(ask, rows):
+    return ok([{"id": i} for i in ids(rows, number_page(ask) * PAGE, int(ask.query["per_page"]))])
+
+
+@shape(
+    "coingecko_chart",
+    resource(
+        column("coin", nullable=False),
+        {**ID, "name": "moment", "type": "timestamp", "format": "epoch_ms"},
+        column("price", "number"),
+        key=("coin", "moment"),
+        path="/coins/{coin}/market_chart",
+        params={"days": 1},
+        for_each={"values": {"coin": ["bitcoin"]}, "carry": {"coin": "coin"}},
+        response={"shape": "rows", "data_path": "prices", "names": ["moment", "price"]},
+    ),
+)
+def coingecko_chart(ask, rows):
+    if ask.path != "/coins/bitcoin/market_chart":
+        return 404, JSON, b"{}"
+    return ok({"prices": [[1704067200000 + i, 42000.5] for i in ids(rows)], "market_caps": []})
+
+
+@shape(
+    "open_meteo",
+    resource(
+        {**ID, "name": "time", "type": "timestamp", "format": "iso"},
+        column("temperature_2m", "number"),
+        key=("time",),
+        path="/v1/archive",
+        params={"hourly": "temperature_2m", "start_date": "{day}", "end_date": "{day}"},
+        response={"shape": "columnar", "data_path": "hourly"},
+    ),
+)
+def open_meteo(ask, rows):
+    if ask.query["start_date"] != "2024-01-01":
+        return 400, JSON, b'{"error": true, "reason": "start_date"}'
+    times = [f"2024-01-01T{i:02d}:00" for i in ids(rows)]
+    return ok({"latitude": 52.5, "hourly": {"time": times, "temperature_2m": [1.5 for _ in times]}})
+
+
+@shape(
+    "wikimedia_pageviews",
+    resource(
+        {**ID, "field": "rank"},
+        column("article"),
+        path="/metrics/pageviews/top/en.wikipedia/all-access/{day:%Y/%m/%d}",
+        response=envelope("$.items[*].articles"),
+        no_rows={"status": [404]},
+    ),
+)
+def wikimedia_pageviews(ask, rows):
+    if not ask.path.endswith("/all-access/2024/01/01"):
+        return 400, JSON, b"{}"
+    if not rows:
+        return 404, JSON, b'{"type": "not_found"}'
+    return ok({"items": [{"year": "2024", "articles": [{"article": "A", "rank": i} for i in ids(rows)]}]})
+
+
+@shape(
+    "nasa_neo",
+    resource(
+        {**ID, "format": "text"},
+        column("close_date", "date"),
+        params={"start_date": "{day}", "end_date": "{day}"},
+        response={"shape": "keyed", "data_path": "near_earth_objects", "key_column": "close_date"},
+        total={"path": "element_count"},
+    ),
+    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "query": "api_key"},
+)
+def nasa_neo(ask, rows):
+    if ask.query.get("api_key") != "secret":
+        return 403, JSON, b'{"error": {"code": "API_KEY_INVALID"}}'
+    found = {"2024-01-01": [{"id": str(i)} for i in ids(rows)]} if rows else {}
+    return ok({"links": {}, "element_count": rows, "near_earth_objects": found})
+
+
+@shape(
+    "fred",
+    resource(
+        {**ID, "format": "text"},
+        column("value", "number", null_values=["."], format="text"),
+        params={"series_id": "GNPCA", "file_type": "json"},
+        response=envelope("observations"),
+        total={"path": "count"},
+        pagination={"type": "offset", "page_size": PAGE, "stop": "total"},
+    ),
+    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "query": "api_key"},
+)
+def fred(ask, rows):
+    if ask.query.get("api_key") != "secret":
+        return 400, JSON, b'{"error_code": 400}'
+    start, size = int(ask.query["offset"]), int(ask.query["limit"])
+    found = [{"id": str(i), "value": "." if i % 2 else "1.25"} for i in ids(rows, start, size)]
+    return ok({"count": rows, "offset": start, "limit": size, "observations": found})
+
+
+@shape("ndjson_file", resource(response={"shape": "array", "format": "ndjson"}, path="/{day}.ndjson"))
+def ndjson_file(_ask, rows):
+    body = "".join(json.dumps({"id": i}) + "\n" for i in ids(rows)).encode()
+    return 200, {"Content-Type": "application/x-ndjson"}, body
+
+
+@shape(
+    "csv_file",
+    resource(
+        ID,
+        column("name", field="Größe"),
+        column("price", "number", decimal_mark=",", thousands="."),
+        column("sold", "boolean"),
+        response={"shape": "array", "format": "csv", "delimiter": ";", "encoding": "cp1252"},
+        path="/{day:%Y%m%d}.csv",
+    ),
+)
+def csv_file(_ask, rows):
+    lines = ["id;Größe;price;sold", *(f'{i};"ä ""x""; y";1.234,5;true' for i in ids(rows))]
+    return 200, {"Content-Type": "text/csv"}, "\r\n".join(lines).encode("cp1252")
+
+
+@shape("json_gz_file", resource(path="/{day}.json.gz"))
+def json_gz_file(_ask, rows):
+    return 200, {"Content-Type": "application/gzip"}, gzip.compress(json.dumps([{"id": i} for i in ids(rows)]).encode())
+
+
+@shape("jsonl_gz_file", resource(path="/{day}.jsonl.gz", response={"shape": "array", "format": "ndjson"}))
+def jsonl_gz_file(_ask, rows):
+    body = "".join(json.dumps({"id": i}) + "\n" for i in ids(rows)).encode()
+    return 200, {"Content-Type": "application/gzip"}, gzip.compress(body)
+
+
+@shape(
+    "rss",
+    resource(
+        {**ID, "field": "guid"},
+        column("published_at", "timestamp", field="pubDate", format="rfc2822"),
+        response=envelope("rss.channel.item", format="xml"),
+        no_rows={"missing_list": True},
+    ),
+)
+def rss(_ask, rows):
+    moment = "Mon, 01 Jan 2024 10:00:00 +0000"
+    items = "".join(f"<item><guid>{i}</guid><pubDate>{moment}</pubDate></item>" for i in ids(rows))
+    text = f'<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>{items}</channel></rss>'
+    return 200, {"Content-Type": "application/rss+xml"}, text.encode()
+
+
+@shape(
+    "google_places",
+    resource(
+        response=envelope("results"),
+        error={"path": "status", "ok_values": ["OK", "ZERO_RESULTS"], "message_path": "error_message"},
+        pagination={
+            "type": "cursor",
+            "cursor_param": "pagetoken",
+            "cursor_path": "next_page_token",
+            "stop": "no_cursor",
+        },
+    ),
+    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "query": "key"},
+)
+def google_places(ask, rows):
+    if ask.query.get("key") != "secret":
+        return ok({"status": "REQUEST_DENIED", "error_message": "The key is invalid.", "results": []})
+    start = int(ask.query.get("pagetoken", 0))
+    more = {"next_page_token": str(start + PAGE)} if start + PAGE < rows else {}
+    return ok(
+        {"status": "OK" if rows else "ZERO_RESULTS", "results": [{"id": i} for i in ids(rows, start, PAGE)], **more}
+    )
+
+
+@shape(
+    "sap_odata_v2",
+    resource(
+        ID,
+        column("created_at", "timestamp", field="CreatedAt", format="odata"),
+        params={"$inlinecount": "allpages"},
+        response=envelope("d.results"),
+        total={"path": "d.__count"},
+        pagination={
+            "type": "offset",
+            "offset_param": "$skip",
+            "limit_param": "$top",
+            "page_size": PAGE,
+            "stop": "total",
+        },
+    ),
+)
+def sap_odata_v2(ask, rows):
+    start, size = int(ask.query["$skip"]), int(ask.query["$top"])
+    found = [{"id": i, "CreatedAt": "/Date(1704067200000)/"} for i in ids(rows, start, size)]
+    return ok({"d": {"__count": str(rows), "results": found}})
+
+
+@shape(
+    "airtable",
+    resource(
+        ID,
+        column("name", field="fields.Name"),
+        params={"pageSize": PAGE},
+        response=envelope("records"),
+        pagination={"type": "cursor", "cursor_param": "offset", "cursor_path": "offset", "stop": "no_cursor"},
+    ),
+    auth={"type": "bearer", "token_env": "SHAPE_TOKEN"},
+)
+def airtable(ask, rows):
+    if ask.headers.get("Authorization") != "Bearer secret":
+        return 401, JSON, b"{}"
+    start = int(ask.query.get("offset", 0))
+    found = [{"id": i, "fields": {"Name": "n"}} for i in ids(rows, start, PAGE)]
+    return ok({"records": found, **({"offset": str(start + PAGE)} if start + PAGE < rows else {})})
+
+
+def pages(rows):
+    """Return how many pages hold so many rows."""
+    return math.ceil(rows / PAGE)
