@@ -52,6 +52,9 @@ GOLD = Asset("gold")
 POOL = "warehouse"
 """One slot: builds take turns. The core's own lock excludes builds that other entry points start."""
 
+_CARRIED = frozenset({"callback_url"})
+"""Keys of a configuration that other programs put there and read."""
+
 _FINAL = RetryRule(
     exception=errors.TerminalError, action=RetryAction.FAIL, reason="final: another try would end the same way"
 )
@@ -134,17 +137,18 @@ def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: 
                 outlet_events[asset].add_partitions(list(days))
 
 
-def refuse_unknown(dag_run: Any, params: Mapping[str, Any]) -> None:
+def refuse_unknown(dag_run: Any, dag: Any) -> None:
     """Refuse a run whose configuration has a key that is no parameter of the DAG.
 
     Raises:
         UsageError: There is one; the message names the parameters.
     """
-    # a backfill carries the address that is called when it is over
-    if unknown := [key for key in dag_run.conf or {} if key not in params and key != "callback_url"]:
+    # the parameters of the run hold what its configuration does; those of the DAG do not
+    known = {*dag.params, *_CARRIED}
+    if unknown := [key for key in dag_run.conf or {} if key not in known]:
         raise UsageError(
             f"the run's configuration has {', '.join(f'`{key}`' for key in unknown)}",
-            expected=f"only {', '.join(params)}",
+            expected=f"only {', '.join(dag.params)}",
             hint="trigger it again",
         )
 
@@ -318,13 +322,16 @@ async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> 
     import asyncio
 
     about = (context or {}).get("dag_run") or {}
+    if about.get("state") in {"success", "failed"}:
+        # Airflow watches the deadline of a failed run too
+        return
     dag_id, run_id = about.get("dag_id", "a DAG"), about.get("dag_run_id") or about.get("run_id") or ""
     alert = alerts.Alert(
         "run late",
         f"{dag_id} is not done after {hours:g} hours",
         f"run {run_id}",
         {"run": f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"},
-        key=f"late {dag_id}",
+        key=f"late {dag_id} {run_id}",
     )
     await asyncio.to_thread(alerts.notify, alert)
 

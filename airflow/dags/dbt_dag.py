@@ -65,14 +65,16 @@ with DAG(
         *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
     ) -> dict[str, Any]:
         """Build Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
+        from scripts.monitoring.digest import tell_quarantine
         from scripts.warehouse.build import warehouse
 
-        refuse_unknown(dag_run, params)
+        refuse_unknown(dag_run, dag)
         full_tests = params["full_tests"] or dt.datetime.now(dt.UTC).weekday() == SUNDAY
         done = run_build("gold", dag_run, ti, full_refresh=params["full_refresh"], full_tests=full_tests)
         days = sorted({str(partition.day) for partition in done.partitions})
         outlet_events[GOLD].extra = {"version": done.version, "partitions": len(done.partitions)}
         announce_tables("gold", warehouse().path, days, outlet_events)
+        tell_quarantine(start_run(dag_run.run_id).store, done.partitions, run_id=dag_run.run_id)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     @task(pool=POOL)

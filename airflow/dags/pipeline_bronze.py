@@ -96,7 +96,7 @@ with DAG(
         from scripts.planning.reconcile import plan_request
 
         run, asked_at = start_run(dag_run.run_id), dt.datetime.now(dt.UTC).isoformat()
-        refuse_unknown(dag_run, params)
+        refuse_unknown(dag_run, dag)
         days = days_of(partition_key, params, logical_date)
         sources = [params["source"]] if params["source"] else catalog.daily_sources()
         wanted = partitions.partitions(days, sources, params["resources"] or None)
@@ -191,7 +191,6 @@ with DAG(
     def check_row_counts(*, dag_run: Any = None, ti: Any = None) -> dict[str, int]:
         """Check that fetched = Bronze + quarantined over the whole run; this task is red when a resource is."""
         from scripts.bronze.ledger import Partition
-        from scripts.monitoring import alerts
         from scripts.utils.days import parse_day
         from scripts.validate_data import loaded_entry
 
@@ -200,8 +199,6 @@ with DAG(
         entries = [loaded_entry(run, Partition(p["source"], p["resource"], parse_day(p["day"]))) for p in planned]
         for entry in entries:
             entry.check()
-            if entry.quarantined:
-                alerts.notify(alerts.about_quarantine(entry))
         return {
             "partitions": len(entries),
             "fetched": sum(entry.fetched for entry in entries),

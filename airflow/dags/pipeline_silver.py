@@ -62,7 +62,7 @@ with DAG(
         """Wait for the Bronze runs under way, so that one build serves them all."""
         from scripts.planning.reconcile import last_load
 
-        refuse_unknown(dag_run, params)
+        refuse_unknown(dag_run, dag)
         if ti.get_dr_count("pipeline_bronze", states=["queued", "running"]) == 0:
             return True
         last = last_load(start_run(dag_run.run_id).store)

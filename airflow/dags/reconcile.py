@@ -9,7 +9,10 @@ Every few minutes (`RECONCILE_MINUTES`) it derives from the ledger what is due, 
 - `start_build` starts `pipeline_silver`, or `dbt_dag` where only Gold is missing, when something loaded is not
   published and no build is under way.
 
-Nothing due: both tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
+- `tell_problems` sends what no failed run could tell: days that are missing or not published though nothing failed,
+  because a run was killed, deleted, paused or never started; and once more when all is well again.
+
+Nothing due: the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
 
 **Repair:** it is red only where a load that it made failed; the log names each, and what to do. Mend the cause: an
 error that may pass is tried again by itself, after longer and longer waits; for the others clear `ingest` of the day,
@@ -74,4 +77,14 @@ with DAG(
             start_dag("dbt_dag", ti)
         start_silver(ti)
 
-    load_due() >> start_build()
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @one_line_errors
+    def tell_problems(*, dag_run: Any = None) -> str:
+        """Send an alert on what is overdue though no run has failed, once, and one when it is well again."""
+        from scripts.monitoring.digest import tell_health
+
+        if (message := tell_health(start_run(dag_run.run_id).store)) is None:
+            raise AirflowSkipException("there is nothing new to tell")
+        return message.title
+
+    load_due() >> start_build() >> tell_problems()

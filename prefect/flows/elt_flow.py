@@ -48,6 +48,7 @@ from scripts.errors import LockedError, TransientError, UsageError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading import partitions
+from scripts.monitoring.digest import tell_health, tell_quarantine
 from scripts.monitoring.report import refresh
 from scripts.planning import reconcile
 from scripts.utils.days import day_range, parse_day
@@ -121,6 +122,7 @@ def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) 
         raise
     headline = f"Version {done.version}: {len(done.partitions)} partitions in {done.seconds:.1f} s"
     _show_results(headline, done.results)
+    tell_quarantine(_start_run(run_id).store, done.partitions, run_id=run_id)
     refresh(_start_run(run_id).store)
     return done
 
@@ -233,6 +235,7 @@ def elt_reconcile() -> str:
         if reconcile.examine(run.store).build.is_ready:
             make_limit()
             build(run_id)
+        tell_health(run.store)
         if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
             raise partitions.failed(errors, len(outcomes))
         return f"{len(outcomes)} partitions" if outcomes else "nothing was due"

@@ -110,6 +110,7 @@ def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step], *
 
 def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again: bool, as_json: bool) -> int:
     from scripts.cli.printing import exit_code, show_outcomes, show_run
+    from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import build
 
@@ -122,5 +123,6 @@ def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again
     finally:
         # a red build is what the page is for
         refresh(started.store)
+    tell_quarantine(started.store, done.partitions, run_id=started.run_id)
     show_run(started.store, outcomes, done, as_json=as_json)
     return exit_code(outcomes)

@@ -22,6 +22,7 @@ def due(as_json: bool) -> int:
 def reconcile(as_json: bool) -> int:
     """Load, validate, build and publish what is due, or say why it cannot be done; made for cron, every few minutes."""
     from scripts.cli.printing import show_reconciled
+    from scripts.monitoring.digest import tell_health, tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import reconcile as do_reconcile
 
@@ -29,4 +30,7 @@ def reconcile(as_json: bool) -> int:
     done = do_reconcile(started)
     if done.outcomes or done.build or done.error:
         refresh(started.store)
+    if done.build:
+        tell_quarantine(started.store, done.build.partitions, run_id=started.run_id)
+    tell_health(started.store)
     return show_reconciled(done, as_json=as_json)

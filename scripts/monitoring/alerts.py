@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from scripts.bronze.ledger import LedgerEntry
     from scripts.config import Settings
     from scripts.monitoring.health import OldQuarantine
 
@@ -41,6 +40,7 @@ Kind = Literal[
     "dbt failed",
     "run late",
     "data stale",
+    "data overdue",
     "rows quarantined",
     "ledger",
     "workflow failed",
@@ -51,6 +51,7 @@ RUNBOOK: Mapping[Kind, str] = {
     "dbt failed": "a-dbt-model-or-test-failed",
     "run late": "the-pipeline-takes-over-two-hours",
     "data stale": "data-is-stale",
+    "data overdue": "days-are-missing-or-not-published",
     "rows quarantined": "rows-in-quarantine-or-a-broken-rule",
     "ledger": "rows-do-not-add-up",
     "workflow failed": "the-backfill-webhook-fails",
@@ -106,17 +107,6 @@ def notify(alert: Alert) -> Sequence[str]:
     if taken:
         _keep(note, alert)
     return taken
-
-
-def about_quarantine(entry: LedgerEntry) -> Alert:
-    """Return the alert on a partition whose rows went to quarantine, with the rules and an example of each."""
-    what = [f"{note.rule}: {note.rows} rows, for example {note.example}" for note in entry.rules]
-    what += [f"{note.kind} field {note.field}: {note.rows} rows, for example {note.example}" for note in entry.drift]
-    return Alert(
-        "rows quarantined",
-        f"{entry.quarantined} of {entry.fetched} rows of {entry.partition}",
-        "\n".join(what) or "rows that do not fit the contract",
-    )
 
 
 def about_old_quarantine(old: Sequence[OldQuarantine]) -> Alert:

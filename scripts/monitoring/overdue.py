@@ -24,26 +24,37 @@ _FEWEST_NEW = 10
 
 def problems(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Sequence[str]:
     """Return what is wrong with what is due, in words, each with what to do."""
-    return [
-        *(f"contract `{name}` is broken, its source is not loaded: {error}" for name, error in found.broken.items()),
-        *_missing(found),
-        *_failing(found),
-        *_late(catalog, ledger, found),
-        *_not_published(ledger, found),
-        *_growing_quarantine(ledger),
-    ]
+    texts = [text for _, text in _silent(catalog, ledger, found)]
+    return [*texts, *_failing(found), *_red_build(found)]
 
 
-def _missing(found: Due) -> Iterator[str]:
+def silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Mapping[str, str]:
+    """Return the problems of which no failed run has told, by a name that stays the same while a problem lasts."""
+    return dict(_silent(catalog, ledger, found))
+
+
+def _silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
+    for name, error in found.broken.items():
+        yield f"contract {name}", f"contract `{name}` is broken, its source is not loaded: {error}"
+    yield from _missing(found)
+    yield from _late(catalog, ledger, found)
+    yield from _not_published(ledger, found)
+    yield from _growing_quarantine(ledger)
+
+
+def _missing(found: Due) -> Iterator[tuple[str, str]]:
     days: dict[tuple[str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.problems:
         if _is_gap(item):
             days[item.partition[:2]].append(item.partition.day)
     for (source, resource), gaps in days.items():
         yield (
-            f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline backfill"
-            f" --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's `catchup: true` loads"
-            " missing days by themselves, and its `start_date` says from when on there have to be days)"
+            f"missing {source}/{resource} {in_words(gaps)}",
+            (
+                f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline"
+                f" backfill --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's"
+                " `catchup: true` loads missing days by themselves, and its `start_date` says from when on there have to be days)"
+            ),
         )
 
 
@@ -55,7 +66,7 @@ def _failing(found: Due) -> Iterator[str]:
         yield f"{len(failing) - _SHOWN} more days wait (next: `pipeline due` lists them)"
 
 
-def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[str]:
+def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
     """Yield the days that could be loaded for a while, and are not: nothing runs."""
     late: dict[tuple[str, str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.ready:
@@ -67,32 +78,40 @@ def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due)
             late[(*item.partition[:2], item.state)].append(item.partition.day)
     for (source_name, resource, state), days in late.items():
         yield (
-            f"{source_name}/{resource}: {in_words(days)} {state}, and no run has seen to it (next: are the schedules of"
-            " Airflow or Prefect on? `pipeline reconcile` does it now)"
+            f"late {source_name}/{resource} {in_words(days)}",
+            (
+                f"{source_name}/{resource}: {in_words(days)} {state}, and no run has seen to it (next: are the"
+                " schedules of Airflow or Prefect on? `pipeline reconcile` does it now)"
+            ),
         )
 
 
-def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[str]:
-    build = found.build
-    if not build.reasons:
-        return
-    if build.waits_for:
+def _red_build(found: Due) -> Iterator[str]:
+    if found.build.waits_for:
         yield (
-            f"Gold is not up to date, {'; '.join(build.reasons)}: the last build failed, and the next waits for"
-            f" {build.waits_for}"
+            f"Gold is not up to date, {'; '.join(found.build.reasons)}: the last build failed, and the next waits for"
+            f" {found.build.waits_for}"
         )
+
+
+def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
+    build = found.build
+    if not build.is_ready:
         return
     entries = [ledger[partition] for partition in build.partitions if partition in ledger]
     since = min((entry.validated_at or entry.loaded_at for entry in entries), default=None)
     if since is not None and found.at - since > GRACE:
         days = in_words({entry.day for entry in entries})
         yield (
-            f"Gold is not up to date: {days} loaded since {since:%Y-%m-%d %H:%M} (UTC) and not published, for no build"
-            " has run (next: are `pipeline_silver`, `dbt_dag` and `reconcile` on? `pipeline build` does it now)"
+            "not published",
+            (
+                f"Gold is not up to date: {days} loaded since {since:%Y-%m-%d %H:%M} (UTC) and not published, for no"
+                " build has run (next: are `pipeline_silver`, `dbt_dag` and `reconcile` on? `pipeline build` does it now)"
+            ),
         )
 
 
-def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[str]:
+def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[tuple[str, str]]:
     """Yield the resources whose last day has more than twice the quarantined rows of the week before it."""
     days: dict[tuple[str, str], list[LedgerEntry]] = collections.defaultdict(list)
     for partition in sorted(ledger):
@@ -104,8 +123,11 @@ def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[str
         usual = sum(entry.quarantined for entry in before) / len(before)
         if last.quarantined > 2 * usual and last.quarantined - usual >= _FEWEST_NEW:
             yield (
-                f"{source}/{resource}: {last.quarantined} rows of {last.day} in quarantine, {usual:.0f} a day before"
-                f" (next: `pipeline quarantine list --source {source} --resource {resource}`)"
+                f"quarantine {source}/{resource} {last.day}",
+                (
+                    f"{source}/{resource}: {last.quarantined} rows of {last.day} in quarantine, {usual:.0f} a day"
+                    f" before (next: `pipeline quarantine list --source {source} --resource {resource}`)"
+                ),
             )
 
 

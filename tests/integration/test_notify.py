@@ -9,7 +9,6 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 
-from scripts.bronze.ledger import LedgerEntry, RuleNote
 from scripts.monitoring import alerts
 from scripts.monitoring.alerts import Alert
 from tests.support.alert_sink import alert_sink
@@ -105,14 +104,3 @@ def test_a_data_folder_that_cannot_be_written_stops_no_alert(sink, tmp_path, env
     (tmp_path / "file").write_text("")
     env("DATA_DIR", tmp_path / "file")
     assert alerts.notify(ALERT) == ["slack"]
-
-
-def test_quarantined_rows_are_told_with_rule_and_sample():
-    entry = LedgerEntry(
-        source="s", resource="r", day="2024-01-01", status="validated", declared=10, fetched=10, bronze=8,
-        quarantined=2, pages=1, retries=0, path="p", bytes=1, content_hash="h", contract_version="v", run_id="i",
-        triggered_by="test", started_at=None, loaded_at=None, rules=(RuleNote("email_form", "quarantine", 2, "'x'"),),
-    )  # fmt: skip
-    alert = alerts.about_quarantine(entry)
-    assert alert.title == "2 of 10 rows of s/r/2024-01-01"
-    assert alert.text == "email_form: 2 rows, for example 'x'"

@@ -1,0 +1,108 @@
+"""What is told after a build and by a reconciling run: one message for all of it, the same from every entry point."""
+
+from __future__ import annotations
+
+import collections
+import json
+from typing import TYPE_CHECKING
+
+from scripts.config import settings
+from scripts.contracts import catalog
+from scripts.monitoring import alerts, overdue
+from scripts.planning.calendar import in_words
+from scripts.planning.reconcile import examine, read_ledger
+from scripts.utils.files import make_dir, write_atomically
+from scripts.utils.logging_config import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.bronze.store import Store
+
+_log = get_logger("digest")
+
+
+def tell_quarantine(store: Store, partitions: Iterable[Partition], *, run_id: str) -> alerts.Alert | None:
+    """Send one message about the quarantined rows of the partitions that a build has brought in; None without any."""
+    entries = [entry for partition in partitions if (entry := store.entry(partition)) is not None]
+    message = about_quarantine(entries, run_id=run_id)
+    if message is not None:
+        alerts.notify(message)
+    return message
+
+
+def about_quarantine(entries: Sequence[LedgerEntry], *, run_id: str) -> alerts.Alert | None:
+    """Return the message about the quarantined rows of partitions, with the counts of the ledger; None without any."""
+    found = [entry for entry in entries if entry.quarantined]
+    if not found:
+        return None
+    by_resource: dict[tuple[str, str], list[LedgerEntry]] = collections.defaultdict(list)
+    for entry in found:
+        by_resource[entry.source, entry.resource].append(entry)
+    lines = []
+    for (source, resource), loaded in sorted(by_resource.items()):
+        rows, fetched = sum(entry.quarantined for entry in loaded), sum(entry.fetched for entry in loaded)
+        lines.append(f"{source}/{resource}, {in_words(entry.day for entry in loaded)}: {rows} of {fetched} rows")
+        lines += [f"  {name}: {count} rows, for example {example}" for name, count, example in _reasons(loaded)]
+    rows, fetched = sum(entry.quarantined for entry in found), sum(entry.fetched for entry in entries)
+    title = f"{rows} of {fetched} rows of {len(entries)} partitions"
+    return alerts.Alert("rows quarantined", title, "\n".join(lines), key=f"quarantine {run_id}")
+
+
+def tell_health(store: Store) -> alerts.Alert | None:
+    """Send what nobody could tell: what is overdue although no run has failed; and when all of it is well again.
+
+    A run that fails tells of itself. One that was killed, deleted, or never started does not: what it left undone is
+    due, and a reconciling run finds it. A problem is told once.
+    """
+    found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
+    problems = overdue.silent(catalog.read_all(), read_ledger(store), found)
+    known = _read(path)
+    if problems and (new := [text for name, text in problems.items() if name not in known]):
+        message = alerts.Alert(
+            "data overdue", f"{len(new)} problems", "\n".join(new), key=f"overdue {sorted(problems)}"
+        )
+    elif known and not problems:
+        message = alerts.Alert("data overdue", "all is well again", "\n".join(known.values()), key=f"well {found.at}")
+    else:
+        message = None
+    if message is not None:
+        alerts.notify(message)
+    if problems != known:
+        _write(path, problems)
+    return message
+
+
+def _reasons(entries: Sequence[LedgerEntry]) -> Sequence[tuple[str, int, str]]:
+    """Return what rows were quarantined for, in how many; admitted drift is left out."""
+    counts: collections.Counter[str] = collections.Counter()
+    examples: dict[str, str] = {}
+    for entry in entries:
+        notes = [(note.rule, note.rows, note.example) for note in entry.rules if note.severity == "quarantine"]
+        notes += [
+            (f"{note.kind} field {note.field}", note.rows, note.example)
+            for note in entry.drift
+            if note.action == "quarantine"
+        ]
+        for name, rows, example in notes:
+            counts[name] += rows
+            examples[name] = example
+    return [(name, count, examples[name]) for name, count in counts.most_common()]
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    try:
+        found: Mapping[str, str] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _write(path: Path, problems: Mapping[str, str]) -> None:
+    try:
+        make_dir(path.parent)
+        write_atomically(path, json.dumps(problems, indent=2).encode())
+    except OSError as error:
+        _log.warning("the problems may be told twice: %s", error)

@@ -1,0 +1,72 @@
+"""Messages for all of a build, and about what no run could tell."""
+
+import datetime as dt
+import json
+
+import msgspec
+import pytest
+
+from scripts.bronze.ledger import DriftNote, RuleNote
+from scripts.loading.partitions import load, partitions
+from scripts.monitoring.digest import about_quarantine, tell_health, tell_quarantine
+from tests.support.alert_sink import alert_sink
+from tests.support.shop import entry, shop
+
+
+@pytest.fixture
+def sink(env):
+    with alert_sink() as server:
+        env("SLACK_WEBHOOK", server.url)
+        yield server
+
+
+def test_one_message_tells_of_all_quarantined_rows_and_of_no_others():
+    source = shop()
+    broken = [
+        msgspec.structs.replace(
+            entry(source, f"2024-01-0{day}", quarantined=3),
+            rules=(RuleNote("email_form", "quarantine", 2, "'x'"), RuleNote("seen", "warn", 9, "1")),
+            drift=(DriftNote("mistyped", "age", "quarantine", 1, "'old'"), DriftNote("unknown", "b", "evolve", 7, "1")),
+        )
+        for day in (1, 2)
+    ]
+    message = about_quarantine([*broken, entry(source, "2024-01-03")], run_id="r")
+
+    assert message.title == "6 of 300 rows of 3 partitions"
+    assert message.text == (
+        "shop/orders, 2024-01-01 to 2024-01-02: 6 of 200 rows\n"
+        "  email_form: 4 rows, for example 'x'\n"
+        "  mistyped field age: 2 rows, for example 'old'"
+    )
+    assert about_quarantine([entry(source, "2024-01-03")], run_id="r") is None
+
+
+def test_the_counts_of_a_message_are_those_of_the_ledger(api, run, sink):
+    days = partitions([dt.date(2024, 1, 2), dt.date(2024, 1, 3)], ["jsonplaceholder"])
+    load(run, days)
+    rows = sum(entry.quarantined for entry in run.store.entries())
+    for _ in range(2):
+        tell_quarantine(run.store, days, run_id=run.run_id)
+
+    assert len(sink.texts) == 1
+    assert sink.texts[0].startswith(f"ROWS QUARANTINED: {rows} of ")
+
+
+def test_a_run_that_could_not_tell_is_told_of_once_and_again_when_all_is_well(api, run, sink, env):
+    """Days in the middle are missing, for a run was killed or deleted."""
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    before = [yesterday - dt.timedelta(days=days) for days in (3, 0)]
+    load(run, partitions(before, ["jsonplaceholder"], ["users"]))
+    tell_health(run.store)
+    tell_health(run.store)
+    assert len(sink.texts) == 1
+    assert sink.texts[0].startswith("DATA OVERDUE: ")
+    assert f"jsonplaceholder/users: {before[0] + dt.timedelta(days=1)} to" in sink.texts[0]
+
+    gap = [yesterday - dt.timedelta(days=days) for days in (2, 1)]
+    load(run, partitions(gap, ["jsonplaceholder"], ["users"]))
+    load(run, partitions([yesterday], ["jsonplaceholder"]))
+    tell_health(run.store)
+    tell_health(run.store)
+    assert [text.splitlines()[0] for text in sink.texts[1:]] == ["DATA OVERDUE: all is well again"]
+    assert json.loads((run.store.root.parent / "alerts" / "overdue.json").read_text()) == {}
