@@ -46,7 +46,7 @@ from scripts.errors import UsageError
 MOST_PARTITIONS = 1000
 DATE = {"type": ["null", "string"], "format": "date"}
 RESOURCES = sorted({name for names in catalog.resource_names().values() for name in names})
-LABEL = "{{ task.op_kwargs['partition']['label'] }}"
+LABEL = "{{ task.op_kwargs.get('partition', {})['label'] | default('') }}"
 # a day that has begun is finished before the next one begins
 INGEST_FIRST, VALIDATE_FIRST, END_FIRST = 1, 2, 3
 
@@ -170,7 +170,7 @@ with DAG(
     @task_group
     def load(partition: dict[str, Any]) -> None:
         """One resource of one day: it fails, is cleared and goes on alone."""
-        ingest(partition) >> validate(partition)
+        ingest(partition=partition) >> validate(partition=partition)
 
     @task(trigger_rule=TriggerRule.ALL_DONE, weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors

@@ -58,7 +58,7 @@ with DAG(
 
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
     @one_line_errors
-    def wait_for_loads(*, params: dict[str, Any], dag_run: Any = None, ti: Any = None) -> bool:
+    def wait_for_loads(*, dag_run: Any = None, ti: Any = None) -> bool:
         """Wait for the Bronze runs under way, so that one build serves them all."""
         from scripts.planning.reconcile import last_load
 

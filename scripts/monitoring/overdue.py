@@ -53,7 +53,8 @@ def _missing(found: Due) -> Iterator[tuple[str, str]]:
             (
                 f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline"
                 f" backfill --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's"
-                " `catchup: true` loads missing days by themselves, and its `start_date` says from when on there have to be days)"
+                " `catchup: true` loads missing days by themselves, and its `start_date` says from when on there have"
+                " to be days)"
             ),
         )
 
@@ -106,7 +107,8 @@ def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Itera
             "not published",
             (
                 f"Gold is not up to date: {days} loaded since {since:%Y-%m-%d %H:%M} (UTC) and not published, for no"
-                " build has run (next: are `pipeline_silver`, `dbt_dag` and `reconcile` on? `pipeline build` does it now)"
+                " build has run (next: are `pipeline_silver`, `dbt_dag` and `reconcile` on? `pipeline build` does it"
+                " now)"
             ),
         )
 
