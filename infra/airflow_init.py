@@ -1,6 +1,6 @@
 """Prepare Airflow's database: schema, roles, accounts, pool. Idempotent: run again, it brings all of it up to date.
 
-Runs in Airflow's environment (compose, `make airflow`); the passwords come from the environment, never from a file of
+Runs in the environment of Airflow (compose, `make airflow-local`); passwords come from there, never from a file of
 the repository. A password that was changed there is changed here, which is how it is rotated.
 """
 

@@ -9,8 +9,8 @@ Everything that it writes lies in `airflow/` and `postgres/` of `DATA_DIR`. A pr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import signal
 import sys
 import urllib.request
 from pathlib import Path
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, postgres, refuse_a_taken_port, variables  # noqa: E402 — beside this file
-from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the same
+from local_stack import MARK, LocalStack, postgres, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from scripts.admin.env_file import ENV_FILE, init_env, port  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 from scripts.utils.files import write_atomically  # noqa: E402 — the same
 
@@ -93,7 +93,7 @@ def execute(command: Sequence[str]) -> None:
     try:
         environ = msgspec.json.decode(_environment_file().read_bytes())
     except FileNotFoundError:
-        sys.exit("no Airflow runs here; start it with `make airflow`")
+        sys.exit("no Airflow runs here; start it with `make airflow-local`")
     os.execvpe(command[0], list(command), environ)  # noqa: S606 — what the caller asked for
 
 
@@ -102,33 +102,37 @@ def _environment_file() -> Path:
 
 
 def main() -> None:
-    """Start Airflow, say where it is, and keep it running until Ctrl-C."""
+    """Start Airflow and keep it running until Ctrl-C, or run a command in its environment."""
     if sys.argv[1:2] == ["exec"]:
         execute(sys.argv[2:] or ["airflow", "--help"])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=int, help="by default AIRFLOW_PORT of the file")
     parser.add_argument(
         "--env-file", type=Path, default=ENV_FILE, help="where the secrets are, and are made if missing"
     )
     arguments = parser.parse_args()
-    refuse_a_taken_port(arguments.port, "make airflow AIRFLOW_PORT=8081")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     init_env(arguments.env_file)
+    with contextlib.suppress(KeyboardInterrupt), running_alone(settings().data_dir / "airflow", "Airflow"):
+        launch(arguments.port or port("AIRFLOW_PORT", arguments.env_file), arguments.env_file)
+
+
+def launch(at: int, env_file: Path) -> None:
+    """Start Airflow, say where it is, and keep it running."""
+    refuse_a_taken_port(at, "make airflow-local AIRFLOW_PORT=8081")
     print("starting Airflow, about half a minute", flush=True)
     with postgres(settings().data_dir / "postgres", "airflow") as database:
         driver = database.replace("postgresql://", "postgresql+psycopg2://", 1)
-        environ = environment(arguments.port, arguments.env_file, driver)
+        environ = environment(at, env_file, driver)
         stack = LocalStack(COMPONENTS, environ, Path(environ["AIRFLOW_HOME"]) / "logs")
-        # it holds secrets
-        write_atomically(_environment_file(), msgspec.json.encode(environ), mode=0o600)
+        # it holds secrets; without the mark, a command that somebody runs by hand does not end with the launcher
+        known = {name: value for name, value in environ.items() if name != MARK}
+        write_atomically(_environment_file(), msgspec.json.encode(known), mode=0o600)
         try:
             start(stack)
             print(f"Airflow is ready: {environ['AIRFLOW__API__BASE_URL']}", flush=True)
-            print(f"accounts admin, operator, viewer: AIRFLOW_*_PASSWORD in {arguments.env_file}", flush=True)
+            print(f"accounts admin, operator, viewer: AIRFLOW_*_PASSWORD in {env_file}", flush=True)
             print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
             stack.watch()
-        except KeyboardInterrupt:
-            pass
         finally:
             _environment_file().unlink(missing_ok=True)
             # running tasks call the API server to their end

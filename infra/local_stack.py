@@ -1,4 +1,7 @@
-"""Programs that belong together, run on this machine without Docker: started and ended in order, and watched."""
+"""Programs that belong together, run on this machine without Docker: started and ended in order, and watched.
+
+They end with their launcher, whatever ends it: see `running_alone`.
+"""
 
 from __future__ import annotations
 
@@ -9,40 +12,72 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from dotenv import dotenv_values
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from scripts.errors import LockedError  # noqa: E402 — the repository has to be on the path
+from scripts.utils.files import lock_holder, locked  # noqa: E402 — the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 START_SECONDS = 180
 STOP_SECONDS = 30
+MARK = "DATA_PIPELINE_LAUNCHER"
+"""The variable that every program of a launcher has, with all that these start: the launcher's folder and a number."""
 
 
 class LocalStack:
     """Long-running programs, each with its log in a folder."""
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], logs: Path) -> None:
-        """Take each program's command by its name, in the order of the start; nothing is started yet."""
-        self.commands, self.environ, self.logs = commands, environ, logs
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        environ: Mapping[str, str],
+        logs: Path,
+        own: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Take each program's command by its name, in the order of the start; nothing is started yet.
+
+        Args:
+            commands: The programs.
+            environ: Their environment.
+            logs: Where their output goes.
+            own: The environment of programs that have one of their own.
+        """
+        self.commands, self.environ, self.logs, self.own = commands, environ, logs, own or {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
-    def run(self, name: str, command: Sequence[str]) -> None:
-        """Run a command that ends by itself, and exit with the place of its log when it fails."""
-        with (self.logs / f"{name}.log").open("ab") as log:
-            if subprocess.run(command, env=self.environ, stdout=log, stderr=log, check=False).returncode:
-                sys.exit(f"{name} failed; see {log.name}")
+    def run(self, name: str, command: Sequence[str]) -> Sequence[str]:
+        """Run a command that ends by itself, and return the lines that it has written to its log.
+
+        Exits with the last of them, and with the place of the log, when the command fails.
+        """
+        path = self.logs / f"{name}.log"
+        with path.open("ab") as log:
+            start = log.tell()
+            code = subprocess.run(command, env=self.environ, stdout=log, stderr=log, check=False).returncode
+        text = path.read_bytes()[start:].decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if code:
+            sys.exit(f"{name} failed: {lines[-1][:500] if lines else f'exit code {code}'}; see {path}")
+        return lines
 
     def start(self, name: str) -> None:
         """Start a program in a session of its own, so that it can be ended with all its children."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 self.commands[name],
-                env=self.environ,
+                env=self.own.get(name, self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -60,8 +95,9 @@ class LocalStack:
             time.sleep(0.3)
 
     def watch(self) -> None:
-        """Start again what dies, until this process is told to stop."""
-        while True:
+        """Start again what dies, until this process is told to stop, or the make that started it is gone."""
+        parent = os.getppid()
+        while os.getppid() == parent or "MAKELEVEL" not in os.environ:
             time.sleep(1)
             for name, process in list(self.processes.items()):
                 if process.poll() is not None:
@@ -72,12 +108,98 @@ class LocalStack:
     def stop(self, order: Sequence[str]) -> None:
         """End the programs in this order."""
         # the signals that end this process must not cut short the end of the others
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(kind, signal.SIG_IGN)
         print("stopping", flush=True)
         for name in order:
             if name in self.processes:
                 _end_group(self.processes[name])
+
+
+@contextlib.contextmanager
+def running_alone(folder: Path, name: str) -> Iterator[None]:
+    """Be the only launcher of a folder for the block; every program that is started in it ends with this process.
+
+    Programs carry a mark in their environment, by which they are found whatever became of their parents. A guardian, a
+    process in a session of its own, ends them when this process is gone without having done so (SIGKILL). What an
+    earlier launcher of the folder left, because the guardian was killed too, is ended here before anything starts.
+    """
+    mark = f"{folder.resolve()}:{uuid.uuid4().hex}"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / "launcher.lock", purpose=f"the launcher of {name}", timeout=0))
+        except LockedError:
+            holder = lock_holder(folder / "launcher.lock")
+            sys.exit(f"{name} runs here already: {holder}; stop it, or set DATA_DIR to another folder")
+        if left := end_marked(f"{folder.resolve()}:"):
+            print(f"ended {left} processes that an earlier {name} had left", flush=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGHUP, _leave_quietly)
+        # without a mark of its own, or it would end itself
+        command = [sys.executable, str(Path(__file__).resolve()), mark]
+        guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        os.environ[MARK] = mark
+        try:
+            yield
+        finally:
+            del os.environ[MARK]
+            end_marked(mark)
+            guardian.communicate()
+
+
+def end_marked(mark: str, seconds: float = STOP_SECONDS) -> int:
+    """End every process whose mark begins like this, with what it has started, and return how many there were.
+
+    PostgreSQL comes last, and is told to end at once (SIGINT) instead of waiting for those that use it.
+    """
+    found = marked(mark)
+    programs = [process for process in found if _name(process) != "postgres"]
+    databases = [process for process in found if _name(process) == "postgres" != _name(process, of_parent=True)]
+    _end(programs, signal.SIGTERM, seconds)
+    _end(databases, signal.SIGINT, seconds)
+    # what came while the others were ending
+    _signal(marked(mark), signal.SIGKILL)
+    return len(found)
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Return every process whose mark begins like this, with what it has started."""
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK, "").startswith(mark):
+                found[process.pid] = process
+                # a program may have given its children another environment
+                found |= {child.pid: child for child in process.children(recursive=True)}
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
+def _name(process: psutil.Process, *, of_parent: bool = False) -> str:
+    with contextlib.suppress(psutil.Error):
+        found = process.parent() if of_parent else process
+        return found.name() if found else ""
+    return ""
+
+
+def _signal(processes: Sequence[psutil.Process], kind: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(kind)
+
+
+def _leave_quietly(*_: object) -> None:
+    # the terminal is gone: what is still said would end this process before the others
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 — until the end
+    sys.exit(0)
+
+
+def _guard(mark: str) -> None:
+    """End what carries a mark as soon as the process at the other end of stdin is gone."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)
+    sys.stdin.read()
+    end_marked(mark)
 
 
 @contextlib.contextmanager
@@ -113,9 +235,25 @@ def refuse_a_taken_port(port: int, advice: str) -> None:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
+    # what has left the group, and would be nobody's child once the program is gone
+    children = []
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(process.pid).children(recursive=True)
     for kind, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5)):
         if process.poll() is None or kind == signal.SIGKILL:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, kind)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
+    _end(children, signal.SIGTERM, STOP_SECONDS)
+
+
+def _end(processes: Sequence[psutil.Process], kind: signal.Signals, seconds: float) -> None:
+    _signal(processes, kind)
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    _signal(alive, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=seconds)
+
+
+if __name__ == "__main__":
+    _guard(sys.argv[1])

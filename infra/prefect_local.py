@@ -9,8 +9,8 @@ Everything that it writes lies in `prefect/` of `DATA_DIR`; it listens on the lo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import signal
 import sys
 import urllib.request
 from pathlib import Path
@@ -18,8 +18,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, refuse_a_taken_port, variables  # noqa: E402 — beside this file
-from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the repository has to be on the path
+from local_stack import LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the repository has to be on the path
 from scripts.config import settings  # noqa: E402 — the same
 
 POOL = "data-pipeline"
@@ -60,30 +60,33 @@ def _answers(url: str) -> bool:
 
 
 def main() -> None:
-    """Start Prefect, say where it is, and keep it running until Ctrl-C."""
+    """Start Prefect, and keep it running until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=4200)
+    parser.add_argument("--port", type=int, help="by default PREFECT_PORT of the file")
     parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="where the login is, made if missing")
     arguments = parser.parse_args()
-    port = arguments.port
+    init_env(arguments.env_file)
+    port = arguments.port or port_of("PREFECT_PORT", arguments.env_file)
+    with contextlib.suppress(KeyboardInterrupt), running_alone(settings().data_dir / "prefect", "Prefect"):
+        launch(port, arguments.env_file)
+
+
+def launch(port: int, env_file: Path) -> None:
+    """Start Prefect, say where it is, and keep it running."""
     refuse_a_taken_port(port, "make run-prefect PREFECT_PORT=4201")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     commands = {
         "server": [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
         "worker": [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"],
     }
-    init_env(arguments.env_file)
     print("starting Prefect", flush=True)
-    environ = environment(port, arguments.env_file)
+    environ = environment(port, env_file)
     stack = LocalStack(commands, environ, settings().data_dir / "prefect" / "logs")
     try:
         start(stack)
         print(f"Prefect is ready: {environ['PREFECT_UI_URL']}", flush=True)
-        print(f"login: PREFECT_API_AUTH_STRING in {arguments.env_file}", flush=True)
+        print(f"login: PREFECT_API_AUTH_STRING in {env_file}", flush=True)
         print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
         stack.watch()
-    except KeyboardInterrupt:
-        pass
     finally:
         stack.stop(["worker", "server"])
 

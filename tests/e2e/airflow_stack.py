@@ -1,4 +1,4 @@
-"""A real Airflow for tests, started by the launcher that `make airflow` runs, and a client of its REST API."""
+"""A real Airflow for tests, started by the launcher that `make airflow-local` runs, and a client of its REST API."""
 
 import contextlib
 import shutil
