@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
+from scripts.admin import compose_owner
 from scripts.admin.check_result import CheckResult
 from scripts.admin.env_file import is_free, ports
 from scripts.config import PROJECT_DIR, settings
@@ -73,6 +74,9 @@ def _env(env_file: Path) -> CheckResult:
 
 
 def _ports(env_file: Path) -> CheckResult:
+    project = compose_owner.project_name(env_file, os.environ)
+    if problem := compose_owner.problem(project, env_file):
+        return CheckResult("ports", ok=False, found=problem, fix=compose_owner.ways_out(project))
     command = ("docker", "compose", "--env-file", str(env_file), "-f", str(PROJECT_DIR / "infra/docker-compose.yml"))
     if (_ask(*command, "ps", "--quiet") or "").strip():
         return CheckResult("ports", ok=True, found="held by this stack, which runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import secrets
 import socket
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
+from scripts.admin.compose_owner import DEFAULT_PROJECT
 from scripts.config import PROJECT_DIR
 from scripts.utils.files import storage_errors, write_atomically
 
@@ -46,6 +48,7 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "AIRFLOW_JWT_SECRET": (_long_secret, "signs the tokens of Airflow's processes and users"),
     "AIRFLOW_API_SECRET": (_long_secret, "signs the sessions of Airflow's API server"),
     "BACKFILL_WEBHOOK_SECRET": (_password, "password of the user `backfill` at n8n's webhook"),
+    "ALERT_SERVICE_SECRET": (_password, "password by which n8n sends alerts"),
     "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost one cannot be replaced"),
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
     "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; its page asks for the whole value"),
@@ -82,6 +85,10 @@ def init_env(path: Path = ENV_FILE) -> Sequence[str]:
             lines["HOST_UID"] = (
                 f"# the user whom data/ belongs to; the containers run as this one\nHOST_UID={os.getuid()}"
             )
+        if "COMPOSE_PROJECT_NAME" not in known:
+            # an installation that was made before folders had names of their own keeps the one that it has
+            name = DEFAULT_PROJECT if known else f"{DEFAULT_PROJECT}-{_short_hash(path)}"
+            lines["COMPOSE_PROJECT_NAME"] = f"# Docker's name for this folder's stack\nCOMPOSE_PROJECT_NAME={name}"
         taken = {int(known[name]) for name in _PORTS if known.get(name, "").isdigit()}
         for name, (default, about) in _PORTS.items():
             if name not in known:
@@ -93,6 +100,16 @@ def init_env(path: Path = ENV_FILE) -> Sequence[str]:
             write_atomically(path, (text + "\n".join(lines.values()) + "\n").encode(), mode=0o600)
         path.chmod(0o600)
     return list(lines)
+
+
+def _short_hash(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:6]
+
+
+def port(name: str, path: Path = ENV_FILE) -> int:
+    """Return the port that a file sets for a service, such as `AIRFLOW_PORT`, or its default."""
+    found = dotenv_values(path).get(name) if path.exists() else None
+    return int(found or _PORTS[name][0])
 
 
 def ports(path: Path = ENV_FILE) -> Mapping[str, int]:

@@ -17,13 +17,14 @@ WELL = {"ServerVersion": "28.0", "MemTotal": 8_000_000_000, "DockerRootDir": "/"
 def docker(tmp_path, monkeypatch):
     """Put a `docker` on the path that answers with facts of an engine, a version of Compose, and running containers."""
 
-    def put(facts=WELL, compose="2.30.1", containers=""):
+    def put(facts=WELL, compose="2.30.1", containers="", others=""):
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         (folder / "facts.json").write_text(json.dumps(facts))
         down = "exit 1" if facts is None else f"cat {folder}/facts.json"
         (folder / "docker").write_text(
             f"#!/bin/sh\ncase $* in\n  info*) {down} ;;\n  'compose version'*) echo {compose} ;;\n"
+            f"  'ps --all'*) printf '{others}' ;;\n  'volume ls'*) ;;\n"
             f"  *ps*) printf '%s' '{containers}' ;;\nesac\n"
         )
         (folder / "docker").chmod(0o755)
@@ -85,6 +86,14 @@ def test_a_port_that_another_program_holds_is_named(docker, env_file):
         assert f"{port} (the data documentation)" in problems(env_file)["ports"][0]
         docker(containers="0123")
         assert problems(env_file) == {}
+
+
+def test_a_stack_of_another_folder_is_named_with_the_ways_out(docker, env_file):
+    docker(containers="0123", others="/home/me/staging/infra")
+    found, fix = problems(env_file)["ports"]
+    assert "were made by /home/me/staging/infra" in found
+    assert "COMPOSE_PROJECT_NAME=" in fix
+    assert "make reset CONFIRM=yes" in fix
 
 
 def test_secrets_that_others_can_read_and_files_of_another_user_are_named(docker, env_file):
