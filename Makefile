@@ -18,9 +18,6 @@ COVERAGE_FLOOR ?= 85
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 END ?=
 SOURCE ?= jsonplaceholder
-AIRFLOW_PORT ?= 8080
-PREFECT_PORT ?= 4200
-N8N_PORT ?= 5678
 BENCH_ENV ?= $(HOME)/.cache/data-pipeline/bench
 N8N_DIR ?= $(HOME)/.cache/data-pipeline/n8n
 
@@ -99,9 +96,12 @@ site: setup ## Build the site of docs/ with the health page and dbt's docs in it
 init: core ## Make the secrets that .env lacks; what is set stays
 	@$(BIN)/pipeline init $(if $(PROD),--secrets-dir .secrets)
 
+.PHONY: airflow-local
+airflow-local: setup ## Airflow without Docker, until Ctrl-C: make airflow-local AIRFLOW_PORT=8081
+	@$(BIN)/python infra/airflow_local.py $(AIRFLOW_PORT:%=--port %)
+
 .PHONY: airflow
-airflow: setup ## Airflow without Docker, until Ctrl-C: make airflow AIRFLOW_PORT=8081
-	@$(BIN)/python infra/airflow_local.py --port $(AIRFLOW_PORT)
+airflow: airflow-local # its name until the next release
 
 .PHONY: airflow-cli
 airflow-cli: setup ## Airflow's own command line: make airflow-cli ARGS="backfill create --dag-id …"
@@ -109,32 +109,33 @@ airflow-cli: setup ## Airflow's own command line: make airflow-cli ARGS="backfil
 
 .PHONY: run-prefect
 run-prefect: setup ## Prefect without Docker, until Ctrl-C: make run-prefect PREFECT_PORT=4201
-	@$(BIN)/python infra/prefect_local.py --port $(PREFECT_PORT)
+	@$(BIN)/python infra/prefect_local.py $(PREFECT_PORT:%=--port %)
 
 .PHONY: n8n-install
 n8n-install: ## n8n and Node 24 from npm, into N8N_DIR outside the repository
 	@infra/install-n8n.sh $(N8N_DIR)
 
 .PHONY: n8n-up
-n8n-up: setup ## n8n without Docker, with the backfill webhook, beside make airflow; until Ctrl-C
-	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_local.py --port $(N8N_PORT) --airflow-url http://127.0.0.1:$(AIRFLOW_PORT)
+n8n-up: setup ## n8n without Docker, with the backfill webhook, beside make airflow-local; until Ctrl-C
+	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_local.py $(N8N_PORT:%=--port %) $(AIRFLOW_PORT:%=--airflow-url http://127.0.0.1:%)
 
 .PHONY: n8n-import
-n8n-import: setup ## Bring n8n/workflows into the n8n of make n8n-up
-	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py import --port $(N8N_PORT) --airflow-url http://127.0.0.1:$(AIRFLOW_PORT)
+n8n-import: setup ## Bring n8n/workflows into the n8n of make n8n-up; OVERWRITE=yes replaces what was changed there
+	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py import $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
 .PHONY: n8n-export
-n8n-export: setup ## Bring its workflows into n8n/workflows, normalised
-	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export
+n8n-export: setup ## Bring its workflows into n8n/workflows: make n8n-export NAMES="one of yours"
+	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export $(if $(NAMES),"$(NAMES)")
 
 .PHONY: up
 up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability" PROD=1
 	@mkdir -p data
-	@$(SECRETS) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
+	@$(SECRETS) $(BIN)/python infra/compose_up.py $(if $(filter yes,$(ADOPT)),--adopt) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
 	@$(BIN)/python infra/addresses.py
 
 .PHONY: down
-down: ## Stop it; everything is kept
+down: core ## Stop it; everything is kept
+	@$(BIN)/python infra/compose_up.py --check
 	@$(COMPOSE) --profile '*' down
 
 .PHONY: run-airflow
@@ -188,6 +189,7 @@ lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
 	@$(BIN)/pipeline sources check > /dev/null
+	@$(BIN)/python infra/n8n_expressions.py --check
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(BIN)/zizmor -q --offline .github

@@ -6,22 +6,30 @@ python infra/docs_site.py [--port 8090] [--host 0.0.0.0]
 /health.html    the health page      } both from `docs/` of `DATA_DIR`, where every
 /dbt/           dbt's documentation  } publication and rollback writes them anew
 /metrics        the pipeline's metrics, for Prometheus
+/alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n's, which has to tell of a dead Airflow
 /healthz        200 while the site is served
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import hmac
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR, settings
+from scripts.monitoring.alerts import Alert, notify
 from scripts.monitoring.metrics import metrics
 from scripts.utils.files import make_dir
 from scripts.warehouse.data_docs import docs_dir
@@ -54,7 +62,13 @@ def site() -> Starlette:
     files = StaticFiles(directory=folder, html=True)
     # what is newer comes first
     files.all_directories = [folder, _SITE] if _SITE.exists() else [folder]
-    return Starlette(routes=[Route("/healthz", _healthz), Route("/metrics", _metrics), Mount("/", files)])
+    routes = [
+        Route("/healthz", _healthz),
+        Route("/metrics", _metrics),
+        Route("/alerts", _send_alert, methods=["POST"]),
+        Mount("/", files),
+    ]
+    return Starlette(routes=routes)
 
 
 def _healthz(_: Request) -> Response:
@@ -63,6 +77,34 @@ def _healthz(_: Request) -> Response:
 
 def _metrics(_: Request) -> Response:
     return Response(metrics(Store(settings().bronze_path)), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class Failure(msgspec.Struct, forbid_unknown_fields=True):
+    """What n8n tells of a workflow that has failed."""
+
+    workflow: str
+    node: str
+    message: str
+
+
+async def _send_alert(request: Request) -> Response:
+    wanted = "Basic " + base64.b64encode(f"alerts:{_secret()}".encode()).decode()
+    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
+        return PlainTextResponse("Authorization is required!\n", 401)
+    try:
+        failure = msgspec.json.decode(await request.body(), type=Failure)
+    except msgspec.MsgspecError as error:
+        return PlainTextResponse(f"{error}\n", 422)
+    title = f"n8n {failure.workflow[:200]}, node {failure.node[:200]}"
+    alert = Alert("workflow failed", title, failure.message[:2000])
+    return JSONResponse(await run_in_threadpool(lambda: list(notify(alert))))
+
+
+def _secret() -> str:
+    """Return the password of who may send alerts; nobody may where none is set."""
+    file = os.environ.get("ALERT_SERVICE_SECRET_FILE")
+    found = os.environ.get("ALERT_SERVICE_SECRET") or (Path(file).read_text(encoding="utf-8").strip() if file else "")
+    return found or os.urandom(16).hex()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""n8n on this machine without Docker, with the backfill webhook live: started beside `make airflow`.
+"""n8n on this machine without Docker, with the backfill webhook live: started beside `make airflow-local`.
 
     python infra/n8n_local.py [--port 5678] [--airflow-url http://127.0.0.1:8080] [--env-file .env]
 
@@ -9,33 +9,50 @@ n8n and Node 24 come from npm and lie outside the repository, in `N8N_DIR`; see 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
-import signal
+import socket
+import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, refuse_a_taken_port, variables  # noqa: E402 — beside this file
+from local_stack import MARK, LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from scripts.admin import env_file  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the same
-from scripts.config import settings  # noqa: E402 — the repository has to be on the path
+from scripts.config import settings  # noqa: E402 — the same
+from scripts.utils.files import write_atomically  # noqa: E402 — the same
 
 N8N_DIR = Path(os.environ.get("N8N_DIR") or Path.home() / ".cache" / "data-pipeline" / "n8n")
 FILES = REPOSITORY / "n8n"
 PROGRAMS = ("node/bin", "node_modules/.bin")
 """Where in `N8N_DIR` programs are: Node 24, if the machine has none, and n8n."""
-UNAUTHORIZED = 401
+SECRETS = (
+    "N8N_ENCRYPTION_KEY",
+    "N8N_OWNER_PASSWORD",
+    "BACKFILL_WEBHOOK_SECRET",
+    "AIRFLOW_SERVICE_PASSWORD",
+    "ALERT_SERVICE_SECRET",
+)
+PASSED = (MARK, "LANG", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "OVERWRITE")
+PREFIXES = ("N8N_", "LC_", "EXECUTIONS_", "DB_SQLITE_")
+"""What else of this process's environment n8n gets; the secrets of sources and alerts are none of its business."""
 
 
-def environment(port: int, airflow_url: str, env_file: Path) -> dict[str, str]:
-    """Return the environment of n8n; what is set already wins over the files."""
-    known = variables(REPOSITORY / "infra" / "n8n.env", env_file)
+def environment(port: int, airflow_url: str, alert_url: str, env_file: Path) -> dict[str, str]:
+    """Return the environment of n8n, which holds nothing else; what is set already wins over the files."""
+    defaults = REPOSITORY / "infra" / "n8n.env"
+    known = variables(defaults, env_file)
+    handed = {*dotenv_values(defaults), *SECRETS, *PASSED}
     home, url = settings().data_dir / "n8n", f"http://127.0.0.1:{port}"
     home.mkdir(parents=True, exist_ok=True)
-    return known | {
+    return {name: value for name, value in known.items() if name in handed or name.startswith(PREFIXES)} | {
         "PATH": os.pathsep.join([*(str(N8N_DIR / name) for name in PROGRAMS), known["PATH"]]),
         "HOME": str(home),
         "N8N_USER_FOLDER": str(home),
@@ -45,54 +62,79 @@ def environment(port: int, airflow_url: str, env_file: Path) -> dict[str, str]:
         "WEBHOOK_URL": url,
         "AIRFLOW_URL": airflow_url,
         "AIRFLOW_UI_URL": known.get("AIRFLOW_UI_URL", airflow_url),
+        "ALERT_URL": alert_url,
         "BACKFILL_WEBHOOK_URL": f"{url}/webhook/backfill",
         "BACKFILL_MAX_DAYS": str(settings().backfill_max_days),
     }
 
 
+def launched() -> dict[str, Any]:
+    """Return with what n8n was started last: its port, and the addresses of Airflow and of the alert service."""
+    path = settings().data_dir / "n8n" / "launched.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def start(stack: LocalStack, environ: dict[str, str]) -> None:
-    """Import credentials and workflows, start n8n, and return when the webhook is live."""
-    stack.run("init", ["sh", str(FILES / "init.sh")])
+    """Import credentials and workflows, start n8n, and return when the webhook is live, or n8n where it is off."""
+    stack.start("alerts")
+    for line in stack.run("init", ["sh", str(FILES / "init.sh")]):
+        if line.startswith("n8n: workflow"):
+            print(line, flush=True)
     stack.start("n8n")
-    stack.wait_until(lambda: _answers_401(environ["BACKFILL_WEBHOOK_URL"]))
-
-
-def _answers_401(url: str) -> bool:
-    # n8n says that it is ready before the webhook is, and answers 200 to everything while it migrates its database
-    try:
-        urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5).close()
-    except urllib.error.HTTPError as error:
-        return error.code == UNAUTHORIZED
-    except OSError:
-        return False
-    return False
+    health = ["node", str(FILES / "healthcheck.js")]
+    stack.wait_until(lambda: subprocess.run(health, env=environ, capture_output=True, check=False).returncode == 0)
 
 
 def main() -> None:
-    """Start n8n, say where it is, and keep it running until Ctrl-C."""
+    """Start n8n, and keep it running until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=5678)
-    parser.add_argument("--airflow-url", default="http://127.0.0.1:8080")
+    parser.add_argument("--port", type=int, help="by default N8N_PORT of the file")
+    parser.add_argument("--airflow-url", help="by default 127.0.0.1 and AIRFLOW_PORT of the file")
     parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="where the secrets are, made if missing")
     arguments = parser.parse_args()
     if not (N8N_DIR / "node_modules" / ".bin" / "n8n").exists():
         sys.exit(f"n8n is not installed in {N8N_DIR}; `make n8n-install` does it")
-    refuse_a_taken_port(arguments.port, "make n8n-up N8N_PORT=5679")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     init_env(arguments.env_file)
-    environ = environment(arguments.port, arguments.airflow_url, arguments.env_file)
-    stack = LocalStack({"n8n": ["sh", str(FILES / "start.sh")]}, environ, settings().data_dir / "n8n" / "logs")
+    port = arguments.port or env_file.port("N8N_PORT", arguments.env_file)
+    default_url = f"http://127.0.0.1:{env_file.port('AIRFLOW_PORT', arguments.env_file)}"
+    with contextlib.suppress(KeyboardInterrupt), running_alone(settings().data_dir / "n8n", "n8n"):
+        launch(port, arguments.airflow_url or default_url, arguments.env_file)
+
+
+def launch(port: int, airflow_url: str, secrets: Path) -> None:
+    """Start n8n, say where it is, and keep it running."""
+    refuse_a_taken_port(port, "make n8n-up N8N_PORT=5679")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        alert_port = free.getsockname()[1]
+    known = {"port": port, "airflow_url": airflow_url, "alert_url": f"http://127.0.0.1:{alert_port}/alerts"}
+    environ = environment(port, airflow_url, str(known["alert_url"]), secrets)
+    write_atomically(settings().data_dir / "n8n" / "launched.json", json.dumps(known).encode())
+    commands = {
+        # tells of what fails, also when Airflow is down
+        "alerts": [
+            sys.executable,
+            str(REPOSITORY / "infra" / "docs_site.py"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(alert_port),
+        ],
+        "n8n": ["sh", str(FILES / "start.sh")],
+    }
+    own = {"alerts": variables(REPOSITORY / "infra" / "n8n.env", secrets) | {"PYTHONPATH": str(REPOSITORY)}}
+    stack = LocalStack(commands, environ, settings().data_dir / "n8n" / "logs", own)
     print("starting n8n, about a minute", flush=True)
     try:
         start(stack, environ)
-        print(f"n8n is ready: http://127.0.0.1:{arguments.port}", flush=True)
+        print(f"n8n is ready: http://127.0.0.1:{port}", flush=True)
         print(f"the webhook: POST {environ['BACKFILL_WEBHOOK_URL']}, user backfill, password", end=" ", flush=True)
-        print(f"BACKFILL_WEBHOOK_SECRET in {arguments.env_file}", flush=True)
+        print(
+            f"BACKFILL_WEBHOOK_SECRET in {secrets}; n8n's own login: admin@localhost.invalid, N8N_OWNER_PASSWORD there",
+            flush=True,
+        )
         stack.watch()
-    except KeyboardInterrupt:
-        pass
     finally:
-        stack.stop(["n8n"])
+        stack.stop(["n8n", "alerts"])
 
 
 if __name__ == "__main__":

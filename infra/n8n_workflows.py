@@ -1,6 +1,7 @@
 """Bring the workflows of the n8n that `make n8n-up` runs into the repository, or the repository's into it.
 
-    python infra/n8n_workflows.py export|import [--env-file .env]
+    python infra/n8n_workflows.py export [NAME…]         the project's workflows, and those that are named
+    python infra/n8n_workflows.py import [--overwrite]   what differs; what was changed in n8n stays without --overwrite
 
 What is exported is normalised, so that a diff shows what somebody changed and nothing else.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,25 +20,38 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from n8n_local import environment  # noqa: E402 — beside this file
-from scripts.admin.env_file import ENV_FILE  # noqa: E402 — the repository has to be on the path
+import n8n_expressions  # noqa: E402 — beside this file
+from n8n_local import environment, launched  # noqa: E402 — the same
+from scripts.admin.env_file import ENV_FILE, port  # noqa: E402 — the repository has to be on the path
 
 FOLDER = REPOSITORY / "n8n" / "workflows"
 KEPT = ("id", "name", "description")
+SECRET = re.compile(
+    r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{12,}"
+    r"|://[^/\s:@]+:[^/\s@]+@"
+    r"|hooks\.slack\.com/services/T"
+    r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[abpr]|AKIA|AIza|ya29)[-_A-Za-z0-9]{12,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
+)
+SECRET_NAME = re.compile(r"(?i)(api[-_ ]?key|token|secret|passw|authorization|credential)")
+"""Names of fields whose value is a secret, unless it is an expression."""
 
 
 def normalised(exported: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a workflow without what changes by itself: times, versions, and this installation's settings.
+    """Return a workflow without what changes by itself: times, versions, and this installation's addresses.
 
     Args:
         exported: As n8n exports it.
-        known: The file in the repository; the values of its node Settings stay.
+        known: The file in the repository; what its node Settings says of the settings that it has stays.
     """
     nodes = json.loads(json.dumps(exported["nodes"]))
     settings = {node["name"]: node["parameters"] for node in (known or {}).get("nodes", [])}.get("Settings")
+    values = {setting["name"]: setting["value"] for setting in _assignments(settings or {})}
     for node in nodes:
-        if node["name"] == "Settings" and settings is not None:
-            node["parameters"] = settings
+        if node["name"] == "Settings":
+            for setting in _assignments(node["parameters"]):
+                setting["value"] = values.get(setting["name"], setting["value"])
     return {key: exported.get(key) for key in KEPT} | {
         "active": False,
         "nodes": nodes,
@@ -48,32 +63,77 @@ def normalised(exported: dict[str, Any], known: dict[str, Any] | None) -> dict[s
     }
 
 
-def export_workflows(environ: dict[str, str]) -> None:
-    """Write every workflow of n8n's database to the repository."""
+def secrets_in(value: Any, name: str = "") -> list[str]:  # noqa: ANN401 — a part of a JSON document
+    """Return where a document holds what looks like a secret."""
+    if isinstance(value, str):
+        is_literal = len(value) > 5 and not value.startswith("=")  # noqa: PLR2004 — shorter ones are words such as "none"
+        found = SECRET.search(value) or (is_literal and SECRET_NAME.search(name))
+        return [name or "a text"] if found else []
+    if isinstance(value, dict):
+        # pairs of a name and a value, as headers and assignments are written
+        pair = str(value.get("name", "")) if "value" in value else ""
+        return [found for key, part in value.items() for found in secrets_in(part, pair if key == "value" else key)]
+    return [found for part in value for found in secrets_in(part, name)] if isinstance(value, list) else []
+
+
+def export_workflows(environ: dict[str, str], names: list[str]) -> None:
+    """Write the project's workflows, and those that are named, to the repository; refuse what holds a secret."""
+    known = {document["id"]: document for path in FOLDER.glob("*.json") if (document := json.loads(path.read_text()))}
+    refused = []
     with tempfile.TemporaryDirectory() as folder:
         command = ["n8n", "export:workflow", "--all", "--separate", f"--output={folder}"]
-        subprocess.run(command, env=environ, check=True)
-        for path in sorted(Path(folder).glob("*.json")):
-            exported = json.loads(path.read_text())
-            target = FOLDER / f"{exported['name']}.json"
-            known = json.loads(target.read_text()) if target.exists() else None
-            target.write_text(json.dumps(normalised(exported, known), indent=2, ensure_ascii=False) + "\n")
-            print(target.relative_to(REPOSITORY))
+        subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+        for exported in (json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))):
+            mine = known.get(exported["id"])
+            if mine is None and exported["name"] not in names:
+                print(f"left out {exported['name']!r}: it is not of this project; NAMES='{exported['name']}' takes it")
+                continue
+            document = normalised(exported, mine)
+            if found := [place for node in document["nodes"] for place in secrets_in(node["parameters"])]:
+                refused.append(f"{exported['name']}: {', '.join(found)}")
+                continue
+            if exported.get("pinData"):
+                print(f"{exported['name']}: its pinned data is left out, it may be anybody's")
+            _write(document, mine)
+    if refused:
+        sys.exit(f"refused, for it looks like a secret, which belongs into a credential: {'; '.join(refused)}")
+
+
+def _write(document: dict[str, Any], known: dict[str, Any] | None) -> None:
+    # a workflow that was renamed in n8n keeps its file
+    name = (known or document)["name"]
+    target = FOLDER / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name)}.json"
+    for file in n8n_expressions.take_out(document, REPOSITORY / "n8n" / "expressions"):
+        print(f"n8n/expressions/{file}")
+    target.write_text(n8n_expressions.document(document), encoding="utf-8")
+    print(target.relative_to(REPOSITORY))
+
+
+def _assignments(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    found = parameters.get("assignments", {})
+    return list(found.get("assignments", [])) if isinstance(found, dict) else []
 
 
 def main() -> None:
     """Export or import."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("direction", choices=("export", "import"))
-    parser.add_argument("--port", type=int, default=5678)
-    parser.add_argument("--airflow-url", default="http://127.0.0.1:8080")
+    parser.add_argument("names", nargs="*", help="other workflows to export, by name")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was changed in n8n")
     parser.add_argument("--env-file", type=Path, default=ENV_FILE)
     arguments = parser.parse_args()
-    environ = environment(arguments.port, arguments.airflow_url, arguments.env_file)
+    # as it was started last; before that, as it will be
+    known = {
+        "port": port("N8N_PORT", arguments.env_file),
+        "airflow_url": f"http://127.0.0.1:{port('AIRFLOW_PORT', arguments.env_file)}",
+        "alert_url": "",
+    } | launched()
+    environ = environment(known["port"], known["airflow_url"], known["alert_url"], arguments.env_file)
     if arguments.direction == "export":
-        export_workflows(environ)
+        export_workflows(environ, arguments.names)
     else:
-        subprocess.run(["sh", str(REPOSITORY / "n8n" / "init.sh")], env=environ, check=True)
+        overwrite = {"OVERWRITE": "yes"} if arguments.overwrite else {}
+        subprocess.run(["sh", str(REPOSITORY / "n8n" / "init.sh")], env=environ | overwrite, check=True)
 
 
 if __name__ == "__main__":

@@ -14,4 +14,10 @@ process.stdout.write(JSON.stringify([
     type: 'httpCustomAuth',
     data: { json: JSON.stringify({ body: login }) },
   },
+  {
+    id: 'bfAlertService01',
+    name: 'Alert service',
+    type: 'httpBasicAuth',
+    data: { user: 'alerts', password: secret('ALERT_SERVICE_SECRET') },
+  },
 ]));

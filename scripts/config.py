@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     """Target of `dbt/profiles.yml`."""
     backfill_max_days: int = Field(default=366, ge=1, le=36600)
     """Longest range of days that one request may ask for."""
+    backfill_callback_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated hosts that a backfill's `callback_url` may name; without any, callbacks are refused."""
     lock_timeout: float = Field(default=3600.0, ge=0)
     """Seconds to wait for another process that loads the same partition or builds the warehouse."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
@@ -108,7 +110,7 @@ class Settings(BaseSettings):
             return value
         return value.upper() if name == "log_level" else value.lower()
 
-    @field_validator("alert_email", "source_secrets", mode="before")
+    @field_validator("alert_email", "source_secrets", "backfill_callback_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

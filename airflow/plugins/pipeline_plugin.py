@@ -17,8 +17,9 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse
-from pydantic import BaseModel, Field
 
+from backfill_api import KnownConfOnly, router
+from backfill_callback import tell_if_over
 from dag_support import KINDS, RunCreated
 from scripts.config import PROJECT_DIR, settings
 from scripts.contracts import catalog
@@ -99,6 +100,8 @@ app = FastAPI(
     title="data-pipeline", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, BRONZE_DAG))]
 )
 
+app.include_router(router)
+
 
 @app.get("/ledger/{source}/{resource}/{day}", response_class=HTMLResponse)
 def show_ledger(source: str, resource: str, day: str) -> str:
@@ -128,22 +131,6 @@ def show_runbook() -> str:
 
     text = MarkdownIt("commonmark").enable("table").render((PROJECT_DIR / "docs" / "runbook.md").read_text())
     return _document("Runbook", re.sub(r"<h2>(.*?)</h2>", _with_anchor, text))
-
-
-class Failure(BaseModel):
-    """What n8n's error workflow tells."""
-
-    workflow: str = Field(max_length=200)
-    node: str = Field(max_length=200)
-    message: str = Field(max_length=2000)
-
-
-# who may start runs may raise alerts
-@app.post("/alerts", dependencies=[Depends(requires_access_dag("POST", DagAccessEntity.RUN, BRONZE_DAG))])
-def send_alert(failure: Failure) -> list[str]:
-    """Send the alert on a workflow of n8n that failed; returns the sinks that took it."""
-    title = f"n8n {failure.workflow}, node {failure.node}"
-    return list(alerts.notify(alerts.Alert("workflow failed", title, failure.message)))
 
 
 @app.get("/dbt")
@@ -213,11 +200,26 @@ def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — A
         dag_run.conf = {**(dag_run.conf or {}), "reprocess": True}
 
 
+@hookimpl
+def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
+    """Tell who asked for a backfill that it is over."""
+    if dag_run.dag_id == BRONZE_DAG:
+        tell_if_over(dag_run)
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
+    """Tell who asked for a backfill that it is over."""
+    if dag_run.dag_id == BRONZE_DAG:
+        tell_if_over(dag_run)
+
+
 class PipelinePlugin(AirflowPlugin):
     """What Airflow loads."""
 
     name = "data_pipeline"
     global_operator_extra_links = [LedgerLink(), QuarantineLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it
     fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "data-pipeline"}]  # noqa: RUF012 — the same
+    fastapi_root_middlewares = [{"middleware": KnownConfOnly, "name": "known conf only"}]  # noqa: RUF012 — the same
     deadline_references = [RunCreated]  # noqa: RUF012 — the same
     listeners = [sys.modules[__name__]]  # noqa: RUF012 — the same

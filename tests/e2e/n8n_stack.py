@@ -34,7 +34,7 @@ class Webhook:
 
 
 @contextlib.contextmanager
-def running_n8n(folder, airflow_url, password):
+def running_n8n(folder, airflow_url, password, **more):
     """Run n8n for the block; skip, with the reason, where it is not installed."""
     if not (N8N_DIR / "node_modules/.bin/n8n").exists():
         without("REQUIRE_N8N", f"n8n is not installed in {N8N_DIR}: `make n8n-install`")
@@ -44,6 +44,7 @@ def running_n8n(folder, airflow_url, password):
         "BACKFILL_WEBHOOK_SECRET": SECRET,
         "AIRFLOW_SERVICE_PASSWORD": password,
         "N8N_RUNNERS_BROKER_PORT": free_port(),
+        **more,
     }
     options = ["--port", port, "--airflow-url", airflow_url, "--env-file", folder / "n8n.env"]
     with launched("n8n", "n8n_local.py", *options, log=output, environ=environ, start_seconds=300):

@@ -72,13 +72,3 @@ def test_a_day_that_fails_is_shown_is_cleared_and_is_done(airflow, n8n, source):
     assert airflow.clear(task).status_code == 200
     assert wait_for(lambda: n8n.progress(backfill_id)[1]["silver_and_gold"]["caught_up"], "the cleared day", 240)
     assert n8n.progress(backfill_id)[1]["status"] == "done"
-
-
-def test_what_fails_in_n8n_is_told_by_the_notifier_of_airflow(airflow, sink):
-    failure = {"workflow": "backfill_trigger", "node": "Mark execution as failed", "message": "answered 502"}
-    answer = airflow.ask("POST", "/pipeline/alerts", failure, user="n8n")
-    assert (answer.status_code, answer.json()) == (200, ["slack"])
-    text = wait_for(lambda: [text for text in sink.texts if text.startswith("WORKFLOW FAILED")], "the alert")[0]
-    assert "n8n backfill_trigger, node Mark execution as failed" in text
-    assert "#the-backfill-webhook-fails" in text
-    assert airflow.ask("POST", "/pipeline/alerts", failure, user="viewer").status_code == 403

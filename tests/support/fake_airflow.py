@@ -1,4 +1,4 @@
-"""A stand-in for Airflow's REST API that can be down, slow, wrong and rude; the real one is used in other tests."""
+"""A stand-in for Airflow, with the API of the pipeline in it, that can be down, slow, wrong and rude."""
 
 import http.server
 import itertools
@@ -10,10 +10,15 @@ import urllib.parse
 from .threads import in_thread
 
 PASSWORD, TOKEN = "the-service-password", "a.fake.token"
+KEY = ("start_date", "end_date", "source", "resources", "reprocess")
 
 
 class FakeAirflow(http.server.ThreadingHTTPServer):
-    """The server: `rudeness` maps a route (token, create, list, dry run, one, runs, layers) to how it answers."""
+    """The server: `rudeness` maps a route (token, ask, progress, find) to how it answers.
+
+    `status`, `body`: an answer; `wait`: seconds before it; `hang_up`: no answer; `stall`: half of one, then nothing;
+    `after`: does what is asked, and is rude then.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -28,7 +33,7 @@ class FakeAirflow(http.server.ThreadingHTTPServer):
 
     def reset(self):
         """Forget everything."""
-        self.backfills, self.calls, self.rudeness, self.runs, self.layers = [], [], {}, [], []
+        self.backfills, self.calls, self.rudeness = [], [], {}
         self.ids, self.guard = itertools.count(1), threading.Lock()
 
 
@@ -50,60 +55,71 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         route = self.route(method, parts.path)
         self.server.calls.append((route, body))
         rude = self.server.rudeness.get(route, {})
+        done = self.do(route, body, parts) if rude.get("after") or not rude else None
         if "wait" in rude:
             time.sleep(rude["wait"])
         if rude.get("hang_up"):
             self.close_connection = True
             self.connection.close()
-            return
-        if "status" in rude:
+        elif rude.get("stall"):
+            self.send_response(202)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"backfill_id": ')
+            self.wfile.flush()
+            time.sleep(rude["stall"])
+            self.close_connection = True
+        elif "status" in rude:
             self.send(rude["status"], rude.get("body", {"detail": "forced"}))
-            return
+        else:
+            self.send(*(done or self.do(route, body, parts)))
+
+    def do(self, route, body, parts):
         if route == "token":
             right = body == {"username": "n8n", "password": PASSWORD}
-            self.send(*((201, {"access_token": TOKEN}) if right else (401, {"detail": "Invalid credentials"})))
-        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self.send(401, {"detail": "Not authenticated"})
-        else:
-            self.send(*getattr(self, route.replace(" ", "_"))(body, parts))
+            return (201, {"access_token": TOKEN}) if right else (401, {"detail": "Invalid credentials"})
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, {"detail": "Not authenticated"}
+        return getattr(self, route)(body, parts)
 
     @staticmethod
     def route(method, path):
         known = {
             ("POST", "/auth/token"): "token",
-            ("POST", "/api/v2/backfills"): "create",
-            ("GET", "/api/v2/backfills"): "list",
-            ("POST", "/api/v2/backfills/dry_run"): "dry run",
-            ("GET", "/api/v2/dags/pipeline_bronze/dagRuns"): "runs",
-            ("POST", "/api/v2/dags/~/dagRuns/list"): "layers",
+            ("POST", "/pipeline/backfills"): "ask",
+            ("GET", "/pipeline/backfills"): "find",
         }
-        return known.get((method, path), "one" if path.startswith("/api/v2/backfills/") else "nothing")
+        return known.get((method, path), "progress" if path.startswith("/pipeline/backfills/") else "nothing")
 
-    def create(self, body, _):
+    def ask(self, body, _):
+        key = {name: body[name] for name in KEY}
+        about = {"dag_id": "pipeline_bronze", **key, "days": 1, "time_zone": "UTC"}
+        if body["dry_run"]:
+            return 200, about | {"dry_run": True, "would_run": [], "already_done": []}
         with self.server.guard:
-            if any(known["completed_at"] is None for known in self.server.backfills):
-                return 409, {"detail": "There is already a running backfill for dag pipeline_bronze"}
-            made = {**body, "id": next(self.server.ids), "is_paused": False, "completed_at": None}
+            for known in self.server.backfills:
+                if known["key"] == key:
+                    return 202, about | {"backfill_id": known["id"], "status": "already_running"}
+            if self.server.backfills and not body["wait"]:
+                return 409, {"error": {"code": "backfill_running", "message": "wait", "details": []}}
+            made = {"id": next(self.server.ids), "key": key}
             self.server.backfills.append(made)
-        return 200, made
+        return 202, about | {"backfill_id": made["id"], "status": "accepted"}
 
-    def list(self, *_):
-        return 200, {"backfills": self.server.backfills[::-1], "total_entries": len(self.server.backfills)}
+    def find(self, _, parts):
+        asked = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+        asked["resources"] = [name for name in asked["resources"].split(",") if name]
+        for known in self.server.backfills:
+            if known["key"] == {"source": None} | asked:
+                return 202, {"dag_id": "pipeline_bronze", "backfill_id": known["id"], "status": "accepted"}
+        return 404, {"error": {"code": "not_found", "message": "nothing was started", "details": []}}
 
-    def dry_run(self, *_):
-        days = ("2024-01-02", "2024-01-03")
-        return 200, {"backfills": [{"partition_key": day} for day in days], "total_entries": len(days)}
-
-    def one(self, _, parts):
+    def progress(self, _, parts):
         wanted = parts.path.rpartition("/")[2]
-        found = [known for known in self.server.backfills if str(known["id"]) == wanted]
-        return (200, found[0]) if found else (404, {"detail": "Backfill not found"})
-
-    def runs(self, *_):
-        return 200, {"dag_runs": self.server.runs, "total_entries": len(self.server.runs)}
-
-    def layers(self, *_):
-        return 200, {"dag_runs": self.server.layers, "total_entries": len(self.server.layers)}
+        if wanted in {str(known["id"]) for known in self.server.backfills}:
+            return 200, {"dag_id": "pipeline_bronze", "backfill_id": int(wanted), "status": "running"}
+        return 404, {"error": {"code": "not_found", "message": "There is no such backfill.", "details": []}}
 
     def nothing(self, *_):
         return 404, {"detail": "Not Found"}

@@ -1,5 +1,6 @@
 """What can be wrong with a workflow file of n8n, without n8n."""
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -7,16 +8,14 @@ from collections import Counter
 from dotenv import dotenv_values
 from py_mini_racer import JSEvalException, MiniRacer
 
+from n8n_workflows import SECRET
 from scripts.config import PROJECT_DIR
 
 NODES = json.loads(dotenv_values(PROJECT_DIR / "infra" / "n8n.env")["NODES_INCLUDE"])
 """The node types that n8n loads."""
 OUTPUTS = {"if": 2, "httpRequest": 2}
-ENDS = {"respondToWebhook", "stopAndError"}
-STARTS = {"webhook", "errorTrigger", "manualTrigger", "scheduleTrigger"}
-SECRET = re.compile(
-    r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{12,}|://[^/\s:@]+:[^/\s@]+@|hooks\.slack\.com/services/T"
-)
+ENDS = {"respondToWebhook", "stopAndError", "stickyNote"}
+STARTS = {"webhook", "errorTrigger", "manualTrigger", "scheduleTrigger", "stickyNote"}
 engine = MiniRacer()
 
 
@@ -43,7 +42,10 @@ def problems(workflow):
         found.append("a file is neither active nor has it pinned data")
     if {workflow["settings"].get(f"saveData{kind}Execution") for kind in ("Error", "Success")} != {"none"}:
         found.append("execution data would keep the caller's secret and Airflow's token")
+    if not any(node["type"].endswith(".stickyNote") for node in nodes.values()):
+        found.append("no sticky note says what the workflow does")
     found += _links(workflow, nodes)
+    found += _crossings(workflow, nodes)
     for name, node in nodes.items():
         found += [f"{name!r}: {problem}" for problem in _node(node, nodes)]
     return found
@@ -70,6 +72,26 @@ def _links(workflow, nodes):
             yield f"{name!r}: an output leads nowhere"
         if kind not in STARTS and name not in reached:
             yield f"nothing leads to {name!r}"
+
+
+def _crossings(workflow, nodes):
+    """Yield wires that cross, as straight lines between the nodes."""
+    wires = [
+        (source, link["node"])
+        for source, kinds in workflow["connections"].items()
+        for output in kinds["main"]
+        for link in output or []
+        if source in nodes and link["node"] in nodes
+    ]
+    for (a, b), (c, d) in itertools.combinations(wires, 2):
+        p, q, r, s = (nodes[name]["position"] for name in (a, b, c, d))
+        if len({a, b, c, d}) == 4 and _side(p, q, r) != _side(p, q, s) and _side(r, s, p) != _side(r, s, q):
+            yield f"the wires {a!r} to {b!r} and {c!r} to {d!r} cross"
+
+
+def _side(start, end, point):
+    turn = (end[0] - start[0]) * (point[1] - start[1]) - (end[1] - start[1]) * (point[0] - start[0])
+    return (turn > 0) - (turn < 0)
 
 
 def _node(node, nodes):

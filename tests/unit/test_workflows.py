@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from n8n_workflows import normalised
+from n8n_workflows import normalised, secrets_in
 from scripts.config import PROJECT_DIR
 from tests.support.workflows import problems
 
@@ -23,8 +23,37 @@ def test_an_export_differs_only_in_what_somebody_changed():
     exported |= {"active": True, "updatedAt": "2026-01-01", "versionId": "x", "triggerCount": 2, "shared": []}
     node(exported, "Settings")["parameters"]["assignments"]["assignments"][0]["value"] = "http://127.0.0.1:8080"
     assert normalised(exported, TRIGGER) == TRIGGER
-    node(exported, "400 Bad id")["parameters"]["respondWith"] = "text"
+    node(exported, "400 Bad request")["parameters"]["respondWith"] = "text"
     assert normalised(exported, TRIGGER) != TRIGGER
+
+
+def test_an_export_keeps_a_setting_that_somebody_has_added():
+    exported = copy.deepcopy(TRIGGER)
+    added = {"id": "a-team", "name": "team", "value": "data", "type": "string"}
+    node(exported, "Settings")["parameters"]["assignments"]["assignments"].append(added)
+    assert added in node(normalised(exported, TRIGGER), "Settings")["parameters"]["assignments"]["assignments"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"url": "https://hooks.slack.com/services/T0/B0/x"},
+        {"url": "https://user:password@example.com"},
+        {"headerParameters": {"parameters": [{"name": "X-Api-Key", "value": "0123456789abcdef"}]}},
+        {"assignments": {"assignments": [{"name": "token", "value": "0123456789abcdef"}]}},
+        {"apiKey": "0123456789abcdef"},
+        {"jsCode": "const key = 'sk-0123456789abcdef0123';"},
+        {"headerParameters": {"parameters": [{"name": "Authorization", "value": "=Bearer 0123456789abcdef"}]}},
+    ],
+    ids=str,
+)
+def test_what_looks_like_a_secret_is_found(parameters):
+    assert secrets_in(parameters)
+
+
+def test_the_workflows_themselves_hold_no_secret():
+    found = [secrets_in(n["parameters"]) for path in FILES for n in json.loads(path.read_text())["nodes"]]
+    assert [places for places in found if places] == []
 
 
 def node(workflow, name):
@@ -33,23 +62,25 @@ def node(workflow, name):
 
 BREAKS = {
     "is not loaded": lambda w: node(w, "Settings").update(type="n8n-nodes-base.code"),
-    "two nodes are called": lambda w: node(w, "400 Bad id").update(name="400 Bad request"),
-    "two nodes have the id": lambda w: node(w, "400 Bad id").update(id=node(w, "Settings")["id"]),
+    "two nodes are called": lambda w: node(w, "Answer").update(name="400 Bad request"),
+    "two nodes have the id": lambda w: node(w, "Answer").update(id=node(w, "Settings")["id"]),
     "is connected to": lambda w: w["connections"]["Settings"]["main"][0][0].update(node="Gone"),
     "a connection comes from": lambda w: w["connections"].update(Gone={"main": [[]]}),
     "leads nowhere": lambda w: w["connections"]["Is there a token?"]["main"].pop(),
-    "nothing leads to": lambda w: w["connections"]["Create backfill"]["main"].__setitem__(0, []),
-    "names the node": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $('Gone').item.json.x }}"),
-    "does not parse": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $json.( }}"),
-    "does not end": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $json.x "),
-    "without a leading =": lambda w: node(w, "Create backfill")["parameters"].update(url="{{ $json.x }}"),
+    "nothing leads to": lambda w: w["connections"]["Ask the pipeline"]["main"].__setitem__(0, []),
+    "names the node": lambda w: node(w, "Ask the pipeline")["parameters"].update(url="={{ $('Gone').item.json.x }}"),
+    "does not parse": lambda w: node(w, "Ask the pipeline")["parameters"].update(url="={{ $json.( }}"),
+    "does not end": lambda w: node(w, "Ask the pipeline")["parameters"].update(url="={{ $json.x "),
+    "without a leading =": lambda w: node(w, "Ask the pipeline")["parameters"].update(url="{{ $json.x }}"),
     "looks like a secret": lambda w: node(w, "Settings")["parameters"].update(x="Bearer abcdefghijklmnop"),
-    "$env": lambda w: node(w, "Create backfill")["parameters"].update(url="={{ $env.HOME }}"),
+    "$env": lambda w: node(w, "Ask the pipeline")["parameters"].update(url="={{ $env.HOME }}"),
     "an id and a name": lambda w: node(w, "Get Airflow token")["credentials"]["httpCustomAuth"].update(data={}),
     "basicAuth": lambda w: node(w, "GET /webhook/backfill")["parameters"].update(authentication="none"),
-    "time-out": lambda w: node(w, "Get backfill")["parameters"]["options"].pop("timeout"),
+    "time-out": lambda w: node(w, "Look again")["parameters"]["options"].pop("timeout"),
     "neither active": lambda w: w.update(active=True),
     "no fixed id": lambda w: w.update(id="short"),
+    "cross": lambda w: node(w, "Answer").update(position=[1980, 900]),
+    "no sticky note": lambda w: w.update(nodes=[n for n in w["nodes"] if not n["type"].endswith(".stickyNote")]),
     "would keep": lambda w: w["settings"].update(saveDataErrorExecution="all"),
 }
 

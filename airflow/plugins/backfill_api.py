@@ -1,0 +1,241 @@
+"""Backfills as the webhook asks for them: what is due comes from the ledger, and an answer says what really runs.
+
+Airflow's own API knows runs only: a day whose run was cancelled, deleted or marked by hand counts as done there. Here a
+day is done when it is loaded. The backfills that are made are Airflow's, with a run for each day that is due.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import re
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.models.backfill import Backfill
+from airflow.utils.session import create_session
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import text
+
+from backfill_callback import is_allowed
+from backfill_state import (
+    DAG_ID,
+    Days,
+    about,
+    active,
+    create,
+    last_id,
+    range_of,
+    request_of,
+    store,
+    what_is_paused,
+)
+from scripts.errors import PipelineError, UsageError
+from scripts.loading.backfill_request import BackfillRequest, Reprocess, check_conf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LOCK_KEY = 7_240_317
+"""Of the advisory lock by which API servers take turns; any number that nobody else uses."""
+
+_LATELY = dt.timedelta(minutes=10)
+
+router = APIRouter()
+_turns = threading.Lock()
+
+
+class BackfillBody(BaseModel):
+    """What may be asked; n8n has checked it before, and names each problem by its field."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    start_date: str
+    end_date: str
+    source: str | None = None
+    resources: list[str] = []
+    reprocess: Reprocess = "none"
+    dry_run: bool = False
+    wait: bool = False
+    callback_url: str | None = None
+
+
+class Refused(Exception):  # noqa: N818 — an answer, not an error
+    """An answer that starts nothing: its status, code, words, and details."""
+
+    def __init__(self, status: int, code: str, message: str, *details: Mapping[str, Any]) -> None:
+        """Take what the caller is told."""
+        super().__init__(message)
+        self.answer = JSONResponse({"error": {"code": code, "message": message, "details": list(details)}}, status)
+
+
+@router.post("/backfills", dependencies=[Depends(requires_access_dag("POST", DagAccessEntity.RUN, DAG_ID))])
+def ask(body: BackfillBody, user: GetUserDep) -> JSONResponse:
+    """Start a backfill of the days that are due, or tell which they are.
+
+    Answers 202 only where something runs or all is loaded: `accepted`, `queued` (behind another one), `already_running`
+    or `loaded`.
+    """
+    try:
+        request = _checked(body)
+        _check_callback(body.callback_url)
+        with _one_at_a_time(), create_session() as session:
+            loaded = request.loaded_days(store())
+            days = Days(session, request, loaded)
+            if body.dry_run:
+                return JSONResponse(days.plan())
+            name, url = user.get_name(), body.callback_url
+            return JSONResponse(_start(session, request, days, wait=body.wait, user=name, callback_url=url), 202)
+    except Refused as refused:
+        return refused.answer
+    except PipelineError as error:
+        return Refused(500, "pipeline_error", str(error)).answer
+
+
+@router.get("/backfills/{backfill_id}", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, DAG_ID))])
+def progress(backfill_id: int) -> JSONResponse:
+    """Tell how far a backfill is: a day is done when it is loaded."""
+    with create_session() as session:
+        backfill = session.get(Backfill, backfill_id)
+        if backfill is None or backfill.dag_id != DAG_ID:
+            return Refused(404, "not_found", "There is no such backfill.", _detail("id", "is not known")).answer
+        request = request_of(backfill)
+        days = Days(session, request, request.loaded_days(store()))
+        return JSONResponse({"backfill_id": backfill_id} | days.progress(what_is_paused(session, backfill)))
+
+
+@router.get("/backfills", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, DAG_ID))])
+def find(
+    start_date: str,
+    end_date: str,
+    source: str | None = None,
+    resources: str = "",
+    reprocess: Reprocess = "none",
+) -> JSONResponse:
+    """Tell whether a request was started in the last minutes: for who has asked and got no answer."""
+    names = [name for name in resources.split(",") if name]
+    try:
+        request = _checked(
+            BackfillBody(start_date=start_date, end_date=end_date, source=source, resources=names, reprocess=reprocess)
+        )
+    except Refused as refused:
+        return refused.answer
+    with create_session() as session:
+        if (backfill_id := last_id(session, request, since=_LATELY)) is not None:
+            return JSONResponse(_answer(request, "accepted", backfill_id), 202)
+    return Refused(404, "not_found", "No such backfill was started lately.").answer
+
+
+def _start(
+    session: Any, request: BackfillRequest, days: Days, *, wait: bool, user: str, callback_url: str | None
+) -> dict[str, Any]:
+    others = active(session)
+    same = next((backfill for backfill in others if request_of(backfill) == request), None)
+    if not days.due and same is None:
+        if not all(days.loaded.values()):
+            missing = sum(not done for done in days.loaded.values())
+            words = f"No day of the range failed; {missing} are not loaded yet: ask with reprocess none."
+            raise Refused(409, "nothing_failed", words)
+        return _answer(request, "loaded", last_id(session, request))
+    if paused := what_is_paused(session, same):
+        raise Refused(409, "dag_paused", f"Nothing runs now: {paused}", _detail("dag_id", "is paused"))
+    if same is not None:
+        return _answer(request, "already_running", same.id)
+    if others and not wait:
+        running = request_of(others[0])
+        raise Refused(
+            409,
+            "backfill_running",
+            'Another backfill is still running; ask again when it is done, or with "wait": true to queue behind it.',
+            _detail("dag_id", "is being backfilled") | {"backfill_id": others[0].id} | range_of(running),
+        )
+    made = create(session, request, days.due, user, callback_url)
+    return _answer(request, "queued" if others else "accepted", made.id)
+
+
+def _checked(body: BackfillBody) -> BackfillRequest:
+    try:
+        return BackfillRequest.create(body.start_date, body.end_date, body.source, body.resources, body.reprocess)
+    except UsageError as error:
+        field = "resources" if body.resources else "source"
+        field = "start_date" if re.search(r"\d{4}-|date|range", error.what) else field
+        message = f"{error.what}; expected {error.expected}" if error.expected else error.what
+        refused = Refused(
+            400, "invalid_request", "The request is not a valid backfill request.", _detail(field, message)
+        )
+        raise refused from None
+
+
+def _check_callback(url: str | None) -> None:
+    if url is not None and not is_allowed(url):
+        message = f"{urlsplit(url).hostname} is not a host that BACKFILL_CALLBACK_HOSTS allows"
+        words = "The request is not a valid backfill request."
+        raise Refused(400, "invalid_request", words, _detail("callback_url", message))
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let requests of this process, and of other API servers, take turns: who comes second sees what the first did."""
+    with _turns, create_session() as session:
+        postgres = session.get_bind().dialect.name == "postgresql"
+        if postgres:
+            session.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
+        try:
+            yield
+        finally:
+            if postgres:
+                session.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK_KEY})
+
+
+def _answer(
+    request: BackfillRequest, state: Literal["accepted", "queued", "already_running", "loaded"], backfill_id: int | None
+) -> dict[str, Any]:
+    return {"backfill_id": backfill_id, "status": state} | about(request)
+
+
+def _detail(field: str, message: str) -> dict[str, Any]:
+    return {"field": field, "message": message}
+
+
+class KnownConfOnly:
+    """Refuses a backfill of the DAG whose configuration holds keys that nobody reads, at Airflow's own API and form."""
+
+    def __init__(self, app: Any) -> None:
+        """Take the application behind it."""
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand on a request, or answer 422."""
+        path = scope.get("path", "").rstrip("/")
+        is_backfill = re.search(r"/api/v2/backfills(/dry_run)?$", path) is not None
+        if scope["type"] != "http" or scope["method"] != "POST" or not is_backfill:
+            await self.app(scope, receive, send)
+            return
+        messages, body, more = [], b"", True
+        while more:
+            message = await receive()
+            messages.append(message)
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        try:
+            document = json.loads(body)
+            if document.get("dag_id") == DAG_ID:
+                check_conf(document.get("dag_run_conf"))
+        except UsageError as error:
+            await JSONResponse({"detail": str(error)}, 422)(scope, receive, send)
+            return
+        except (ValueError, AttributeError):
+            # Airflow says what is wrong with it
+            pass
+        replay = iter(messages)
+
+        async def receive_again() -> Any:
+            return next(replay, None) or await receive()
+
+        await self.app(scope, receive_again, send)

@@ -1,0 +1,273 @@
+"""What Airflow and the ledger say of a request for a backfill: its days, its runs, the backfills that are under way.
+
+A day is done when it is loaded, whatever became of its runs. The backfills are Airflow's own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow._shared.timezones import timezone
+from airflow.configuration import conf
+from airflow.models.backfill import (
+    Backfill,
+    BackfillDagRun,
+    ReprocessBehavior,
+    _create_backfill_dag_run_partitioned,
+    _get_info_list,
+)
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.utils.state import DagRunState
+from sqlalchemy import select, update
+
+from scripts.config import settings
+from scripts.loading.backfill_request import BackfillRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from scripts.bronze.store import Store
+
+DAG_ID = "pipeline_bronze"
+LAYERS = ("pipeline_silver", "dbt_dag")
+MAX_ACTIVE_RUNS = 4
+UNDER_WAY = (DagRunState.RUNNING, DagRunState.QUEUED)
+
+
+class Days:
+    """The days of a request: what the ledger says of each, and what runs."""
+
+    def __init__(self, session: Any, request: BackfillRequest, loaded: Mapping[dt.date, bool]) -> None:
+        """Read the runs of the days."""
+        self.request, self.loaded = request, loaded
+        first, last = request.days[0], request.days[-1]
+        cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused)
+        query = (
+            select(DagRun.partition_key, DagRun.state, DagRun.run_id, DagRun.backfill_id.in_(cancelled))
+            .where(DagRun.dag_id == DAG_ID, DagRun.partition_key.between(first.isoformat(), last.isoformat()))
+            .order_by(DagRun.id.desc())
+        )
+        self.states: dict[dt.date, DagRunState] = {}
+        self.newest: dict[dt.date, str] = {}
+        for key, state, run_id, is_cancelled in session.execute(query).tuples():
+            # a day may have several runs; one that goes on counts before the newest
+            day, found = dt.date.fromisoformat(key), DagRunState(state)
+            # nothing starts a queued run of a backfill that was cancelled
+            if found == DagRunState.QUEUED and is_cancelled:
+                found = DagRunState.FAILED
+            if self.newest.setdefault(day, run_id) == run_id or found in UNDER_WAY:
+                self.states[day] = found
+        layers = select(DagRun.dag_id, DagRun.state).where(DagRun.dag_id.in_(LAYERS)).order_by(DagRun.id.desc())
+        self.layers = [(dag_id, DagRunState(state)) for dag_id, state in session.execute(layers.limit(100)).tuples()]
+
+    def are(self, *states: DagRunState) -> Sequence[dt.date]:
+        """Return the days whose run has one of these states."""
+        return [day for day in self.request.days if self.states.get(day) in states]
+
+    @property
+    def due(self) -> Sequence[dt.date]:
+        """The days to load: not loaded yet, of these the ones that failed, or all."""
+        if self.request.reprocess == "completed":
+            return self.request.days
+        failed = self.request.reprocess == "failed"
+        return [
+            day
+            for day in self.request.days
+            if not self.loaded[day] and (not failed or self.states.get(day) in {DagRunState.FAILED, *UNDER_WAY})
+        ]
+
+    def plan(self) -> dict[str, Any]:
+        """Return what a request would do, as an answer."""
+        under_way = set(self.are(*UNDER_WAY))
+        return about(self.request) | {
+            "dry_run": True,
+            "would_run": [day.isoformat() for day in self.due if day not in under_way],
+            "under_way": [day.isoformat() for day in self.due if day in under_way],
+            "already_done": [day.isoformat() for day in self.request.days if self.loaded[day]],
+        }
+
+    def progress(self, paused: str) -> dict[str, Any]:
+        """Return how far it is, as an answer."""
+        running, queued = self.are(DagRunState.RUNNING), self.are(DagRunState.QUEUED)
+        open_days = {*running, *queued}
+        done = [day for day in self.request.days if self.loaded[day] and day not in open_days]
+        failed = [day for day in self.request.days if not self.loaded[day] and day not in open_days]
+        runs_on = sum(state in UNDER_WAY for _, state in self.layers)
+        gold = next((state for dag, state in self.layers if dag == "dbt_dag" and state not in UNDER_WAY), None)
+        behind = _not_published(self.request) if len(done) == len(self.request.days) else []
+        state = "done"
+        if open_days:
+            state = "paused" if paused else "running"
+        elif failed:
+            state = "failed"
+        return about(self.request) | {
+            "status": state,
+            **({"message": paused} if paused and open_days else {}),
+            "progress": {
+                "done": len(done),
+                "running": len(running),
+                "queued": len(queued),
+                "failed": len(failed),
+            },
+            "failed_days": [self._failed(day) for day in failed],
+            "silver_and_gold": {
+                "caught_up": state == "done" and not behind,
+                "runs_under_way": runs_on,
+                "last_gold_run": gold,
+            },
+        }
+
+    def _failed(self, day: dt.date) -> dict[str, str]:
+        run_id = self.newest.get(day)
+        if run_id is None:
+            return {"day": day.isoformat(), "reason": "is not loaded and has no run; ask for it again"}
+        reason = (
+            "its run failed or was cancelled"
+            if self.states[day] == DagRunState.FAILED
+            else ("its run ended without loading it; ask for it again")
+        )
+        return {"day": day.isoformat(), "reason": reason, "ui_url": page(f"dags/{DAG_ID}/runs/{quote(run_id)}")}
+
+
+def create(
+    session: Any, request: BackfillRequest, due: Iterable[dt.date], user: str, callback_url: str | None
+) -> Backfill:
+    """Make a backfill of Airflow with a run for each day that is due."""
+    serialized = session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID))
+    first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (request.days[0], request.days[-1]))
+    cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused)
+    # they would hold their days for ever
+    session.execute(
+        update(DagRun)
+        .where(DagRun.dag_id == DAG_ID, DagRun.state == DagRunState.QUEUED, DagRun.backfill_id.in_(cancelled))
+        .values(state=DagRunState.FAILED)
+        .execution_options(synchronize_session=False)
+    )
+    backfill = Backfill(
+        dag_id=DAG_ID,
+        from_date=first,
+        to_date=last,
+        max_active_runs=MAX_ACTIVE_RUNS,
+        dag_run_conf=request.conf() | ({"callback_url": callback_url} if callback_url else {}),
+        reprocess_behavior=ReprocessBehavior(request.reprocess),
+        triggering_user_name=user,
+    )
+    session.add(backfill)
+    # who asks meanwhile, here or at Airflow's own API, sees it
+    session.commit()
+    wanted = {day.isoformat() for day in due}
+    infos = _get_info_list(dag=serialized.dag, from_date=first, to_date=last, reverse=False)
+    for ordinal, info in enumerate((info for info in infos if info.partition_key in wanted), start=1):
+        _create_backfill_dag_run_partitioned(
+            dag=serialized.dag,
+            info=info,
+            reprocess_behavior=ReprocessBehavior.COMPLETED,
+            backfill_id=backfill.id,
+            dag_run_conf=backfill.dag_run_conf,
+            backfill_sort_ordinal=ordinal,
+            triggering_user_name=user,
+            session=session,
+        )
+    return backfill
+
+
+def active(session: Any) -> list[Backfill]:
+    """Return the backfills that still have something to run, the oldest first.
+
+    Airflow notices the end of one up to 30 seconds later; here it is noted at once.
+    """
+    found = []
+    query = select(Backfill).where(Backfill.dag_id == DAG_ID, Backfill.completed_at.is_(None)).order_by(Backfill.id)
+    for backfill in session.scalars(query).all():
+        runs = select(DagRun.id).where(DagRun.backfill_id == backfill.id, DagRun.state.in_(UNDER_WAY)).limit(1)
+        made = select(BackfillDagRun.id).where(BackfillDagRun.backfill_id == backfill.id).limit(1)
+        if session.scalar(runs) is not None or session.scalar(made) is None:
+            found.append(backfill)
+        else:
+            backfill.completed_at = timezone.utcnow()
+    session.commit()
+    return found
+
+
+def last_id(session: Any, request: BackfillRequest, since: dt.timedelta | None = None) -> int | None:
+    """Return the last backfill that was made for a request, if it was made lately."""
+    query = select(Backfill).where(Backfill.dag_id == DAG_ID).order_by(Backfill.id.desc()).limit(200)
+    if since is not None:
+        query = query.where(Backfill.created_at > timezone.utcnow() - since)
+    return next((found.id for found in session.scalars(query) if request_of(found) == request), None)
+
+
+def what_is_paused(session: Any, backfill: Backfill | None) -> str:
+    """Return what is paused, and the remedy; empty where nothing is."""
+    dag = session.get(DagModel, DAG_ID)
+    if dag is None or dag.is_stale:
+        return f"Airflow does not know {DAG_ID}; see its import errors."
+    if dag.is_paused:
+        return f"{DAG_ID} is paused; unpause it at {page(f'dags/{DAG_ID}')} and ask again."
+    if backfill is not None and backfill.is_paused and backfill.completed_at is None:
+        return f"backfill {backfill.id} is paused; unpause it at {page(f'dags/{DAG_ID}/backfills')} and ask again."
+    return ""
+
+
+def request_of(backfill: Backfill) -> BackfillRequest:
+    """Return what a backfill was made for, also one of Airflow's own form or API."""
+    asked = backfill.dag_run_conf or {}
+    span = (backfill.to_date.date() - backfill.from_date.date()).days
+    days = tuple(backfill.from_date.date() + dt.timedelta(days=offset) for offset in range(span + 1))
+    resources = tuple(sorted(asked.get("resources") or ()))
+    behavior = ReprocessBehavior(backfill.reprocess_behavior).value
+    return BackfillRequest(days, asked.get("source"), resources, behavior)
+
+
+def _not_published(request: BackfillRequest) -> Sequence[object]:
+    """Return the partitions of a request that the published tables do not hold as the ledger says."""
+    from scripts.bronze.ledger import Partition
+    from scripts.loading.partitions import partitions
+    from scripts.warehouse.build import warehouse
+    from scripts.warehouse.versions import reading
+
+    target, ledger = warehouse(), store()
+    wanted = partitions(request.days, request.sources, request.resources or None)
+    if target.current() is None:
+        return wanted
+    query = "select source, resource, dt, built_hash from meta.partitions where dt between ? and ?"
+    with reading(target.path) as connection:
+        rows = connection.execute(query, [request.days[0], request.days[-1]]).fetchall()
+    held = {Partition(*row[:3]): row[3] for row in rows}
+    entries = {partition: ledger.entry(partition) for partition in wanted}
+    return [item for item, entry in entries.items() if entry is None or held.get(item) != entry.content_hash]
+
+
+def about(request: BackfillRequest) -> dict[str, Any]:
+    """Return what an answer says of the request itself."""
+    return {
+        "dag_id": DAG_ID,
+        **range_of(request),
+        "days": len(request.days),
+        "time_zone": "UTC",
+        "source": request.source,
+        "resources": list(request.resources),
+        "reprocess": request.reprocess,
+        "ui_url": page(f"dags/{DAG_ID}/backfills"),
+    }
+
+
+def range_of(request: BackfillRequest) -> dict[str, str]:
+    """Return the first and last day of a request."""
+    return {"start_date": request.days[0].isoformat(), "end_date": request.days[-1].isoformat()}
+
+
+def store() -> Store:
+    """Return the Bronze folder."""
+    from scripts.bronze.store import Store
+
+    return Store(settings().bronze_path)
+
+
+def page(path: str) -> str:
+    """Return the address of a page of Airflow."""
+    return f"{str(conf.get('api', 'base_url', fallback='http://localhost:8080')).rstrip('/')}/{path}"

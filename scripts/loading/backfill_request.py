@@ -1,0 +1,85 @@
+"""A request for a backfill, as an entry point takes it: what may be asked, and what the ledger says of its days."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from scripts.contracts import catalog
+from scripts.errors import UsageError
+from scripts.loading.partitions import partitions, plan
+from scripts.utils.days import day_range
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
+
+    from scripts.bronze.store import Store
+
+Reprocess = Literal["none", "failed", "completed"]
+"""Which days are loaded: those that are not loaded yet, of these the ones that failed, or all."""
+
+CONF_KEYS = frozenset({"source", "resources", "reprocess", "callback_url"})
+"""What the configuration of a backfill's runs may hold; the days come from its range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BackfillRequest:
+    """Days, sources and resources that somebody asked for; two requests that are equal ask for the same."""
+
+    days: Sequence[dt.date]
+    source: str | None
+    resources: Sequence[str]
+    reprocess: Reprocess
+
+    @classmethod
+    def create(
+        cls,
+        start: str | dt.date,
+        end: str | dt.date,
+        source: str | None = None,
+        resources: Sequence[str] = (),
+        reprocess: Reprocess = "none",
+    ) -> Self:
+        """Return a request that makes sense.
+
+        Raises:
+            UsageError: A day, a source or a resource does not exist, or the range is not one.
+        """
+        if resources and source is None:
+            raise UsageError("resources are named without their source", expected="`source` as well")
+        request = cls(tuple(day_range(start, end)), source, tuple(sorted(set(resources))), reprocess)
+        # refuses names that the catalog does not have
+        partitions(request.days[:1], request.sources, request.resources or None)
+        return request
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The source that was named, or all daily ones."""
+        return [self.source] if self.source else catalog.daily_sources()
+
+    def conf(self) -> dict[str, Any]:
+        """Return the configuration of the runs that load it."""
+        return {"source": self.source, "resources": list(self.resources), "reprocess": self.reprocess == "completed"}
+
+    def loaded_days(self, store: Store) -> Mapping[dt.date, bool]:
+        """Return of each day whether everything that was asked for is loaded, by the ledger."""
+        loaded = dict.fromkeys(self.days, True)
+        for item in plan(store, partitions(self.days, self.sources, self.resources or None)):
+            loaded[item.partition.day] &= item.state == "loaded"
+        return loaded
+
+
+def check_conf(conf: object, known: frozenset[str] = CONF_KEYS) -> None:
+    """Refuse the configuration of a run that holds what nobody reads.
+
+    Raises:
+        UsageError: It is not an object, or has a key that is not known.
+    """
+    if conf is not None and not isinstance(conf, dict):
+        raise UsageError("the configuration of the run is not an object", expected=f"keys {', '.join(sorted(known))}")
+    if unknown := sorted(set(conf or {}) - known):
+        raise UsageError(
+            f"unknown keys in the configuration of the run: {', '.join(str(key)[:100] for key in unknown[:5])}",
+            expected=f"only {', '.join(sorted(known))}",
+        )

@@ -1,0 +1,53 @@
+"""Requests for backfills: what is refused, and what the ledger says of their days."""
+
+import datetime as dt
+
+import pytest
+
+from scripts.errors import UsageError
+from scripts.loading import partitions
+from scripts.loading.backfill_request import BackfillRequest, check_conf
+
+FIRST, SECOND = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
+
+
+def test_equal_requests_ask_for_the_same():
+    one = BackfillRequest.create("2024-01-01", "2024-01-02", "jsonplaceholder", ["users", "posts"])
+    assert one == BackfillRequest.create(FIRST, SECOND, "jsonplaceholder", ["posts", "users", "posts"])
+    assert one != BackfillRequest.create(FIRST, SECOND)
+    assert one.conf() == {"source": "jsonplaceholder", "resources": ["posts", "users"], "reprocess": False}
+    assert BackfillRequest.create(FIRST, FIRST, reprocess="completed").conf()["reprocess"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("2024-01-02", "2024-01-01"), "reversed"),
+        (("2024-01-01", "2024-02-30"), "is not a date"),
+        (("2024-01-01", "2024-01-01", "nope"), "nope"),
+        (("2024-01-01", "2024-01-01", "jsonplaceholder", ["nope"]), "nope"),
+        (("2024-01-01", "2024-01-01", None, ["posts"]), "without their source"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(arguments, words):
+    with pytest.raises(UsageError, match=words):
+        BackfillRequest.create(*arguments)
+
+
+def test_a_day_is_done_when_everything_that_was_asked_for_is_loaded(api, run):
+    wanted = partitions.partitions([FIRST], ["jsonplaceholder"])
+    partitions.load(run, wanted)
+    partitions.load(run, partitions.partitions([SECOND], ["jsonplaceholder"], ["posts"]))
+    everything = BackfillRequest.create(FIRST, SECOND, "jsonplaceholder")
+    assert everything.loaded_days(run.store) == {FIRST: True, SECOND: False}
+    posts = BackfillRequest.create(FIRST, SECOND, "jsonplaceholder", ["posts"])
+    assert posts.loaded_days(run.store) == {FIRST: True, SECOND: True}
+
+
+def test_keys_that_nobody_reads_are_refused():
+    check_conf(None)
+    check_conf({"source": "jsonplaceholder", "resources": [], "reprocess": True})
+    with pytest.raises(UsageError, match="unknown keys in the configuration of the run: end_date, start_date"):
+        check_conf({"start_date": "2024-01-01", "end_date": "2024-01-01"})
+    with pytest.raises(UsageError, match="not an object"):
+        check_conf([])
