@@ -101,7 +101,7 @@ airflow-local: setup ## Airflow without Docker, until Ctrl-C: make airflow-local
 	@$(BIN)/python infra/airflow_local.py $(AIRFLOW_PORT:%=--port %)
 
 .PHONY: airflow
-airflow: airflow-local # its name until the next release
+airflow: airflow-local ## The same as make airflow-local, whose name it was
 
 .PHONY: airflow-cli
 airflow-cli: setup ## Airflow's own command line: make airflow-cli ARGS="backfill create --dag-id …"

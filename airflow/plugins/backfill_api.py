@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from airflow import settings as database
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.backfill import Backfill
@@ -182,15 +183,15 @@ def _check_callback(url: str | None) -> None:
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Let requests of this process, and of other API servers, take turns: who comes second sees what the first did."""
-    with _turns, create_session() as session:
-        postgres = session.get_bind().dialect.name == "postgresql"
-        if postgres:
-            session.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
+    # a connection of its own: a session gives its connection back at every commit, and with it the lock
+    with _turns, database.get_engine().connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
         try:
             yield
         finally:
-            if postgres:
-                session.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK_KEY})
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK_KEY})
 
 
 def _answer(

@@ -92,6 +92,7 @@ def airflow(source, sink, project):
             SLACK_WEBHOOK=sink.url,
             PIPELINE_HOME=project,
             RUN_DEADLINE_HOURS=40 / 3600,
+            BACKFILL_CALLBACK_HOSTS="127.0.0.1",
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=15,
         ) as running,
     ):

@@ -1,0 +1,160 @@
+"""The pipeline's own backfill API in the real Airflow: its answers come from the ledger, whatever became of runs."""
+
+import pytest
+
+from scripts.sample_api.server import Fault
+from tests.support.callbacks import callbacks
+
+from .waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+USERS = {"source": "jsonplaceholder", "resources": ["users"]}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(airflow):
+    airflow.wait_for_loads()
+
+
+@pytest.fixture
+def paused(airflow):
+    """Pause the DAG for the test."""
+
+    def pause(value):
+        body = {"is_paused": value}
+        assert airflow.ask("PATCH", "/api/v2/dags/pipeline_bronze", body, user="admin").status_code == 200
+
+    pause(True)
+    yield pause
+    pause(False)
+
+
+def ask(airflow, first, last, **more):
+    """Ask for the users of some days, as n8n does; returns the status and the document."""
+    body = {"start_date": first, "end_date": last, **USERS, **more}
+    answer = airflow.ask("POST", "/pipeline/backfills", body, user="n8n")
+    return answer.status_code, answer.json()
+
+
+def progress(airflow, backfill_id):
+    answer = airflow.ask("GET", f"/pipeline/backfills/{backfill_id}", user="n8n")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ended(airflow, backfill_id):
+    """Return the progress when no day is under way."""
+    return wait_for(
+        lambda: (found := progress(airflow, backfill_id))["status"] in {"done", "failed"} and found, "the backfill", 240
+    )
+
+
+def due(airflow, first, last, **more):
+    """Return the days that a dry run says would run, and those that it says are done."""
+    status, answer = ask(airflow, first, last, dry_run=True, **more)
+    assert status == 200, answer
+    return answer["would_run"], answer["already_done"]
+
+
+def test_what_was_asked_for_is_loaded_and_the_next_range_need_not_wait(airflow):
+    assert due(airflow, "2024-08-01", "2024-08-02") == (["2024-08-01", "2024-08-02"], [])
+    status, answer = ask(airflow, "2024-08-01", "2024-08-02")
+    assert (status, answer["status"]) == (202, "accepted")
+    assert (
+        ask(airflow, "2024-08-01", "2024-08-02")[1].items()
+        >= {
+            "status": "already_running",
+            "backfill_id": answer["backfill_id"],
+        }.items()
+    )
+    assert ended(airflow, answer["backfill_id"])["progress"] == {"done": 2, "running": 0, "queued": 0, "failed": 0}
+    # done is done: Airflow itself notices up to 30 seconds later
+    again = ask(airflow, "2024-08-01", "2024-08-02")
+    assert (again[0], again[1]["status"], again[1]["backfill_id"]) == (202, "loaded", answer["backfill_id"])
+    assert ask(airflow, "2024-08-03", "2024-08-03")[1]["status"] == "accepted"
+    assert wait_for(lambda: progress(airflow, answer["backfill_id"])["silver_and_gold"]["caught_up"], "Gold", 240)
+
+
+def test_a_failed_day_is_due_and_the_same_request_starts_it_again(airflow, source):
+    fault = Fault("status", path="/users", status=404, times=10_000, day="2024-08-12")
+    source.faults.append(fault)
+    first = ask(airflow, "2024-08-11", "2024-08-13")[1]["backfill_id"]
+    found = ended(airflow, first)
+    source.faults.remove(fault)
+    assert (found["status"], found["progress"]["failed"]) == ("failed", 1)
+    assert found["silver_and_gold"]["caught_up"] is False
+    (day,) = found["failed_days"]
+    assert day["ui_url"].startswith(f"{airflow.url}/dags/pipeline_bronze/runs/backfill__2024-08-12")
+    for mode in ("none", "failed"):
+        assert due(airflow, "2024-08-11", "2024-08-13", reprocess=mode)[0] == ["2024-08-12"]
+
+    status, answer = ask(airflow, "2024-08-11", "2024-08-13")
+    assert (status, answer["status"]) == (202, "accepted")
+    assert answer["backfill_id"] != first
+    assert ended(airflow, answer["backfill_id"])["status"] == "done"
+    assert progress(airflow, first)["status"] == "done", "what is loaded is done, also for who asked first"
+
+
+def test_cancelled_deleted_and_hand_marked_days_are_due(airflow, paused):
+    # paused, its runs stay queued
+    paused(False)
+    answer = airflow.ask("GET", "/api/v2/dags/pipeline_bronze")
+    assert answer.json()["is_paused"] is False
+    body = {"dag_id": "pipeline_bronze", "from_date": "2024-08-21T00:00:00Z", "to_date": "2024-08-24T00:00:00Z"}
+    paused(True)
+    made = airflow.post("backfills", body)["id"]
+    days = [f"2024-08-2{day}" for day in range(1, 5)]
+    assert ask(airflow, days[0], days[-1], dry_run=True)[1]["under_way"] == days
+    status, refused = ask(airflow, days[0], days[-1])
+    assert (status, refused["error"]["code"]) == (409, "dag_paused")
+    assert f"unpause it at {airflow.url}/dags/pipeline_bronze" in refused["error"]["message"]
+    assert progress(airflow, made)["status"] == "paused"
+
+    assert airflow.ask("PUT", f"/api/v2/backfills/{made}/cancel").status_code == 200
+    runs = {run["partition_key"]: run["dag_run_id"] for run in airflow.runs("pipeline_bronze", run_type="backfill")}
+    path = "/api/v2/dags/pipeline_bronze/dagRuns/"
+    assert airflow.ask("DELETE", path + runs["2024-08-22"], user="admin").status_code == 204
+    assert airflow.ask("PATCH", path + runs["2024-08-23"], {"state": "success"}).status_code == 200
+    assert airflow.ask("PATCH", path + runs["2024-08-24"], {"state": "queued"}).status_code == 200
+    assert due(airflow, days[0], days[-1]) == (days, [])
+
+    paused(False)
+    status, answer = ask(airflow, days[0], days[-1])
+    assert (status, answer["status"]) == (202, "accepted")
+    assert ended(airflow, answer["backfill_id"])["progress"]["done"] == 4
+
+
+def test_another_request_waits_where_it_is_asked_to_and_tells_when_it_is_over(airflow, source):
+    with callbacks() as server:
+        source.faults.append(Fault("status", path="/users", status=503, times=3, day="2024-08-26"))
+        assert ask(airflow, "2024-08-26", "2024-08-27")[0] == 202
+        status, refused = ask(airflow, "2024-08-28", "2024-08-28")
+        assert (status, refused["error"]["code"]) == (409, "backfill_running")
+        status, answer = ask(airflow, "2024-08-28", "2024-08-28", wait=True, callback_url=f"{server.url}/done")
+        assert (status, answer["status"]) == (202, "queued")
+        (told,) = wait_for(lambda: server.documents, "the callback", 240)
+    assert (told["backfill_id"], told["status"]) == (answer["backfill_id"], "done")
+
+
+def test_a_callback_to_a_host_that_is_not_allowed_is_refused(airflow):
+    status, refused = ask(airflow, "2024-08-29", "2024-08-29", callback_url="http://169.254.169.254/")
+    assert status == 400
+    assert refused["error"]["details"] == [
+        {"field": "callback_url", "message": "169.254.169.254 is not a host that BACKFILL_CALLBACK_HOSTS allows"}
+    ]
+
+
+def test_keys_that_nobody_reads_are_refused_in_a_backfill_of_airflow_too(airflow):
+    body = {"dag_id": "pipeline_bronze", "from_date": "2024-08-29T00:00:00Z", "to_date": "2024-08-29T00:00:00Z"}
+    for path in ("backfills", "backfills/dry_run"):
+        answer = airflow.ask("POST", f"/api/v2/{path}", body | {"dag_run_conf": {"start_date": "2024-08-29"}})
+        assert answer.status_code == 422
+        assert "unknown keys in the configuration of the run: start_date" in answer.json()["detail"]
+    assert ask(airflow, "2024-08-29", "2024-08-29", source="nope", resources=[])[0] == 400
+
+
+def test_a_viewer_may_ask_for_progress_and_start_nothing(airflow):
+    body = {"start_date": "2024-08-29", "end_date": "2024-08-29"}
+    assert airflow.ask("POST", "/pipeline/backfills", body, user="viewer").status_code == 403
+    assert airflow.ask("GET", "/pipeline/backfills/999999", user="viewer").status_code == 404
