@@ -74,6 +74,14 @@ def launched() -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def _free_port(wanted: int) -> int:
+    # the same again where it is free: another address would have to be imported
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
+            return int(free.getsockname()[1])
+    raise OSError("no port is free")
+
+
 def start(stack: LocalStack, environ: dict[str, str]) -> None:
     """Import credentials and workflows, start n8n, and return when the webhook is live, or n8n where it is off."""
     stack.start("alerts")
@@ -104,10 +112,10 @@ def main() -> None:
 def launch(port: int, airflow_url: str, secrets: Path) -> None:
     """Start n8n, say where it is, and keep it running."""
     refuse_a_taken_port(port, "make n8n-up N8N_PORT=5679")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        alert_port = free.getsockname()[1]
-    known = {"port": port, "airflow_url": airflow_url, "alert_url": f"http://127.0.0.1:{alert_port}/alerts"}
-    environ = environment(port, airflow_url, str(known["alert_url"]), secrets)
+    alert_port = _free_port(int(launched().get("alert_port", 0)))
+    alert_url = f"http://127.0.0.1:{alert_port}/alerts"
+    known = {"port": port, "airflow_url": airflow_url, "alert_url": alert_url, "alert_port": alert_port}
+    environ = environment(port, airflow_url, alert_url, secrets)
     write_atomically(settings().data_dir / "n8n" / "launched.json", json.dumps(known).encode())
     commands = {
         # tells of what fails, also when Airflow is down

@@ -23,7 +23,7 @@ def evaluate(name, current=None, **nodes):
     values = {node.replace("__", " "): value for node, value in nodes.items()}
     context = (
         f"const $json = {json.dumps(current)}, outputs = {json.dumps(values)};"
-        "const $ = (name) => ({ isExecuted: name in outputs, item: { json: outputs[name] } });"
+        "const $ = (name) => ({ isExecuted: name in outputs, first: () => ({ json: outputs[name] }) });"
     )
     code = f"(() => {{ {context} return JSON.stringify({(FOLDER / name).read_text()}); }})()"
     return json.loads(ENGINE.eval(code))

@@ -1,8 +1,8 @@
 (() => {
   // What did not answer, and whether something may have been started.
-  const token = $('Get Airflow token'), request = $('Read request').item.json;
+  const token = $('Get Airflow token'), request = $('Read request').first().json;
   const asked = $('Ask the pipeline').isExecuted;
-  const found = asked ? $('Ask the pipeline').item.json : token.item.json;
+  const found = asked ? $('Ask the pipeline').first().json : token.first().json;
   const status = found.statusCode ?? null;
   let text = '';
   try { text = JSON.parse(found.data)?.detail ?? ''; } catch (error) { text = ''; }
@@ -10,8 +10,8 @@
   const what = status === null
     ? 'Airflow could not be reached or did not answer in time'
     : !asked ? 'Airflow gave this service no token' : status === 404 ? nothing : 'Airflow answered with an unexpected status or no JSON';
-  const gone = $('Look again').isExecuted && $('Look again').item.json.statusCode === 404
-    && String($('Look again').item.json.data).includes('not_found');
+  const gone = $('Look again').isExecuted && $('Look again').first().json.statusCode === 404
+    && String($('Look again').first().json.data).includes('not_found');
   const outcome = !request.starts ? (request.method === 'GET' ? 'the progress is unknown' : 'a dry run starts nothing')
     : !asked || gone || status === 404 ? 'nothing was started'
       : 'whether the backfill was started is unknown, and asking again is safe';

@@ -1,9 +1,9 @@
 (() => {
   // What is asked of the pipeline, and every problem of the request. A GET asks for progress, a POST for a backfill.
-  const settings = $('Settings').item.json, problems = [];
+  const settings = $('Settings').first().json, problems = [];
   const problem = (field, message) => problems.push({ field: String(field).slice(0, 100), message });
   const isProgress = $('GET /webhook/backfill').isExecuted;
-  const call = (isProgress ? $('GET /webhook/backfill') : $('POST /webhook/backfill')).item.json;
+  const call = (isProgress ? $('GET /webhook/backfill') : $('POST /webhook/backfill')).first().json;
   const query = call.query ?? {};
 
   if (isProgress) {

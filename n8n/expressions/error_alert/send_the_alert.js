@@ -1,6 +1,6 @@
 (() => {
   // What failed, where and why, without anything of the request itself.
-  const failure = $('When a workflow fails').item.json;
+  const failure = $('When a workflow fails').first().json;
   return {
     workflow: String(failure.workflow?.name ?? 'unknown').slice(0, 200),
     node: String(failure.execution?.lastNodeExecuted ?? failure.trigger?.error?.node?.name ?? 'unknown').slice(0, 200),
