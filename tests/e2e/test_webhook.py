@@ -98,7 +98,7 @@ def test_two_hundred_requests_at_once_lose_and_double_nothing(n8n, stand_in):
         ("token", {"wait": 6}, 502, "airflow_unreachable", "nothing was started"),
         ("token", {"status": 401}, 502, "airflow_login_failed", "nothing was started"),
         ("token", {"status": 200, "body": "<html>"}, 502, "airflow_error", "nothing was started"),
-        ("ask", {"hang_up": True}, 502, "airflow_unreachable", "nothing was started"),
+        ("ask", {"hang_up": True}, 502, "airflow_unreachable", "is unknown, and asking again is safe"),
         ("ask", {"status": 503}, 502, "airflow_error", "nothing was started"),
         ("ask", {"status": 200, "body": "<html>"}, 502, "airflow_error", "nothing was started"),
         ("ask", {"status": 404}, 502, "airflow_error", "plugin did not load"),

@@ -191,7 +191,15 @@ DOWN = {"error": {"code": "ECONNREFUSED"}}
             DOWN,
             {"statusCode": 404, "data": '{"error":{"code":"not_found"}}'},
             "airflow_unreachable",
-            "nothing",
+            "is unknown",
+        ),
+        (
+            START,
+            {},
+            {"statusCode": 503},
+            {"statusCode": 404, "data": '{"error":{"code":"not_found"}}'},
+            "airflow_error",
+            "nothing was started",
         ),
         (
             START,

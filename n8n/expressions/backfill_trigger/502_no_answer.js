@@ -10,7 +10,8 @@
   const what = status === null
     ? 'Airflow could not be reached or did not answer in time'
     : !asked ? 'Airflow gave this service no token' : status === 404 ? nothing : 'Airflow answered with an unexpected status or no JSON';
-  const gone = $('Look again').isExecuted && $('Look again').first().json.statusCode === 404
+  // a request without an answer may still be under way in Airflow
+  const gone = status !== null && $('Look again').isExecuted && $('Look again').first().json.statusCode === 404
     && String($('Look again').first().json.data).includes('not_found');
   const outcome = !request.starts ? (request.method === 'GET' ? 'the progress is unknown' : 'a dry run starts nothing')
     : !asked || gone || status === 404 ? 'nothing was started'
