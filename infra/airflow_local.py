@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from local_stack import MARK, LocalStack, postgres, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
-from scripts.admin.env_file import ENV_FILE, init_env, port  # noqa: E402 — the same
+from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 from scripts.utils.files import write_atomically  # noqa: E402 — the same
 
@@ -113,16 +113,16 @@ def main() -> None:
     arguments = parser.parse_args()
     init_env(arguments.env_file)
     with contextlib.suppress(KeyboardInterrupt), running_alone(settings().data_dir / "airflow", "Airflow"):
-        launch(arguments.port or port("AIRFLOW_PORT", arguments.env_file), arguments.env_file)
+        launch(arguments.port or port_of("AIRFLOW_PORT", arguments.env_file), arguments.env_file)
 
 
-def launch(at: int, env_file: Path) -> None:
+def launch(port: int, env_file: Path) -> None:
     """Start Airflow, say where it is, and keep it running."""
-    refuse_a_taken_port(at, "make airflow-local AIRFLOW_PORT=8081")
+    refuse_a_taken_port(port, "make airflow-local AIRFLOW_PORT=8081")
     print("starting Airflow, about half a minute", flush=True)
     with postgres(settings().data_dir / "postgres", "airflow") as database:
         driver = database.replace("postgresql://", "postgresql+psycopg2://", 1)
-        environ = environment(at, env_file, driver)
+        environ = environment(port, env_file, driver)
         stack = LocalStack(COMPONENTS, environ, Path(environ["AIRFLOW_HOME"]) / "logs")
         # it holds secrets; without the mark, a command that somebody runs by hand does not end with the launcher
         known = {name: value for name, value in environ.items() if name != MARK}

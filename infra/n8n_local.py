@@ -103,8 +103,8 @@ def main() -> None:
     if not (N8N_DIR / "node_modules" / ".bin" / "n8n").exists():
         sys.exit(f"n8n is not installed in {N8N_DIR}; `make n8n-install` does it")
     init_env(arguments.env_file)
-    port = arguments.port or env_file.port("N8N_PORT", arguments.env_file)
-    default_url = f"http://127.0.0.1:{env_file.port('AIRFLOW_PORT', arguments.env_file)}"
+    port = arguments.port or env_file.port_of("N8N_PORT", arguments.env_file)
+    default_url = f"http://127.0.0.1:{env_file.port_of('AIRFLOW_PORT', arguments.env_file)}"
     with contextlib.suppress(KeyboardInterrupt), running_alone(settings().data_dir / "n8n", "n8n"):
         launch(port, arguments.airflow_url or default_url, arguments.env_file)
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 import n8n_expressions  # noqa: E402 — beside this file
 from n8n_local import environment, launched  # noqa: E402 — the same
-from scripts.admin.env_file import ENV_FILE, port  # noqa: E402 — the repository has to be on the path
+from scripts.admin.env_file import ENV_FILE, port_of  # noqa: E402 — the repository has to be on the path
 
 FOLDER = REPOSITORY / "n8n" / "workflows"
 KEPT = ("id", "name", "description")
@@ -124,8 +124,8 @@ def main() -> None:
     arguments = parser.parse_args()
     # as it was started last; before that, as it will be
     known = {
-        "port": port("N8N_PORT", arguments.env_file),
-        "airflow_url": f"http://127.0.0.1:{port('AIRFLOW_PORT', arguments.env_file)}",
+        "port": port_of("N8N_PORT", arguments.env_file),
+        "airflow_url": f"http://127.0.0.1:{port_of('AIRFLOW_PORT', arguments.env_file)}",
         "alert_url": "",
     } | launched()
     environ = environment(known["port"], known["airflow_url"], known["alert_url"], arguments.env_file)

@@ -38,7 +38,7 @@ from backfill_state import (
     what_is_paused,
 )
 from scripts.errors import PipelineError, UsageError
-from scripts.loading.backfill_request import BackfillRequest, Reprocess, check_conf
+from scripts.planning.backfill_request import BackfillRequest, Reprocess, check_conf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

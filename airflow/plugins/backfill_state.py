@@ -25,7 +25,7 @@ from airflow.utils.state import DagRunState
 from sqlalchemy import select, update
 
 from scripts.config import settings
-from scripts.loading.backfill_request import BackfillRequest
+from scripts.planning.backfill_request import BackfillRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -229,21 +229,14 @@ def request_of(backfill: Backfill) -> BackfillRequest:
 
 def _not_published(request: BackfillRequest) -> Sequence[object]:
     """Return the partitions of a request that the published tables do not hold as the ledger says."""
-    from scripts.bronze.ledger import Partition
     from scripts.loading.partitions import partitions
-    from scripts.warehouse.build import warehouse
-    from scripts.warehouse.versions import reading
+    from scripts.planning.published import read_published
 
-    target, ledger = warehouse(), store()
+    ledger = store()
     wanted = partitions(request.days, request.sources, request.resources or None)
-    if target.current() is None:
-        return wanted
-    query = "select source, resource, dt, built_hash from meta.partitions where dt between ? and ?"
-    with reading(target.path) as connection:
-        rows = connection.execute(query, [request.days[0], request.days[-1]]).fetchall()
-    held = {Partition(*row[:3]): row[3] for row in rows}
-    entries = {partition: ledger.entry(partition) for partition in wanted}
-    return [item for item, entry in entries.items() if entry is None or held.get(item) != entry.content_hash]
+    entries = {partition: entry for partition in wanted if (entry := ledger.entry(partition)) is not None}
+    held = read_published(entries).held
+    return [item for item in wanted if item not in entries or held.get(item) != entries[item].content_hash]
 
 
 def about(request: BackfillRequest) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _short_hash(path: Path) -> str:
     return hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:6]
 
 
-def port(name: str, path: Path = ENV_FILE) -> int:
+def port_of(name: str, path: Path = ENV_FILE) -> int:
     """Return the port that a file sets for a service, such as `AIRFLOW_PORT`, or its default."""
     found = dotenv_values(path).get(name) if path.exists() else None
     return int(found or _PORTS[name][0])

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.errors import UsageError
 from scripts.loading import partitions
-from scripts.loading.backfill_request import BackfillRequest, check_conf
+from scripts.planning.backfill_request import BackfillRequest, check_conf
 
 FIRST, SECOND = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from scripts.contracts import catalog
 from scripts.errors import UsageError
-from scripts.loading.partitions import partitions, plan
+from scripts.loading.partitions import partitions
+from scripts.planning.reconcile import plan_request
 from scripts.utils.days import day_range
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class BackfillRequest:
     def loaded_days(self, store: Store) -> Mapping[dt.date, bool]:
         """Return of each day whether everything that was asked for is loaded, by the ledger."""
         loaded = dict.fromkeys(self.days, True)
-        for item in plan(store, partitions(self.days, self.sources, self.resources or None)):
+        for item in plan_request(store, partitions(self.days, self.sources, self.resources or None)):
             loaded[item.partition.day] &= item.state == "loaded"
         return loaded
 
