@@ -24,13 +24,15 @@ SERVICE_PERMISSIONS = [
     # runs and backfills need the right to edit their DAG: this one and no other
     ("can_edit", "DAG:pipeline_bronze"),
 ]
+QUARANTINE_ROLE = "QuarantineReader"
+QUARANTINE_PERMISSIONS = [("can_read", "Quarantine")]
 ACCOUNTS = {
-    "admin": ("Admin", "AIRFLOW_ADMIN_PASSWORD"),
-    "operator": ("User", "AIRFLOW_OPERATOR_PASSWORD"),
-    "viewer": ("Viewer", "AIRFLOW_VIEWER_PASSWORD"),
-    "n8n": (SERVICE_ROLE, "AIRFLOW_SERVICE_PASSWORD"),
+    "admin": (("Admin", QUARANTINE_ROLE), "AIRFLOW_ADMIN_PASSWORD"),
+    "operator": (("User", QUARANTINE_ROLE), "AIRFLOW_OPERATOR_PASSWORD"),
+    "viewer": (("Viewer",), "AIRFLOW_VIEWER_PASSWORD"),
+    "n8n": ((SERVICE_ROLE,), "AIRFLOW_SERVICE_PASSWORD"),
 }
-"""Every account, its role, and the variable with its password. The role User may run, clear and backfill."""
+"""Every account, its roles, and the variable with its password. The role User may run, clear and backfill."""
 POOL, POOL_PURPOSE = "warehouse", "One slot: builds of the warehouse take turns."
 
 
@@ -42,13 +44,22 @@ def main() -> None:
     with get_application_builder() as builder:
         security = builder.sm
         security.sync_roles()
-        security.bulk_sync_roles([{"role": SERVICE_ROLE, "perms": SERVICE_PERMISSIONS}])
-        for name, (role_name, variable) in ACCOUNTS.items():
-            role, password = security.find_role(role_name), os.environ[variable]
+        security.bulk_sync_roles(
+            [
+                {"role": SERVICE_ROLE, "perms": SERVICE_PERMISSIONS},
+                {"role": QUARANTINE_ROLE, "perms": QUARANTINE_PERMISSIONS},
+            ]
+        )
+        for name, (role_names, variable) in ACCOUNTS.items():
+            roles, password = [security.find_role(role) for role in role_names], os.environ[variable]
             user = security.find_user(name)
             if user is None:
-                security.add_user(name, name, "(data-pipeline)", f"{name}@localhost.invalid", role, password)
-            elif not check_password_hash(user.password, password):
+                security.add_user(name, name, "(data-pipeline)", f"{name}@localhost.invalid", roles, password)
+                continue
+            if set(user.roles) != set(roles):
+                user.roles = roles
+                security.update_user(user)
+            if not check_password_hash(user.password, password):
                 security.reset_password(user.id, password)
     with create_session() as session:
         Pool.create_or_update_pool(POOL, 1, POOL_PURPOSE, include_deferred=False, session=session)

@@ -23,6 +23,8 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -32,6 +34,7 @@ from scripts.config import PROJECT_DIR, settings
 from scripts.monitoring.alerts import Alert, notify
 from scripts.monitoring.metrics import metrics
 from scripts.utils.files import make_dir
+from scripts.utils.page_headers import DBT_SITE, GUIDES, PAGE
 from scripts.warehouse.data_docs import docs_dir
 
 if TYPE_CHECKING:
@@ -68,7 +71,15 @@ def site() -> Starlette:
         Route("/alerts", _send_alert, methods=["POST"]),
         Mount("/", files),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=_add_headers)])
+
+
+async def _add_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    response = await call_next(request)
+    path = request.url.path
+    headers = DBT_SITE if path.startswith("/dbt") else PAGE if path == "/health.html" else GUIDES
+    response.headers.update(headers)
+    return response
 
 
 def _healthz(_: Request) -> Response:

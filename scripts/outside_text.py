@@ -10,7 +10,8 @@ import re
 
 from scripts.redaction import longest_secret, redact
 
-LONGEST_EXAMPLE = 80
+HIDDEN = "(hidden: sensitive)"
+"""What stands for a value of a column that its contract calls sensitive."""
 LONGEST_MESSAGE = 4000
 _MARGIN = 1000
 # controls, separators of lines, characters without width, and those that turn the direction of writing round

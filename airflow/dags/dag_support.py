@@ -28,8 +28,9 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import UsageError
 from scripts.monitoring import alerts
-from scripts.redaction import redact
+from scripts.redaction import on_secret, redact, without_secrets
 from scripts.utils.days import day_range, parse_day, today
+from scripts.utils.logging_config import mask_every_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -228,14 +229,14 @@ def start_dag(dag_id: str, ti: Any) -> None:
 
 
 def start_run(run_id: str) -> Run:
-    """Return the core's run for a run of Airflow; secrets of the settings are masked in the task's log from here on."""
+    """Return the core's run for a run of Airflow; every secret that is read is masked in its logs from here on."""
     from airflow.sdk.log import mask_secret
 
     from scripts.bronze.run import Run
 
     config = settings()
-    for secret in config.secrets:
-        mask_secret(secret)
+    mask_every_log()
+    on_secret(mask_secret)
     logging.getLogger("pipeline").setLevel(config.log_level)
     return Run.create(triggered_by="airflow", run_id=run_id)
 
@@ -285,6 +286,11 @@ def one_line_errors(work: Callable[P, T]) -> Callable[P, T]:
             return work(*args, **kwargs)
         except errors.PipelineError as error:
             raise error.with_traceback(None) from None
+        except Exception as error:
+            found = without_secrets(error)
+            if found is error:
+                raise
+            raise found from None
 
     return do
 

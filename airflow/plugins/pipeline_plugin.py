@@ -10,12 +10,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from backfill_api import KnownConfOnly, router
@@ -26,8 +27,11 @@ from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.monitoring import alerts
 from scripts.utils.days import parse_day
+from scripts.utils.page_headers import DBT_SITE, PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from airflow.models.dagrun import DagRun
 
     from scripts.bronze.ledger import LedgerEntry, Partition
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/pipeline"
 BRONZE_DAG = "pipeline_bronze"
+QUARANTINE_VIEW = "Quarantine"
+"""What the permission to see quarantined rows is about; infra/airflow_init.py gives it to operators."""
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
 _KINDS: dict[str, Kind] = {
     **KINDS,
@@ -103,6 +109,25 @@ app = FastAPI(
 app.include_router(router)
 
 
+@app.middleware("http")
+async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Keep what stands in the pages of this app from doing anything on Airflow's address."""
+    response = await call_next(request)
+    response.headers.update(DBT_SITE if request.scope["path"].endswith("/dbt") else PAGE)
+    return response
+
+
+def may_see_quarantine(user: GetUserDep) -> None:
+    """Refuse who has not the permission to read `Quarantine`: the rows there are as the source has sent them.
+
+    Raises:
+        HTTPException: The account's roles lack the permission.
+    """
+    manager = get_auth_manager()
+    if not manager.is_authorized_custom_view(method="GET", resource_name=QUARANTINE_VIEW, user=user):
+        raise HTTPException(403, f"this account has not the permission to read {QUARANTINE_VIEW}")
+
+
 @app.get("/ledger/{source}/{resource}/{day}", response_class=HTMLResponse)
 def show_ledger(source: str, resource: str, day: str) -> str:
     """Show the ledger record of a partition."""
@@ -112,7 +137,9 @@ def show_ledger(source: str, resource: str, day: str) -> str:
     return _page(f"Ledger record of {partition}", [msgspec.json.format(msgspec.json.encode(entry), indent=2).decode()])
 
 
-@app.get("/quarantine/{source}/{resource}/{day}", response_class=HTMLResponse)
+@app.get(
+    "/quarantine/{source}/{resource}/{day}", response_class=HTMLResponse, dependencies=[Depends(may_see_quarantine)]
+)
 def show_quarantine(source: str, resource: str, day: str) -> str:
     """Show the quarantined rows of a partition, each with its rule and reason."""
     from scripts.bronze.run import Run

@@ -51,14 +51,16 @@ from scripts.loading import partitions
 from scripts.monitoring.digest import tell_health, tell_quarantine
 from scripts.monitoring.report import refresh
 from scripts.planning import reconcile
+from scripts.redaction import without_secrets
 from scripts.utils.days import day_range, parse_day
 from scripts.utils.files import locked
+from scripts.utils.logging_config import mask_every_log
 from scripts.validate_data import validate_partition
 from scripts.warehouse import data_docs
 from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from prefect import Task
     from prefect.client.schemas.objects import TaskRun
@@ -93,13 +95,10 @@ _task: dict[str, Any] = {
 def ingest(partition: Partition, run_id: str, asked_at: dt.datetime, *, again: bool) -> LedgerEntry:
     """Fetch one resource of one day into Bronze, unless another process did so since it was asked for."""
     source = catalog.pick(partition.source)
-    client = Client(source)
-    try:
+    with _no_secret_in_errors(), Client(source) as client:
         is_done = reconcile.done_since(asked_at, again=again)
         run = _start_run(run_id)
         return ingest_partition(source, partition.resource, partition.day, run, client, is_done=is_done)
-    finally:
-        client.close()
 
 
 @task(task_run_name="validate {partition}", **_task)
@@ -241,7 +240,20 @@ def elt_reconcile() -> str:
         return f"{len(outcomes)} partitions" if outcomes else "nothing was due"
 
 
+@contextlib.contextmanager
+def _no_secret_in_errors() -> Iterator[None]:
+    """Prefect logs and stores an error with all that led to it: let it get none that holds a secret."""
+    try:
+        yield
+    except Exception as error:
+        found = without_secrets(error)
+        if found is error:
+            raise
+        raise found from None
+
+
 def _start_run(run_id: str) -> Run:
+    mask_every_log()
     logging.getLogger("pipeline").setLevel(_config.log_level)
     return Run.create(triggered_by="prefect", run_id=run_id)
 

@@ -68,6 +68,14 @@ _PORTS: Mapping[str, tuple[int, str]] = {
 """The ports that docker compose publishes on 127.0.0.1, by default, and for what."""
 
 SECRET_NAMES = tuple(_SECRETS)
+_WRITTEN = (
+    ("\\", "\\\\"),
+    ('"', '\\"'),
+    ("\r", "\\r"),
+    ("\n", "\\n"),
+    # the reader puts variables in their places, in quotes too; of one that is not set it takes what follows `:-`
+    ("${", "${_NOT_SET_:-$}{"),
+)
 
 
 def init_env(path: Path = ENV_FILE) -> Sequence[str]:
@@ -130,6 +138,13 @@ def is_free(port: int) -> bool:
     return True
 
 
+def quoted(value: str) -> str:
+    """Return a value as a line of a `.env` file holds it, so that it is read as it was."""
+    for character, written in _WRITTEN:
+        value = value.replace(character, written)
+    return f'"{value}"'
+
+
 def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
     """Write the secrets of a file to files of their own, as docker-compose.prod.yml mounts them; return their names.
 
@@ -143,7 +158,7 @@ def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
         values = {name: value for name, value in dotenv_values(path).items() if value}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        settings_text = "".join(f"{name}='{value}'\n" for name, value in values.items() if name not in _SECRETS)
+        settings_text = "".join(f"{name}={quoted(value)}\n" for name, value in values.items() if name not in _SECRETS)
         contents = {name: values[name] for name in _SECRETS} | {"settings.env": settings_text}
         for name, text in contents.items():
             write_atomically(folder / name, text.encode(), mode=0o644)

@@ -82,8 +82,10 @@ def read(path: Path) -> Source:
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractError(f"not valid YAML: {error}", where=str(path), hint="correct the file") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        # a date that does not exist, a key that is a list, and brackets without end are no errors of PyYAML's own
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ContractError(f"not valid YAML: {what}", where=str(path), hint="correct the file") from None
     if not isinstance(document, dict):
         raise ContractError(
             f"holds {type(document).__name__} at its top",

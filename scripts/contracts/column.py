@@ -42,6 +42,8 @@ class Column(ContractModel):
     true_values: tuple[Scalar, ...] = ()
     false_values: tuple[Scalar, ...] = ()
     """What a boolean is written as, beside true and false."""
+    sensitive: bool = False
+    """Whether its values are personal: no log, report, alert or page shows one."""
 
     @property
     def key(self) -> str:

@@ -51,7 +51,17 @@ class Resource(RequestPart):
     @property
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
+        document = self.model_dump(mode="json")
+        for column in document["columns"]:
+            # a column that is not sensitive is what it was before contracts could say so
+            if not column["sensitive"]:
+                del column["sensitive"]
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def sensitive_columns(self) -> frozenset[str]:
+        """The columns whose values are shown nowhere."""
+        return frozenset(column.name for column in self.columns if column.sensitive)
 
     @property
     def required(self) -> frozenset[str]:

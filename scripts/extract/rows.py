@@ -17,6 +17,7 @@ import pyarrow as pa
 from scripts.contracts.types import ROW, MisfitError, arrow_schema, compact, to_array, wire_type
 from scripts.errors import DataError
 from scripts.extract.json_text import MISREAD, count_escaped, count_keys, has_repeated_key, split_list, split_object
+from scripts.outside_text import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,7 @@ class RowReader:
     def __init__(self, resource: Resource) -> None:
         """Compile the contract's columns into decoders and an Arrow schema."""
         self._resource = resource
+        self._sensitive = frozenset(column.key for column in resource.columns if column.sensitive)
         self._columns = resource.columns
         self._keys = frozenset(column.key for column in resource.columns)
         self.schema = arrow_schema(resource)
@@ -222,9 +224,9 @@ class RowReader:
         """Do what the contract says about a value that does not fit its column."""
         found = row.fields[column.key]
         action = self._policy(column, self._resource.on_mistyped)
-        self._apply(
-            row, action, "mistyped", column.key, f"is {_shorten(found)}, expected {column.type} ({_words(error)})"
-        )
+        shown = HIDDEN if column.sensitive else _shorten(found)
+        words = "" if column.sensitive else f" ({_words(error)})"
+        self._apply(row, action, "mistyped", column.key, f"is {shown}, expected {column.type}{words}")
         row.values[column.key] = None
         if action == "evolve":
             row.kept[column.key] = found
@@ -240,8 +242,12 @@ class RowReader:
             raise DataError(message, expected="the contract's fields (its policy for this is `fail`)")
         if action == "quarantine":
             raise _SetAside(kind, message)
-        example = "" if key not in row.fields else _shorten(row.fields[key])
+        example = "" if key not in row.fields else HIDDEN if self._is_hidden(key) else _shorten(row.fields[key])
         row.notes.append(Drift(kind, _shorten_text(key), action, 1, example))
+
+    def _is_hidden(self, key: str) -> bool:
+        """Return whether values of a field are shown nowhere; an unknown one may be a sensitive one renamed."""
+        return key in self._sensitive or (key not in self._keys and bool(self._sensitive))
 
     def _to_batch(self, columns: Sequence[Sequence[Any]], extras: Sequence[str | None]) -> pa.RecordBatch:
         arrays = [to_array(values, column) for values, column in zip(columns, self._columns, strict=True)]

@@ -18,9 +18,10 @@ from scripts.bronze.parquet import read_batches
 from scripts.loading import custom_checks
 from scripts.loading.predicates import compile_predicates
 from scripts.loading.uniqueness import RepeatedKeys
+from scripts.outside_text import HIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -44,12 +45,13 @@ class RuleViolations:
         columns: The columns whose values are shown.
     """
 
-    def __init__(self, rule: Rule, columns: Sequence[str] = ()) -> None:
-        """Start without rows."""
+    def __init__(self, rule: Rule, columns: Sequence[str] = (), sensitive: Collection[str] = ()) -> None:
+        """Start without rows; the values of sensitive columns are not shown."""
         self.rule = rule
         self.rows = 0
         self.positions = array.array("q")
         self.columns = tuple(columns)
+        self._sensitive = frozenset(sensitive)
         self._examples: dict[int, list[str]] = {}
 
     def add(self, positions: np.ndarray) -> None:
@@ -71,7 +73,7 @@ class RuleViolations:
 
     def shown(self, row: Mapping[str, object]) -> str:
         """Return the values of a row that the rule is about, as text."""
-        texts = [_shown(row[column]) for column in self.columns]
+        texts = [HIDDEN if column in self._sensitive else _shown(row[column]) for column in self.columns]
         return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
     @property
@@ -99,7 +101,10 @@ class RuleChecker:
         self._custom = [rule for rule in resource.rules if rule.check is not None]
         for rule in self._custom:
             custom_checks.load(rule)
-        self._findings = {rule.name: RuleViolations(rule, _columns(rule, resource)) for rule in resource.rules}
+        sensitive = resource.sensitive_columns
+        self._findings = {
+            rule.name: RuleViolations(rule, _columns(rule, resource), sensitive) for rule in resource.rules
+        }
         self._repeated = {
             rule.name: RepeatedKeys(rule.unique, _KEY_BYTES) for rule in resource.rules if rule.unique is not None
         }

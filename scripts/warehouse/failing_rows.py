@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from scripts.contracts import catalog
 from scripts.errors import WarehouseError
+from scripts.outside_text import HIDDEN, one_line
 from scripts.warehouse.runner import BAD_STATUSES
 from scripts.warehouse.versions import reading
 
@@ -31,13 +33,14 @@ def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
     found: dict[str, str] = {}
     if not failed:
         return found
+    shown = _shown_columns()
     try:
         with reading(database) as connection:
             for result in failed:
                 query = f"select * from ({result['compiled_code']}) limit {_EXAMPLES}"  # noqa: S608 — dbt's own SQL
                 relation = connection.execute(query)
                 names = [column[0] for column in relation.description or ()]
-                rows = [_describe(dict(zip(names, row, strict=True))) for row in relation.fetchall()]
+                rows = [_describe(dict(zip(names, row, strict=True)), shown) for row in relation.fetchall()]
                 found[result["unique_id"].split(".")[2]] = ", ".join(rows)
     except (duckdb.Error, WarehouseError):
         # the examples are a help; the failure itself is told in any case
@@ -45,6 +48,27 @@ def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
     return found
 
 
-def _describe(row: Mapping[str, object]) -> str:
-    shown = (f"{name}={str(value)[:_LONGEST_VALUE]}" for name, value in row.items())
-    return "{" + ", ".join(shown) + "}"
+def _shown_columns() -> frozenset[str] | None:
+    """Return the columns whose values may be shown, or None for all.
+
+    Where a contract has sensitive columns, a column of another name may have been made from one.
+    """
+    columns = [
+        column
+        for source in catalog.load().values()
+        for resource in source.resources.values()
+        for column in resource.columns
+    ]
+    sensitive = {column.name.lower() for column in columns if column.sensitive}
+    known = {column.name.lower() for column in columns} | {"dt", "n_records"}
+    return frozenset(known - sensitive) if sensitive else None
+
+
+def _describe(row: Mapping[str, object], shown: frozenset[str] | None) -> str:
+    texts = (
+        f"{name}={one_line(str(value), longest=_LONGEST_VALUE)}"
+        if shown is None or name.lower() in shown
+        else f"{name}={HIDDEN}"
+        for name, value in row.items()
+    )
+    return "{" + ", ".join(texts) + "}"

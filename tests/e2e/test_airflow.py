@@ -464,3 +464,20 @@ def test_nothing_listens_beyond_this_machine_and_no_secret_is_in_a_log(airflow):
     for path in (airflow.data_dir / "airflow/logs").rglob("*.log"):
         text = path.read_text(errors="replace")
         assert not [secret for secret in secrets if secret in text], path
+
+
+def test_quarantined_rows_are_for_operators(airflow):
+    run_id = airflow.trigger("pipeline_bronze", day="2024-01-02")
+    assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
+    page = "/pipeline/quarantine/jsonplaceholder/comments/2024-01-02"
+    answers = {user: airflow.ask("GET", page, user=user) for user in ("admin", "operator", "viewer", "n8n")}
+    assert {user: answer.status_code for user, answer in answers.items()} == {
+        "admin": 200,
+        "operator": 200,
+        "viewer": 403,
+        "n8n": 403,
+    }
+    assert "default-src 'none'" in answers["operator"].headers["Content-Security-Policy"]
+    assert airflow.ask("GET", "/pipeline/ledger/jsonplaceholder/comments/2024-01-02", user="viewer").ok
+    site = airflow.ask("GET", "/pipeline/dbt", user="viewer")
+    assert "sandbox allow-scripts;" in f"{site.headers['Content-Security-Policy']};"

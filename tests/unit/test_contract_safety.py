@@ -3,12 +3,15 @@
 import copy
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from scripts.config import settings
+from scripts.contracts import catalog
+from scripts.contracts.rules import Range
 from scripts.contracts.source import Source
 from scripts.contracts.source_yaml import plain_text
-from scripts.errors import SettingsError
+from scripts.errors import ContractError, SettingsError
 from scripts.extract.client import Client
 from scripts.warehouse.runner import environment
 from scripts.warehouse.versions import Warehouse
@@ -83,6 +86,24 @@ def test_what_a_contract_may_ask_for(changes):
 def test_a_shared_secret_has_to_stand_on_the_list(env):
     env("SOURCE_SECRETS", "SHARED_TOKEN, OTHER_TOKEN")
     assert contract(auth=bearer("OTHER_TOKEN")).auth.token_env == "OTHER_TOKEN"
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]: x", "day: 2024-99-99", "x: " + "[" * 3000, "a: *b", "x: !!python/object:os.system {}", "\x00"]
+)
+def test_bad_yaml_is_one_line(tmp_path, text):
+    path = tmp_path / "shop.yml"
+    path.write_text(text)
+    with pytest.raises(ContractError) as refused:
+        catalog.read(path)
+    assert str(refused.value).startswith(f"{path}: not valid YAML: ")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("bound", [".inf", "-.inf", ".nan"])
+def test_bounds_are_numbers(bound):
+    with pytest.raises(ValidationError):
+        Range.model_validate(yaml.safe_load(f"min: {bound}"))
 
 
 @pytest.mark.parametrize("url", ["http://shop.example.com", "http://169.254.169.254"])
