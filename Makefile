@@ -94,7 +94,7 @@ site: setup ## Build the site of docs/ with the health page and dbt's docs in it
 
 .PHONY: init
 init: core ## Make the secrets that .env lacks; what is set stays
-	@$(BIN)/pipeline init $(if $(PROD),--secrets-dir .secrets)
+	@$(BIN)/pipeline init --secrets-dir .secrets
 
 .PHONY: airflow-local
 airflow-local: setup ## Airflow without Docker, until Ctrl-C: make airflow-local AIRFLOW_PORT=8081

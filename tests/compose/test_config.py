@@ -5,8 +5,9 @@ import re
 import subprocess
 
 import pytest
+from dotenv import dotenv_values
 
-from scripts.admin.env_file import SECRET_NAMES, init_env
+from scripts.admin.env_file import SECRET_NAMES, init_env, write_secret_files
 from scripts.config import PROJECT_DIR, Settings
 from tests.support.clone import clone
 
@@ -19,6 +20,7 @@ def folder(tmp_path_factory):
     """A clone with its secrets."""
     found = clone(tmp_path_factory.mktemp("clone"))
     init_env(found / ".env")
+    write_secret_files(found / ".secrets", found / ".env")
     return found
 
 
@@ -91,3 +93,64 @@ def test_every_secret_of_the_files_is_one_that_init_makes(folder):
         check=True,
     )
     assert len(ignored.stdout.split()) == 4
+
+
+AIRFLOW = frozenset({"POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET", "AIRFLOW_JWT_SECRET"})
+NEEDS = {
+    "postgres": {"POSTGRES_PASSWORD"},
+    "airflow-init": {name for name in SECRET_NAMES if name.startswith("AIRFLOW_")} | {"POSTGRES_PASSWORD"},
+    **dict.fromkeys(("api-server", "scheduler", "dag-processor", "triggerer"), AIRFLOW),
+    "n8n-init": {"N8N_ENCRYPTION_KEY", "BACKFILL_WEBHOOK_SECRET", "AIRFLOW_SERVICE_PASSWORD"},
+    "n8n": {"N8N_ENCRYPTION_KEY", "N8N_OWNER_PASSWORD"},
+    "prefect-server": {"POSTGRES_PASSWORD", "PREFECT_API_AUTH_STRING"},
+    "prefect-init": {"PREFECT_API_AUTH_STRING"},
+    "prefect-worker": {"PREFECT_API_AUTH_STRING"},
+    "grafana": {"GRAFANA_ADMIN_PASSWORD"},
+}
+"""The secrets that each service has to have; it gets no other."""
+WRITES_DATA = {"api-server", "scheduler", "triggerer", "prefect-worker"}
+
+
+def test_each_service_gets_only_its_own_secrets(folder):
+    values = {name: value for name, value in dotenv_values(folder / ".env").items() if name in SECRET_NAMES}
+    development = json.loads(config(folder).stdout)["services"]
+    production = json.loads(config(folder, "docker-compose.prod.yml").stdout)["services"]
+    for name, service in development.items():
+        given = json.dumps(service)
+        assert {secret for secret, value in values.items() if value in given} == NEEDS.get(name, set()), name
+    for name, service in production.items():
+        given = {secret["source"] for secret in service.get("secrets", [])} - {"settings.env"}
+        assert given == NEEDS.get(name, set()), name
+
+
+@pytest.mark.parametrize("files", [[], ["docker-compose.prod.yml"]])
+def test_services_write_and_reach_only_what_they_have_to(folder, files):
+    document = json.loads(config(folder, *files).stdout)
+    services = document["services"]
+    mounts = {
+        name: mount
+        for name, service in services.items()
+        for mount in service.get("volumes", [])
+        if mount["target"] == "/data"
+    }
+    assert {name for name, mount in mounts.items() if not mount.get("read_only")} == WRITES_DATA
+    assert document["networks"]["database"]["internal"] is True
+    for name, service in services.items():
+        assert 0 < service["pids_limit"] <= 2048, name
+        assert "default" not in service["networks"], name
+    networks = {name: set(service["networks"]) for name, service in services.items()}
+    assert not networks["n8n"] & networks["postgres"]
+    assert not networks["sample-api"] & networks["postgres"]
+    assert not networks["docs"] & networks["postgres"]
+    assert not networks["prefect-worker"] & networks["postgres"]
+
+
+def test_prefect_asks_for_its_login_and_answers_its_own_page_only(folder):
+    services = json.loads(config(folder).stdout)["services"]
+    given, port = services["prefect-server"]["environment"], dotenv_values(folder / ".env")["PREFECT_PORT"]
+    login = dotenv_values(folder / ".env")["PREFECT_API_AUTH_STRING"]
+    assert given["PREFECT_SERVER_API_AUTH_STRING"] == login
+    assert services["prefect-worker"]["environment"]["PREFECT_API_AUTH_STRING"] == login
+    assert given["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
+    origins = given["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"].split(",")
+    assert set(origins) == {f"http://localhost:{port}", f"http://127.0.0.1:{port}"}
