@@ -1,9 +1,9 @@
 """The site for the people who use the data: what its pages may do in a browser."""
 
-import docs_site
 import pytest
 from starlette.testclient import TestClient
 
+import docs_site
 from scripts.monitoring.report import write_report
 from scripts.warehouse.data_docs import docs_dir
 
