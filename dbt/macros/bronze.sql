@@ -1,19 +1,20 @@
 {#- The rows of a Bronze resource for its staging model: one per key, the latest version.
 
-    Reads the partitions that changed since the version that this build starts from, or all of them when the model is
-    made from scratch; the list of files stands in the compiled SQL. Adds `first_seen_date` and `last_seen_date`: the
-    first and the last day (UTC) whose rows have the key, among the files read.
+    Reads the partitions that changed since the model was made last, or all of them where it is made in full. Adds
+    `first_seen_date` and `last_seen_date`: the first and the last day (UTC) whose rows have the key, among those read.
 -#}
 {% macro latest_row_per_key(source_name, table_name) -%}
-    {%- set relation = source(source_name, table_name) -%}
-    {%- if execute -%}
-        {%- set key = bronze_key(source_name, table_name) | join(', ') -%}
+    {%- set relation = builtins.source(source_name, table_name) -%}
+    {%- if pipeline_mode() == 'fingerprint' -%}
+        (select * from latest_row_per_key('{{ source_name }}', '{{ table_name }}'))
+    {%- elif execute -%}
+        {%- set key = quoted_columns(bronze_key(source_name, table_name)) | join(', ') -%}
         (
         select
             * exclude (dt, _row),
             min(dt) over (partition by {{ key }}) as first_seen_date,
             dt as last_seen_date
-        from {{ bronze_rows(relation, 'changed' if is_incremental() else 'all') }}
+        from {{ bronze_rows(source_name, table_name, 'changed' if is_incremental() else 'all') }}
         qualify row_number() over (partition by {{ key }} order by dt desc, _row desc) = 1
     )
     {%- else -%}
@@ -21,56 +22,118 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- All rows of a Bronze resource, with their day as `dt`: `which` is `changed` or `all`. -#}
-{% macro bronze_rows(relation, which) -%}
+{#- All validated rows of a Bronze resource, with their day as `dt`: `which` is `changed` or `all`. -#}
+{% macro bronze_rows(source_name, table_name, which) -%}
+    {%- set relation = builtins.source(source_name, table_name) -%}
     {%- if not execute or relation.is_cte -%}
-        {{ relation }}
-    {%- else -%}
-        read_parquet({{ bronze_files(relation, which) }}, hive_partitioning = true, hive_types = {'dt': date}, union_by_name = true)
+        {{ return(relation) }}
+    {%- elif pipeline_mode() == 'fingerprint' -%}
+        {{ return("bronze_rows('" ~ source_name ~ "', '" ~ table_name ~ "')") }}
     {%- endif -%}
+    {%- set files = bronze_files(source_name, table_name, which) -%}
+    {{ return(rows_of_files(files) if files else no_rows(source_name, table_name)) }}
 {%- endmacro %}
 
-{#- The files of a resource as a SQL list; the first holds the contract's schema and no rows. -#}
-{% macro bronze_files(relation, which) -%}
-    {%- set query -%}
-        select path from meta.partitions
-        where source = '{{ relation.schema }}' and resource = '{{ relation.identifier }}' and status = 'validated'
-            {{ "and content_hash is distinct from built_hash" if which == 'changed' }}
-        order by dt
-    {%- endset -%}
-    {%- set root = env_var('BRONZE_DIR', '../data/bronze') | replace("'", "''") -%}
-    {%- set paths = [relation.schema ~ '/' ~ relation.identifier ~ '/dt=0001-01-01/schema.parquet'] -%}
-    {%- do paths.extend(run_query(query).columns[0].values()) -%}
-    ['{{ root }}/{{ paths | join("', '" ~ root ~ "/") }}']
+{#- `source()` of a Bronze resource is its validated rows; of any other source, what dbt makes of it. -#}
+{% macro source(source_name, table_name) -%}
+    {%- set relation = builtins.source(source_name, table_name) -%}
+    {%- if execute and not relation.is_cte and bronze_key(source_name, table_name) -%}
+        {{ return(bronze_rows(source_name, table_name, 'all')) }}
+    {%- endif -%}
+    {{ return(relation) }}
 {%- endmacro %}
 
-{#- The primary key that the contract declares. -#}
+{#- A query that has the columns of the contract and no rows. -#}
+{% macro no_rows(source_name, table_name) -%}
+    {%- set columns = [] -%}
+    {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
+        {%- for column in node.columns.values() -%}
+            {%- do columns.append('cast(null as ' ~ column.data_type ~ ') as ' ~ adapter.quote(column.name)) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    (select {{ columns | join(', ') }} where false)
+{%- endmacro %}
+
+{#- A query of files: the day is read from the file's own folder, since other folders of its path may hold a `=` too. -#}
+{% macro rows_of_files(files) -%}
+    {%- set names = [] -%}
+    {%- for file in files -%}
+        {%- do names.append(string_literal(file | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]'))) -%}
+    {%- endfor -%}
+    (
+        select
+            * exclude ("file of the partition"),
+            cast(regexp_extract("file of the partition", 'dt=([0-9-]{10})/[^/]*$', 1) as date) as dt
+        from read_parquet(
+            [{{ names | join(', ') }}],
+            union_by_name = true,
+            hive_partitioning = false,
+            filename = 'file of the partition'
+        )
+    )
+{%- endmacro %}
+
+{#- The files of a resource; the first holds the contract's schema and no rows. None by hand before the first load.
+
+    In a build they are those that its plan names for the node, by hand those that the ledger names as validated.
+-#}
+{% macro bronze_files(source_name, table_name, which) -%}
+    {%- set root = env_var('BRONZE_DIR', '../data/bronze') -%}
+    {%- set records = root ~ '/_ledger/' ~ source_name ~ '/' ~ table_name ~ '/[0-9]*.json' -%}
+    {%- set resource = 'source = ' ~ string_literal(source_name) ~ ' and resource = ' ~ string_literal(table_name) -%}
+    {%- if pipeline_mode() == 'build' -%}
+        {%- set reader = (model.attached_node or model.unique_id) if model.resource_type == 'test' else model.unique_id -%}
+        {%- set query -%}
+            select path from _pipeline.partitions as partitions
+            where {{ resource }} and status = 'validated'
+            {%- if which == 'changed' %} and not exists (
+                select 1 from _pipeline.held as held
+                where held.node = {{ string_literal(reader) }}
+                    and (held.source, held.resource, held.dt) = (partitions.source, partitions.resource, partitions.dt)
+                    and held.content_hash = partitions.content_hash
+            )
+            {%- endif %}
+            order by dt
+        {%- endset -%}
+    {%- elif run_query('select count(*) from glob(' ~ string_literal(records) ~ ')').columns[0].values()[0] > 0 -%}
+        {%- set query -%}
+            select path from read_json(
+                {{ string_literal(records) }}, columns = {'path': 'varchar', 'status': 'varchar', 'day': 'date'}
+            )
+            where status = 'validated'
+            order by day
+        {%- endset -%}
+    {%- endif -%}
+    {%- if not query -%}
+        {{ return([]) }}
+    {%- endif -%}
+    {%- set files = [root ~ '/' ~ source_name ~ '/' ~ table_name ~ '/dt=0001-01-01/schema.parquet'] -%}
+    {%- for path in run_query(query).columns[0].values() -%}
+        {%- do files.append(root ~ '/' ~ path) -%}
+    {%- endfor -%}
+    {{ return(files) }}
+{%- endmacro %}
+
+{#- The primary key that the contract declares; none for a source without a contract. -#}
 {% macro bronze_key(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
         {{ return(node.config.meta.primary_key or node.meta.primary_key) }}
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Days of a resource that were built before and are loaded again with other rows, or taken away, as a SQL list. -#}
+{#- Days of a resource that the model holds and that are loaded again with other rows, or taken away. -#}
 {% macro reloaded_days(source_name, table_name) -%}
     {%- set query -%}
-        select cast(dt as varchar) from meta.partitions
-        where source = '{{ source_name }}' and resource = '{{ table_name }}' and status in ('validated', 'removed')
-            and built_hash is not null and content_hash is distinct from built_hash
+        select cast(held.dt as varchar)
+        from _pipeline.held as held
+        left join _pipeline.partitions as partitions using (source, resource, dt)
+        where held.node = {{ string_literal(model.unique_id) }}
+            and source = {{ string_literal(source_name) }} and resource = {{ string_literal(table_name) }}
+            and case
+                when partitions.status is null then true
+                when partitions.status = 'validated' then partitions.content_hash is distinct from held.content_hash
+                else held.content_hash = 'unsure'
+            end
     {%- endset -%}
     {{ return(run_query(query).columns[0].values()) }}
-{%- endmacro %}
-
-{#- Whether every changed day of a resource comes after every day that was built before. -#}
-{% macro is_in_order(source_name, table_name) -%}
-    {%- set query -%}
-        select coalesce(bool_and(built_hash is null and dt > coalesce(last_built, date '0001-01-01')), true)
-        from (
-            select *, max(dt) filter (where built_hash is not null) over () as last_built
-            from meta.partitions
-            where source = '{{ source_name }}' and resource = '{{ table_name }}'
-        )
-        where status in ('validated', 'removed') and content_hash is distinct from built_hash
-    {%- endset -%}
-    {{ return(run_query(query).columns[0].values()[0]) }}
 {%- endmacro %}

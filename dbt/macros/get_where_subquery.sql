@@ -1,25 +1,15 @@
-{#- Tests of a build look at the rows that the build changed: the others were tested when they were written.
-
-    `where: changed_rows`, the project's default, means that; it means all rows where the model was made from scratch,
-    where the build was asked for full tests, and outside of a build.
--#}
+{#- A test sees the whole table, or, where the plan of the build says so, the rows that the build changed. -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where', '') -%}
-    {%- if where != 'changed_rows' -%}
+    {%- set window = none -%}
+    {%- if execute and is_planned_incremental(model.unique_id) -%}
+        {%- set tested = graph.nodes[model.attached_node] -%}
+        {%- set changes = build_plan()[tested.unique_id].changes -%}
+        {%- set window = has_key_in(key_columns(tested.config.unique_key), '__rows', changes) -%}
+    {%- endif -%}
+    {%- if window is none -%}
         {{ return(default__get_where_subquery(relation)) }}
     {%- endif -%}
-    {%- set tested = graph.nodes.get(model.attached_node) if execute and model.attached_node else none -%}
-    {%- if tested is none or not tested.config.unique_key or not tests_changed_rows() or is_rebuilt(tested.name) -%}
-        {{ return(relation) }}
-    {%- endif -%}
-    {%- set key = key_columns(tested.config.unique_key) -%}
-    {%- set window = in_keys(key, "changes." ~ tested.name) if table_exists('changes', tested.name) else "false" -%}
-    {{ return("(select * from " ~ relation ~ " where " ~ window ~ ") as changed_rows") }}
-{%- endmacro %}
-
-{% macro tests_changed_rows() -%}
-    {%- if not table_exists('meta', 'build') -%}
-        {{ return(false) }}
-    {%- endif -%}
-    {{ return(run_query("select not bool_or(full_tests) from meta.build").columns[0].values()[0]) }}
+    {%- set rows = '(select * from ' ~ relation ~ ' as __rows where ' ~ window ~ ')' -%}
+    {{ return('(select * from ' ~ rows ~ ' as __changed where ' ~ where ~ ') as dbt_subquery' if where else rows ~ ' as dbt_subquery') }}
 {%- endmacro %}

@@ -7,60 +7,87 @@
 {% macro get_incremental_latest_wins_sql(arg_dict) -%}
     {%- set target, versions = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
     {%- set key = key_columns(arg_dict['unique_key']) -%}
-    {%- set lost = model.name ~ '__lost' -%}
-    {%- set merged = model.name ~ '__merged' -%}
-    {%- set source_name, table_name = model.sources[0] -%}
-    {%- set days = reloaded_days(source_name, table_name) -%}
-
-    {%- do run_query("create or replace temp table " ~ lost ~ " as select " ~ key | join(', ') ~ " from " ~ target ~ " limit 0") -%}
-    {%- if days -%}
-        {%- set find_lost -%}
-            insert into {{ lost }}
-            select {{ prefixed(key, 'target') }}
-            from {{ target }} as target
-            left join {{ versions }} as versions using ({{ key | join(', ') }})
-            where (
-                target.first_seen_date in ({{ quoted(days) }})
-                and (versions.first_seen_date is null or versions.first_seen_date > target.first_seen_date)
-            ) or (
-                target.last_seen_date in ({{ quoted(days) }})
-                and (versions.last_seen_date is null or versions.last_seen_date < target.last_seen_date)
-            )
-        {%- endset -%}
-        {%- do run_query(find_lost) -%}
-        {%- if run_query("select count(*) from " ~ lost).columns[0].values()[0] > 0 -%}
-            {%- set relation = source(source_name, table_name) -%}
-            {%- set from_history = model.compiled_code | replace(
-                bronze_files(relation, 'changed'), bronze_files(relation, 'all')
-            ) -%}
-            {%- do run_query("delete from " ~ versions ~ " where " ~ in_keys(key, lost)) -%}
-            {%- do run_query(
-                "insert into " ~ versions ~ " by name select * from (" ~ from_history ~ ") where " ~ in_keys(key, lost)
-            ) -%}
-        {%- endif -%}
+    {%- set columns = arg_dict['dest_columns'] -%}
+    {%- set lost, merged = temporary_table('lost keys'), temporary_table('merged rows') -%}
+    {%- set source_name, table_name = bronze_source_of_model() -%}
+    {%- do find_lost_keys(target, versions, key, lost, reloaded_days(source_name, table_name)) -%}
+    {%- if run_query('select count(*) from ' ~ lost).columns[0].values()[0] > 0 -%}
+        {%- do read_from_history(versions, key, lost, source_name, table_name) -%}
     {%- endif -%}
 
     create or replace temp table {{ merged }} as
     select
-        {%- for column in arg_dict['dest_columns'] | map(attribute='quoted') %}
+        {%- for column in columns | map(attribute='quoted') %}
         {%- if column == '"first_seen_date"' %}
         case
-            when known.is_lost then versions.first_seen_date
-            else least(versions.first_seen_date, coalesce(known.first_seen_date, versions.first_seen_date))
+            when __lost.is_lost then __new.first_seen_date
+            else least(__new.first_seen_date, coalesce(__known.first_seen_date, __new.first_seen_date))
         end as first_seen_date
         {%- else %}
-        case when known.is_later then known.{{ column }} else versions.{{ column }} end as {{ column }}
+        case
+            when __known.last_seen_date > __new.last_seen_date and __lost.is_lost is null then __known.{{ column }}
+            else __new.{{ column }}
+        end as {{ column }}
         {%- endif %}{{ "," if not loop.last }}
         {%- endfor %}
-    from {{ versions }} as versions
-    left join (
-        select *, last_seen_date > newest_date and not is_lost as is_later
-        from (
-            select target.*, newest.last_seen_date as newest_date, {{ in_keys(key, lost) }} as is_lost
-            from {{ target }} as target
-            inner join {{ versions }} as newest using ({{ key | join(', ') }})
-        )
-    ) as known using ({{ key | join(', ') }});
+    from {{ versions }} as __new
+    left join {{ target }} as __known on {{ same_key(key, '__new', '__known') }}
+    left join (select *, true as is_lost from {{ lost }}) as __lost(
+        {{- quoted_columns(key) | join(', ') }}, is_lost) on {{ same_key(key, '__new', '__lost') }};
 
-    {{ replace_rows(target, merged, key, lost, arg_dict['dest_columns']) }}
+    {{ replace_rows(target, merged, key, lost, columns) }}
+{%- endmacro %}
+
+{#- Put into `lost` the keys whose first or last day is one of `days` and whose new version does not say so. -#}
+{% macro find_lost_keys(target, versions, key, lost, days) -%}
+    {%- set dates = [] -%}
+    {%- for day in days %}{% do dates.append("date '" ~ day ~ "'") %}{% endfor -%}
+    {%- set query -%}
+        create or replace temp table {{ lost }} as
+        select {% for column in quoted_columns(key) %}__target.{{ column }}{{ ", " if not loop.last }}{% endfor %}
+        from {{ target }} as __target
+        {%- if days %}
+        left join {{ versions }} as __new on {{ same_key(key, '__target', '__new') }}
+        where (
+            __target.first_seen_date in ({{ dates | join(', ') }})
+            and (__new.first_seen_date is null or __new.first_seen_date > __target.first_seen_date)
+        ) or (
+            __target.last_seen_date in ({{ dates | join(', ') }})
+            and (__new.last_seen_date is null or __new.last_seen_date < __target.last_seen_date)
+        )
+        {%- else %}
+        limit 0
+        {%- endif %}
+    {%- endset -%}
+    {%- do run_query(query) -%}
+{%- endmacro %}
+
+{#- Replace the versions of lost keys by those that all partitions hold: the model's own query over all files. -#}
+{% macro read_from_history(versions, key, lost, source_name, table_name) -%}
+    {%- set from_history = model.compiled_code | replace(
+        bronze_rows(source_name, table_name, 'changed'), bronze_rows(source_name, table_name, 'all')
+    ) -%}
+    {%- do run_query(
+        'delete from ' ~ versions ~ ' as __new where ' ~ has_key_in(key, '__new', lost)
+    ) -%}
+    {%- do run_query(
+        'insert into ' ~ versions ~ ' by name select * from (' ~ from_history ~ ') as __new where '
+        ~ has_key_in(key, '__new', lost)
+    ) -%}
+{%- endmacro %}
+
+{#- The source and the name of the one Bronze resource that the model reads, also through an ephemeral model. -#}
+{% macro bronze_source_of_model() -%}
+    {%- set found = [] -%}
+    {%- set waiting = [model.unique_id] -%}
+    {%- for unique_id in waiting -%}
+        {%- for parent in (graph.nodes.get(unique_id) or model).depends_on.nodes -%}
+            {%- if parent in graph.sources and graph.sources[parent].config.meta.primary_key -%}
+                {%- do found.append([graph.sources[parent].source_name, graph.sources[parent].name]) -%}
+            {%- elif parent in graph.nodes and graph.nodes[parent].config.materialized == 'ephemeral' -%}
+                {%- do waiting.append(parent) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found[0]) }}
 {%- endmacro %}

@@ -1,19 +1,26 @@
-{#- Replace the rows of some keys, and note in `changes.<model>` what that takes away and puts in.
+{#- Replace the rows of some keys, and note in the model's table of changes what that takes away and puts in.
 
     The keys are those of the new rows and those in the table `keys`. A row that is put back as it was is no change;
-    `last_seen_date` does not count, since every load of a snapshot moves it for every row.
+    `last_seen_date` counts only where a model downstream reads it, since every load of a snapshot moves it.
 -#}
 {% macro replace_rows(target, new_rows, key, keys, columns) -%}
+    {%- set plan = build_plan()[model.unique_id] -%}
     {%- set names = columns | map(attribute='quoted') | list -%}
-    {%- set compared = names | reject('equalto', '"last_seen_date"') | join(', ') -%}
-    {%- set touched = in_keys(key, keys) ~ " or " ~ in_keys(key, new_rows) -%}
-    create table if not exists changes.{{ target.identifier }} as select {{ compared }} from {{ target }} limit 0;
-    insert into changes.{{ target.identifier }}
+    {%- set ignored = '' if plan.compare_last_seen else '"last_seen_date"' -%}
+    {%- set compared = names | reject('equalto', ignored) | join(', ') -%}
+    {%- set key_names = quoted_columns(key) | join(', ') -%}
+    {%- set replaced = temporary_table('replaced keys') -%}
+    create or replace temp table {{ replaced }} as
+    select {{ key_names }} from {{ new_rows }}
+    union
+    select {{ key_names }} from {{ keys }};
+
+    insert into {{ plan.changes }} by name
     with
 
     before as (
 
-        select {{ compared }} from {{ target }} where {{ touched }}
+        select {{ compared }} from {{ target }} as __target where {{ has_key_in(key, '__target', replaced) }}
 
     ),
 
@@ -25,13 +32,13 @@
 
     taken_away as (
 
-        select * from before except select * from after
+        select * from before except all select * from after
 
     ),
 
     put_in as (
 
-        select * from after except select * from before
+        select * from after except all select * from before
 
     )
 
@@ -39,24 +46,8 @@
     union all
     select * from put_in;
 
-    delete from {{ target }} where {{ touched }};
+    delete from {{ target }} as __target where {{ has_key_in(key, '__target', replaced) }};
 
     insert into {{ target }} ({{ names | join(', ') }})
     select {{ names | join(', ') }} from {{ new_rows }}
-{%- endmacro %}
-
-{% macro key_columns(unique_key) -%}
-    {{ return([unique_key] if unique_key is string else unique_key) }}
-{%- endmacro %}
-
-{% macro in_keys(key, relation) -%}
-    ({{ key | join(', ') }}) in (select {{ key | join(', ') }} from {{ relation }})
-{%- endmacro %}
-
-{% macro prefixed(columns, alias) -%}
-    {%- for column in columns %}{{ alias }}.{{ column }}{{ ", " if not loop.last }}{% endfor -%}
-{%- endmacro %}
-
-{% macro quoted(values) -%}
-    '{{ values | join("', '") }}'
 {%- endmacro %}

@@ -13,19 +13,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
-@click.option("--full-tests", is_flag=True, help="Test all rows, not only those that the build changes.")
-@click.option("--retry", is_flag=True, help="Go on from the models and tests that failed, where that is possible.")
+@click.option("--full-refresh", is_flag=True, help="Make every table from scratch, from all days in Bronze.")
+@click.option("--full-tests", is_flag=True, help="Run every test over all rows.")
+@click.option("--retry", is_flag=True, help="Go on with the build that failed: what it made stays.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print what would be made and tested, and why; do nothing.")
+@click.option("--drop", metavar="NAME", multiple=True, help="A history that the project does not make any more may go.")
 @options.json_option
-def build(full_refresh: bool, full_tests: bool, retry: bool, as_json: bool) -> int:
-    """Build Silver and Gold from the days that changed, test them, and publish."""
-    from scripts.cli.printing import show_build
+def build(
+    full_refresh: bool, full_tests: bool, retry: bool, only_plan: bool, drop: tuple[str, ...], as_json: bool
+) -> int:
+    """Build Silver and Gold from what changed, test them, and publish."""
+    from scripts.cli.printing import show_build, show_build_plan
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import build as build_and_note
+    from scripts.warehouse.build import read_plan
 
     started = options.start_run()
+    if only_plan:
+        show_build_plan(read_plan(started, full_refresh=full_refresh, full_tests=full_tests), as_json=as_json)
+        return 0
     try:
-        done = build_and_note(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
+        done = build_and_note(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
     finally:
         # a red build is what the page is for
         refresh(started.store)

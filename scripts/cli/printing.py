@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scripts.planning.due import Due, Planned
     from scripts.planning.reconcile import Reconciled
     from scripts.warehouse.build import BuildResult
+    from scripts.warehouse.plan import BuildPlan
 
 _PARTITION_COLUMNS = ("source", "resource", "day", "state", "declared", "fetched", "bronze", "quarantined", "silver")
 _EXAMPLE = 70
@@ -64,9 +65,30 @@ def show_build(done: BuildResult, *, as_json: bool) -> None:
     if as_json:
         print_json(_build_document(done))
         return
-    models = [node for node in done.results if node.kind == "model"]
-    print_table("Models", ("model", "status", "seconds"), [(n.name, n.status, f"{n.seconds:.2f}") for n in models])
+    models = [node for node in done.results if node.kind != "test"]
+    if models:
+        print_table("Models", ("model", "status", "seconds"), [(n.name, n.status, f"{n.seconds:.2f}") for n in models])
     sys.stdout.write(_build_line(done))
+
+
+def show_build_plan(plan: BuildPlan, *, as_json: bool) -> None:
+    """Print what a build would do, and why."""
+    if as_json:
+        document = {
+            "is_empty": plan.is_empty,
+            "nodes": [{"id": n.node, "name": n.name, "mode": n.mode, "reason": n.reason} for n in plan.nodes],
+            "tests": [{"id": t.test, "name": t.name, "rows": t.rows, "reason": t.reason} for t in plan.tests],
+            "drops": [{"name": d.name, "relation": d.relation, "keeps_history": d.keeps_history} for d in plan.drops],
+            "partitions": [partition._asdict() for partition in plan.partitions],
+        }
+        print_json(document)
+        return
+    print_table("Nodes to make", ("node", "how", "because"), [(n.name, n.mode, n.reason) for n in plan.made()])
+    print_table("Tests to run", ("test", "rows", "because"), [(t.name, t.rows, t.reason) for t in plan.run_tests()])
+    if plan.drops:
+        print_table("To drop", ("relation",), [(d.relation.replace('"', ""),) for d in plan.drops])
+    counts = f"{len(plan.made())} of {len(plan.nodes)} nodes, {len(plan.run_tests())} of {len(plan.tests)} tests"
+    sys.stdout.write("nothing to build\n" if plan.is_empty else f"{counts}, {len(plan.partitions)} partitions\n")
 
 
 def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:
@@ -264,12 +286,16 @@ def _show_models(models: Sequence[ModelStatus]) -> None:
 
 
 def _build_line(done: BuildResult) -> str:
-    tests = [node for node in done.results if node.kind != "model"]
+    if done.is_empty:
+        return "nothing to build\n"
+    tests = [node for node in done.results if node.kind == "test"]
     passed = sum(node.status == "pass" for node in tests)
     warned = sum(node.status == "warn" for node in tests)
+    names = [relation.replace('"', "") for relation in done.dropped]
+    dropped = f", dropped {', '.join(names)}" if names else ""
     return (
         f"published version {done.version} in {done.seconds:.1f} s: {len(done.partitions)} partitions processed,"
-        f" {passed} tests passed, {warned} warned\n"
+        f" {passed} tests passed, {warned} warned{dropped}\n"
     )
 
 
@@ -279,6 +305,7 @@ def _build_document(done: BuildResult) -> dict[str, object]:
         "seconds": round(done.seconds, 2),
         "partitions": [partition._asdict() for partition in done.partitions],
         "nodes": [node._asdict() for node in done.results],
+        "dropped": list(done.dropped),
     }
 
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 _HEAD = "# Made by `pipeline sources generate` from scripts/sources/{name}.yml: change that file instead.\n"
 
 
+_DATA_TYPES = {
+    "string": "varchar",
+    "integer": "bigint",
+    "number": "double",
+    "timestamp": "timestamp with time zone",
+    "json": "varchar",
+}
+
+
 def source_files() -> Mapping[Path, str]:
     """Return the content of dbt's source file of every contract by its path."""
     return {_path(source): _dbt_source(source) for source in catalog.load().values()}
@@ -36,18 +45,12 @@ def _path(source: Source) -> Path:
 
 
 def _dbt_source(source: Source) -> str:
-    location = (
-        'read_parquet(\'{{ env_var("BRONZE_DIR", "../data/bronze") }}/' + source.source + "/${name}/*/*.parquet',"
-        " hive_partitioning = true, hive_types = {'dt': date}, union_by_name = true)"
-    )
     document = {
         "sources": [
             {
                 "name": source.source,
                 "description": plain_text(source.description),
-                "config": {
-                    "meta": {"owner": plain_text(source.owner), "formatter": "template", "external_location": location}
-                },
+                "config": {"meta": {"owner": plain_text(source.owner)}},
                 "tables": [_table(source, name, resource) for name, resource in source.resources.items()],
             }
         ]
@@ -58,9 +61,9 @@ def _dbt_source(source: Source) -> str:
 
 def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
     pipeline_columns = [
-        {"name": "_extra", "description": "Fields that the contract does not name, as JSON."},
-        {"name": "_row", "description": "Position of the row among all that the source sent for the day."},
-        {"name": "dt", "description": "Day (UTC) that the row was loaded for."},
+        _column("_extra", "varchar", "Fields that the contract does not name, as JSON."),
+        _column("_row", "bigint", "Position of the row among all that the source sent for the day."),
+        _column("dt", "date", "Day (UTC) that the row was loaded for."),
     ]
     return {
         "name": name,
@@ -68,7 +71,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
         "config": {
             "meta": {"primary_key": list(resource.primary_key), "load_mode": resource.load.mode},
             "loaded_at_query": (
-                "select max(dt) + interval 1 day from meta.partitions"  # noqa: S608 — checked names
+                "select max(dt) + interval 1 day from _pipeline.partitions"  # noqa: S608 — checked names
                 f" where source = '{source.source}' and resource = '{name}' and status = 'validated'"
             ),
             "freshness": {
@@ -77,7 +80,14 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
             },
         },
         "columns": [
-            *({"name": column.name, "description": plain_text(column.description)} for column in resource.columns),
+            *(
+                _column(column.name, _DATA_TYPES.get(column.type, column.type), plain_text(column.description))
+                for column in resource.columns
+            ),
             *pipeline_columns,
         ],
     }
+
+
+def _column(name: str, data_type: str, description: str) -> dict[str, object]:
+    return {"name": name, "data_type": data_type, "description": description}

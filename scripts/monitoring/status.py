@@ -12,6 +12,7 @@ from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, DataError
 from scripts.planning.due import state_of
+from scripts.warehouse import build_state
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.versions import reading
 
@@ -81,7 +82,7 @@ def read_status(store: Store, *, content: bool = False) -> Status:
     if target.current() is None:
         return Status(None, [_partition(store, entry, None, None, content=content) for entry in entries], [])
     with reading(target.path) as connection:
-        built = _built(connection)
+        built = build_state.held_partitions(connection)
         silver = _silver_by_day(connection)
         rows = [_partition(store, entry, built, silver, content=content) for entry in entries]
         models = _models(connection, store, entries, built)
@@ -131,39 +132,30 @@ def _problem(store: Store, entry: LedgerEntry, *, content: bool) -> str:
     return ""
 
 
-def _built(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, str]:
-    query = "select source, resource, dt, built_hash from meta.partitions where built_hash is not null"
-    return {Partition(*row[:3]): row[3] for row in connection.execute(query).fetchall()}
-
-
-def _staging_models(connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str, str]]:
-    query = "select model, source, resource from meta.models where source is not null order by all"
-    return [(row[0], row[1], row[2]) for row in connection.execute(query).fetchall()]
-
-
 def _silver_by_day(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, int]:
     counts: dict[Partition, int] = {}
-    for model, source, resource in _staging_models(connection):
-        query = f"select last_seen_date, count(*) from silver.{model} group by all"  # noqa: S608 — a model's name
-        counts |= {Partition(source, resource, day): rows for day, rows in connection.execute(query).fetchall()}
+    for model in build_state.counted_models(connection).values():
+        if model.source is None or model.resource is None:
+            continue
+        query = f"select last_seen_date, count(*) from {model.relation} group by all"  # noqa: S608 — a node of the project
+        found = connection.execute(query).fetchall()
+        counts |= {Partition(model.source, model.resource, day): rows for day, rows in found}
     return counts
 
 
 def _models(
     connection: duckdb.DuckDBPyConnection, store: Store, entries: Sequence[LedgerEntry], built: Mapping[Partition, str]
 ) -> Sequence[ModelStatus]:
-    staging = {model: (source, resource) for model, source, resource in _staging_models(connection)}
     rows = []
-    query = "select model, layer, expected_row_count, expected_rows_reason from meta.models order by layer desc, model"
-    for model, layer, from_below, reason in connection.execute(query).fetchall():
-        table = f"{layer}.{model}"
-        count = _number(connection, f"select count(*) from {table}")  # noqa: S608 — a model's name
-        expected, explanation = from_below, reason or ""
-        if model in staging:
-            expected = _distinct_keys(connection, store, entries, built, *staging[model])
+    counted = build_state.counted_models(connection).values()
+    for model in sorted(sorted(counted, key=lambda found: found.model), key=lambda found: found.layer, reverse=True):
+        count = _number(connection, f"select count(*) from {model.relation}")  # noqa: S608 — a node of the project
+        expected, explanation = model.expected_row_count, model.expected_rows_reason or ""
+        if model.source is not None and model.resource is not None:
+            expected = _distinct_keys(connection, store, entries, built, model.source, model.resource)
             explanation = "distinct keys in Bronze" if expected is not None else "build pending"
         problem = f"{count} rows, expected {expected}: {explanation}" if expected not in (None, count) else ""
-        rows.append(ModelStatus(model, layer, count, expected, explanation, problem))
+        rows.append(ModelStatus(model.model, model.layer, count, expected, explanation, problem))
     return rows
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze import attempts
 from scripts.bronze.ledger import Partition
+from scripts.bronze.store import Store
+from scripts.config import settings
 from scripts.errors import WarehouseError
 from scripts.warehouse import candidate
-from scripts.warehouse.build import warehouse
+from scripts.warehouse.build import held_partitions, plan_of_build, warehouse
+from scripts.warehouse.project import project_digest
 from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
@@ -39,28 +42,29 @@ class Published(NamedTuple):
 
 def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
     """Return what the published version and the candidate hold."""
-    target, project = warehouse(), candidate.project_files()
+    target = warehouse()
     version = target.current()
     held: Mapping[Partition, str] = {}
     reasons: list[str] = []
     if version is not None:
         try:
-            with reading(target.path) as connection:
-                held = _held(connection.execute(_HELD).fetchall())
-                hashes = connection.execute("select models_hash from meta.project").fetchall()
+            held = held_partitions()
+            plan = plan_of_build(Store(settings().bronze_path))
         except WarehouseError as error:
             reasons.append(f"the published version cannot be read: {error}")
         else:
-            if hashes != [(candidate.hash_of(project),)]:
-                reasons.append("the SQL of the dbt project has changed")
+            if plan is None:
+                reasons.append("the dbt project has changed")
+            elif not plan.is_empty and not plan.partitions:
+                reasons.append("nodes or tests of the dbt project have changed")
     known = candidate.read(target)
     return Published(
         version,
         held,
         reasons,
-        awaits_gold=known is not None and known.awaits_gold(project) and _holds(target.build_path, ledger),
+        awaits_gold=known is not None and known.awaits_gold and _holds(target.build_path, ledger),
         attempt=attempts.read(attempt_path()),
-        fingerprint=_fingerprint(ledger, candidate.hash_of(project)),
+        fingerprint=_fingerprint(ledger, project_digest()),
     )
 
 
@@ -69,8 +73,7 @@ def attempt_path() -> Path:
     return warehouse().root / "attempt.json"
 
 
-_HELD = "select source, resource, dt, built_hash from meta.partitions where built_hash is not null"
-_SEEN = "select source, resource, dt, content_hash from meta.partitions where status = 'validated'"
+_SEEN = "select source, resource, dt, content_hash from _pipeline.partitions where status = 'validated'"
 
 
 def _holds(build: Path, ledger: Mapping[Partition, LedgerEntry]) -> bool:

@@ -15,7 +15,7 @@ from scripts.utils.logging_config import get_logger
 from scripts.warehouse.build import BuildResult, build_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.run import Run
@@ -81,7 +81,13 @@ def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry],
 
 
 def build(
-    run: Run, layer: Layer = "all", *, full_refresh: bool = False, full_tests: bool = False, retry: bool = False
+    run: Run,
+    layer: Layer = "all",
+    *,
+    full_refresh: bool = False,
+    full_tests: bool = False,
+    retry: bool = False,
+    drop: Collection[str] = (),
 ) -> BuildResult:
     """Build and publish (see `build_warehouse`); a failure is noted until a build succeeds.
 
@@ -90,7 +96,7 @@ def build(
     """
     fingerprint = read_published(read_ledger(run.store)).fingerprint
     with attempts.noting(attempt_path(), run, fingerprint=fingerprint):
-        return build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
+        return build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
 
 
 def load_due(run: Run, found: Due) -> Sequence[Outcome]:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from scripts.bronze import ledger
 from scripts.bronze.store import DATA_FILE, foreign_files, verify
 from scripts.errors import BronzeError, WarehouseError
 from scripts.warehouse import build_state
-from scripts.warehouse.runner import target_dir
+from scripts.warehouse.manifest import LATEST_WINS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import duckdb
 
+    from scripts.bronze.ledger import Partition
     from scripts.bronze.store import Store
-    from scripts.warehouse.versions import Warehouse
+    from scripts.warehouse.project import Node, Project
 
 
-def check_bronze(store: Store, changes: Sequence[build_state.Change], *, everything: bool) -> None:
-    """Check the Bronze files that a build is about to read: those of the changed partitions, or all.
+def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
+    """Check the Bronze files that a build is about to read.
 
     Raises:
         BronzeError: A file is torn, changed, missing or foreign.
         DataError: The counts of a record do not add up.
     """
-    entries = list(store.entries()) if everything else [change.entry for change in changes if change.entry]
-    for entry in entries:
-        entry.check()
-        verify(store, entry)
+    for partition in partitions:
+        if (entry := store.entry(partition)) is not None and entry.status == "validated":
+            entry.check()
+            verify(store, entry)
     known = {
         f"{path.parent.parent.name}/{path.parent.name}/dt={path.stem}/{DATA_FILE}"
         for path in ledger.entry_files(store.root / "_ledger")
@@ -44,32 +44,56 @@ def check_bronze(store: Store, changes: Sequence[build_state.Change], *, everyth
         )
 
 
-def count_models(connection: duckdb.DuckDBPyConnection, target: Warehouse) -> None:
-    """Count the rows of every model into `meta.models`, and check those whose number follows from another layer.
+def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: Collection[str]) -> None:
+    """Count the rows of the nodes that were made, and check those whose number follows from another layer.
+
+    The other nodes keep the counts that they have.
 
     Raises:
-        WarehouseError: A model has more or fewer rows than follows from the layer below.
+        WarehouseError: A node has more or fewer rows than follows from the layer below, or lacks its key.
     """
-    manifest = json.loads((target_dir(target) / "manifest.json").read_text())
+    known = build_state.counted_models(connection)
     counted = []
-    for node in manifest["nodes"].values():
-        if node["resource_type"] != "model":
+    for node in project.nodes.values():
+        if not node.has_relation:
             continue
-        rows = _number(connection, f"select count(*) from {node['relation_name']}")  # noqa: S608 — dbt's own name
-        about = node["config"].get("meta", {})
-        expected = _number(connection, about["expected_rows_sql"]) if "expected_rows_sql" in about else None
+        if node.id not in made and node.id in known:
+            counted.append(known[node.id])
+            continue
+        _check_key(connection, node)
+        rows = _number(connection, f"select count(*) from {node.relation}")  # noqa: S608 — a node of the project
+        expected = _number(connection, node.expected_rows_sql) if node.expected_rows_sql else None
         if expected is not None and rows != expected:
             raise WarehouseError(
-                f"model `{node['name']}` has {rows} rows",
-                where="row accounting",
-                expected=f"{expected}: {about['expected_rows_reason']}",
-                hint="`pipeline build --full-refresh` makes it anew; what is published has not changed",
+                f"model `{node.name}` has {rows} rows",
+                where=f"row accounting of {node.path}",
+                expected=f"{expected}: {node.expected_rows_reason}",
+                hint="correct the model or its `expected_rows_sql`, or make it again:"
+                " `pipeline build --full-refresh`; what is published has not changed",
             )
-        is_staging = node["config"].get("incremental_strategy") == "latest_wins"
-        origin = node["sources"][0] if is_staging else (None, None)
-        reason = about.get("expected_rows_reason")
-        counted.append(build_state.ModelRows(node["name"], node["schema"], rows, expected, reason, *origin))
+        origin = node.resources[0] if node.strategy == LATEST_WINS else (None, None)
+        reason = node.expected_rows_reason
+        counted.append(
+            build_state.ModelRows(node.id, node.name, node.schema, node.relation, rows, expected, reason, *origin)
+        )
     build_state.put_models(connection, counted)
+
+
+def _check_key(connection: duckdb.DuckDBPyConnection, node: Node) -> None:
+    if not node.strategy:
+        return
+    rows = connection.execute(
+        "select lower(column_name) from duckdb_columns() where schema_name = ? and table_name = ?",
+        [node.schema, node.identifier],
+    ).fetchall()
+    columns = {row[0] for row in rows}
+    if missing := [column for column in node.unique_key if column.lower() not in columns]:
+        raise WarehouseError(
+            f"model `{node.name}` has no column `{missing[0]}`, which its unique_key names",
+            where=node.path,
+            expected=f"one of {', '.join(sorted(columns))}",
+            hint="correct the unique_key; what is published has not changed",
+        )
 
 
 def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:

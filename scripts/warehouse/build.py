@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 import time
+import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -13,22 +13,29 @@ import msgspec
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.types import arrow_schema
-from scripts.utils.files import storage_errors, write_atomically
+from scripts.errors import TransientError, WarehouseError
+from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.warehouse import accounting, build_state, candidate, history
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
+from scripts.warehouse.plan import BuildPlan, State, plan_build
+from scripts.warehouse.project_reading import ask_dbt, known_project
 from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
 from scripts.warehouse.versions import Warehouse, reading, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from scripts.bronze.ledger import Partition
     from scripts.bronze.run import Run
     from scripts.bronze.store import Store
+    from scripts.warehouse.project import Layer as ProjectLayer
+    from scripts.warehouse.project import Project
 
 _log = get_logger("build")
+_ATTEMPTS = 3
+"""How often a build makes up for partitions that were loaded again while it read them."""
 
 
 class BuildResult(NamedTuple):
@@ -39,21 +46,30 @@ class BuildResult(NamedTuple):
     partitions: Sequence[Partition]
     """Partitions that it processed."""
     results: Sequence[NodeResult]
-    """How each model and test ended."""
+    """How each node and test that ran ended."""
     seconds: float
+    dropped: Sequence[str] = ()
+    """Tables and views that are not in the version any more."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there was nothing to do."""
-        return not self.results
+        return self.version is None and not self.results
 
 
-_COMMANDS: Mapping[Layer, Sequence[str]] = {
-    "all": ["build"],
-    # a test that compares layers waits for Gold
-    "silver": ["build", "--select", "config.schema:silver", "--indirect-selection", "buildable"],
-    "gold": ["build", "--select", "config.schema:gold", "resource_type:test", "resource_type:unit_test"],
-}
+class _Build(NamedTuple):
+    """What the steps of a build share."""
+
+    run: Run
+    target: Warehouse
+    lock: int
+    layer: Layer
+    layers: Sequence[ProjectLayer]
+    full_tests: bool
+
+    @property
+    def store(self) -> Store:
+        return self.run.store
 
 
 def warehouse() -> Warehouse:
@@ -62,120 +78,92 @@ def warehouse() -> Warehouse:
 
 
 def build_warehouse(
-    run: Run, layer: Layer = "all", *, full_refresh: bool = False, full_tests: bool = False, retry: bool = False
+    run: Run,
+    layer: Layer = "all",
+    *,
+    full_refresh: bool = False,
+    full_tests: bool = False,
+    retry: bool = False,
+    drop: Collection[str] = (),
 ) -> BuildResult:
-    """Build Silver and Gold from the partitions that changed, test them, and publish the result.
+    """Build Silver and Gold from what changed, test them, and publish the result.
 
-    Nothing that is published changes unless all of it succeeds. One build works at a time; another waits.
+    Nothing that is published changes unless all of it succeeds. One build works at a time; another waits. With nothing
+    to do it returns at once.
 
     Args:
         run: The run that asks for it.
         layer: `all`; or `silver`, which leaves a candidate that is not published yet; or `gold`, which finishes the
-            candidate and publishes it, or does all of the build where there is none. A layer that has nothing to do
-            returns at once.
-        full_refresh: Make every model from scratch, from all partitions; a build does so by itself when the SQL of
-            the dbt project has changed since the last one.
-        full_tests: Test all rows instead of those that the build changes.
-        retry: Go on from the models and tests that failed, where that gives the same result as starting over.
+            candidate and publishes it, or does all of the build where there is none.
+        full_refresh: Make every node from scratch, from all partitions, in a new file.
+        full_tests: Run every test over all rows.
+        retry: Go on with the build that failed: what it made stays, unless something that it depends on has changed.
+        drop: Names of histories that the project does not make any more and that may go.
 
     Raises:
         BronzeError: A Bronze file is torn, changed or foreign.
-        WarehouseError: A model, a test or the accounting failed.
+        WarehouseError: A model, a test or the accounting failed, or the project is refused.
         LockedError, StorageError: The build file cannot be written.
+        TransientError: Partitions were loaded again and again while it read them.
     """
     started = time.monotonic()
-    target, store = warehouse(), run.store
+    target = warehouse()
     with log_context(run_id=run.run_id), storage_errors(target.root):
         run.store.recover()
         purpose = f"{'build' if layer == 'all' else f'build of {layer}'} by {run.triggered_by} ({run.run_id})"
         with target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
-            known, project = candidate.read(target), candidate.project_files()
-            _write_schemas(store)
-            if retry and known and candidate.can_retry(target, store, known, project):
-                now = msgspec.structs.replace(known, state="building", project=project)
-                command = ["retry", "--state", str(target.workspace)]
-                _log.info("going on from the models and tests that failed")
-            elif (
-                layer != "all"
-                and not full_refresh
-                and not full_tests
-                and _is_done(target, store, layer, known, project)
-            ):
-                _log.info("nothing to build: the ledger has not changed")
+            known = candidate.read(target)
+            going_on = known if not full_refresh and candidate.can_go_on(known, layer, retry=retry) else None
+            made: Layer = "all" if layer == "gold" and going_on is None else layer
+            layers: Sequence[ProjectLayer] = ("silver",) if made == "silver" else ("silver", "gold")
+            full_tests = full_tests or bool(going_on and going_on.full_tests)
+            build = _Build(run, target, lock, made, layers, full_tests)
+            _write_schemas(run.store)
+            if not full_refresh and _is_done(build, going_on):
+                _log.info("nothing to build: the tables hold what the ledger and the project say")
                 return BuildResult(None, [], [], time.monotonic() - started)
-            elif layer == "gold" and known and known.awaits_gold(project):
-                now = msgspec.structs.replace(known, layer=layer, state="building", project=project, results=())
-                command = [*_COMMANDS[layer], *(["--full-refresh"] if known.full_refresh else [])]
-                _set_full_tests(target, full_tests=full_tests)
-            else:
-                made: Layer = "silver" if layer == "silver" else "all"
-                now = _begin(target, run, made, project, full_refresh=full_refresh, full_tests=full_tests)
-                command = [*_COMMANDS[made], *(["--full-refresh"] if now.full_refresh else [])]
-            results, partitions = _run_layer(target, store, now, command, lock)
-            version = None
-            if now.layer != "silver":
-                version = _publish(target, run, results, started)
-    done = BuildResult(version, partitions, results, time.monotonic() - started)
-    if version:
-        _log.info("published version %s in %.1f s", version, done.seconds, extra={"version": version})
+            done = _build(build, going_on, started, full_refresh=full_refresh, drop=drop)
+    if done.version:
+        _log.info("published version %s in %.1f s", done.version, done.seconds, extra={"version": done.version})
     return done
 
 
-def _begin(
-    target: Warehouse, run: Run, layer: Layer, project: dict[str, str], *, full_refresh: bool, full_tests: bool
-) -> Candidate:
-    target.clone(empty=full_refresh)
-    with writing(target.build_path) as connection:
-        changes = build_state.begin(connection, run.store, build_id=run.run_id, full_tests=full_tests)
-        if build_state.models_changed(connection, candidate.hash_of(project)):
-            _log.info("the models' SQL has changed since the last build: all are made from scratch")
-            full_refresh = True
-    accounting.check_bronze(run.store, changes, everything=full_refresh)
-    _log.info("building from %d changed partitions", len(changes), extra={"partitions": len(changes)})
-    return Candidate(run.run_id, target.current(), layer, "building", full_refresh, project)
+def plan_of_build(store: Store, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan | None:
+    """Return what a build would do now; None where dbt has to read the project first, since it has changed."""
+    target = warehouse()
+    project = known_project(target)
+    if project is None:
+        return None
+    return plan_build(
+        project, _published_state(target, store, project, full_refresh=full_refresh), full_tests=full_tests
+    )
 
 
-def _run_layer(
-    target: Warehouse, store: Store, now: Candidate, command: Sequence[str], lock: int
-) -> tuple[Sequence[NodeResult], Sequence[Partition]]:
-    """Run dbt for a layer of the candidate, keep how it ended, and finish the candidate if the layer is the last."""
-    candidate.write(target, now)
-    try:
-        results = candidate.merged(now.results, run_dbt(command, target, store.root, inherit=[lock]))
-    except DbtFailedError as error:
-        results = candidate.merged(now.results, error.results)
-        if error.results:
-            results_file = target_dir(target) / "run_results.json"
-            shutil.copy(results_file, target.workspace)
-            error.add_rows(failing_rows(results_file, target.build_path))
-        candidate.write(target, msgspec.structs.replace(now, state="failed", results=tuple(results)))
-        raise
-    with writing(target.build_path) as connection:
-        changes = build_state.unfinished(connection)
-        if now.layer != "silver":
-            accounting.count_models(connection, target)
-            unsure = [partition for partition, content in changes.items() if _content(store, partition) != content]
-            build_state.finish(connection, unsure, candidate.hash_of(now.project))
-    candidate.write(target, msgspec.structs.replace(now, state="built", results=tuple(results)))
-    return results, list(changes)
+def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan:
+    """Return what a build would do now, and let dbt read the project where it has changed."""
+    target = warehouse()
+    if (plan := plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)) is not None:
+        return plan
+    purpose = f"plan by {run.triggered_by}"
+    with (
+        storage_errors(target.root),
+        target.building(purpose=purpose, timeout=settings().lock_timeout) as lock,
+    ):
+        _write_schemas(run.store)
+        if candidate.read(target) is None:
+            target.clone()
+        project = ask_dbt(target, run.store.root, inherit=[lock])
+    state = _published_state(target, run.store, project, full_refresh=full_refresh)
+    return plan_build(project, state, full_tests=full_tests)
 
 
-def _is_done(
-    target: Warehouse, store: Store, layer: Layer, known: Candidate | None, project: Mapping[str, str]
-) -> bool:
-    if layer == "silver":
-        return candidate.is_up_to_date(target, store, known, project)
-    return known is None and candidate.is_up_to_date(target, store, None, project)
-
-
-def _set_full_tests(target: Warehouse, *, full_tests: bool) -> None:
-    with writing(target.build_path) as connection:
-        connection.execute("update meta.build set full_tests = ?", [full_tests])
-
-
-def _content(store: Store, partition: Partition) -> str | None:
-    entry = store.entry(partition)
-    return entry.content_hash if entry else None
+def held_partitions() -> Mapping[Partition, str]:
+    """Return the content of each partition that the published version holds in every node that reads it."""
+    target = warehouse()
+    if target.current() is None:
+        return {}
+    with reading(target.path) as connection:
+        return build_state.held_partitions(connection)
 
 
 def published_build() -> dict[str, Any] | None:
@@ -208,9 +196,193 @@ def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
     with storage_errors(target.root), target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
         _write_schemas(run.store)
         target.clone()
-        with writing(target.build_path) as connection:
-            build_state.begin(connection, run.store, build_id=run.run_id, full_tests=True)
+        make_dir(target.files(target.next_version()))
         return pass_to_dbt(arguments, target, run.store.root, inherit=[lock])
+
+
+def _is_done(build: _Build, going_on: Candidate | None) -> bool:
+    """Return whether there is nothing to do, as far as that is known without dbt."""
+    base = build.target.build_path if going_on else build.target.path
+    if (going_on and build.layer != "silver") or (build.target.current() is None and not going_on):
+        return False
+    project = known_project(build.target)
+    if project is None:
+        return False
+    try:
+        with reading(base) as connection:
+            if not build_state.is_ours(connection):
+                return False
+            state = build_state.read_state(connection, build.store, project)
+    except WarehouseError:
+        # what cannot be read is built again
+        return False
+    return plan_build(project, state, layers=build.layers, full_tests=build.full_tests).is_empty
+
+
+def _build(
+    build: _Build, going_on: Candidate | None, started: float, *, full_refresh: bool, drop: Collection[str]
+) -> BuildResult:
+    target = build.target
+    if going_on is None:
+        _make_copy(target, full_refresh=full_refresh)
+    project = known_project(target) or ask_dbt(target, build.store.root, inherit=[build.lock])
+    now = _candidate(build, going_on)
+    partitions: dict[Partition, None] = {}
+    for attempt in range(_ATTEMPTS):
+        plan = _prepare(build, project, going_on, drop, is_first=attempt == 0)
+        now = msgspec.structs.replace(now, dropped=(*now.dropped, *(item.relation for item in plan.drops)))
+        if plan.is_empty and attempt == 0 and going_on is None:
+            _log.info("nothing to build: what changed in the dbt project changes no table and no test")
+            candidate.forget(target)
+            return BuildResult(None, [], [], time.monotonic() - started)
+        partitions |= dict.fromkeys(plan.partitions)
+        now = _run(build, project, plan, now)
+        with writing(target.build_path) as connection:
+            doubtful = build_state.doubt(connection, build.store, project, plan)
+        if not doubtful:
+            break
+        _log.warning("%d partitions were loaded again while they were read, such as %s", len(doubtful), doubtful[0])
+    else:
+        raise TransientError(
+            f"partitions were loaded again while the build read them, such as {doubtful[0]}",
+            where="build",
+            hint="`pipeline build` when the loads have ended; what is published has not changed",
+        )
+    candidate.write(target, msgspec.structs.replace(now, state="built"))
+    version = None
+    if build.layer != "silver":
+        version = _publish(build, project, now, started)
+    return BuildResult(version, list(partitions), now.results, time.monotonic() - started, now.dropped)
+
+
+def _make_copy(target: Warehouse, *, full_refresh: bool) -> None:
+    """Make the file that the build works on: a copy of what is published, or a new one that has the histories only."""
+    path = target.clone(empty=full_refresh)
+    version = target.current()
+    if path.exists():
+        with reading(path) as connection:
+            is_ours = build_state.is_ours(connection)
+        if not is_ours:
+            target.clone(empty=True)
+    elif version is not None and version in target.versions():
+        with writing(path) as connection:
+            build_state.copy_histories(connection, target.file(version))
+
+
+def _candidate(build: _Build, going_on: Candidate | None) -> Candidate:
+    if going_on is None:
+        return Candidate(build.run.run_id, build.target.current(), build.layer, "building", build.full_tests)
+    results = going_on.results if going_on.state == "failed" else ()
+    return msgspec.structs.replace(going_on, layer=build.layer, state="building", results=results)
+
+
+def _prepare(
+    build: _Build, project: Project, going_on: Candidate | None, drop: Collection[str], *, is_first: bool
+) -> BuildPlan:
+    """Plan what is to be done on the build's file, check that it may be done, and write the plan for dbt."""
+    target = build.target
+    with writing(target.build_path) as connection:
+        state = build_state.read_state(connection, build.store, project)
+        plan = _plan(build, project, state, going_on if is_first else None)
+        if plan.is_empty and not (going_on and build.layer != "silver"):
+            return plan
+        _check_histories(plan, drop)
+        wanted = set(plan.partitions)
+        for node in plan.made():
+            if node.mode == "full":
+                wanted |= set(build_state.partitions_of(connection, project.nodes[node.node].resources))
+        if wanted:
+            accounting.check_bronze(build.store, sorted(wanted))
+        build_state.write_plan(connection, project, plan, state)
+    if any(project.nodes[node.node].materialized == "external" for node in plan.made()):
+        make_dir(target.files(target.next_version()))
+    counts = len(plan.made()), len(plan.run_tests()), len(plan.partitions)
+    _log.info("%d nodes to make, %d tests to run, %d changed partitions", *counts, extra={"partitions": counts[2]})
+    return plan
+
+
+def _plan(build: _Build, project: Project, state: State, going_on: Candidate | None) -> BuildPlan:
+    if build.layer == "gold" and going_on:
+        # what was loaded since Silver was made is for the next build
+        kept = {
+            node: [item for item in pending if not item.is_new]
+            for node, pending in state.pending.items()
+            if project.nodes[node].layer == "silver"
+        }
+        state = msgspec.structs.replace(state, pending={**state.pending, **kept})
+    return plan_build(project, state, layers=build.layers, full_tests=build.full_tests)
+
+
+def _check_histories(plan: BuildPlan, allowed: Collection[str]) -> None:
+    for drop in plan.drops:
+        relation = drop.relation.replace('"', "")
+        if drop.keeps_history and not {drop.name, relation} & set(allowed):
+            raise WarehouseError(
+                f"the project does not make {relation} any more, which keeps history that cannot be made again",
+                where="dbt",
+                hint=f"`pipeline build --drop {drop.name}` drops it; what is published has not changed",
+            )
+
+
+def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Candidate:
+    """Let dbt make what the plan names, note how each node ended, and return the candidate with that."""
+    target = build.target
+    candidate.write(target, now)
+    command = _command(project, plan)
+    results: Sequence[NodeResult] = []
+    failure: DbtFailedError | None = None
+    if command:
+        try:
+            results = run_dbt(command, target, build.store.root, inherit=[build.lock])
+        except DbtFailedError as error:
+            results, failure = error.results, error
+    now = msgspec.structs.replace(now, results=tuple(candidate.merged(now.results, results)))
+    with writing(target.build_path) as connection:
+        build_state.record(connection, project, plan, results, uuid.uuid4().hex)
+        if failure is None and build.layer != "silver":
+            made = {result.id for result in now.results} | {node.node for node in plan.made()}
+            accounting.count_models(connection, project, made)
+    if failure is not None:
+        if failure.results:
+            failure.add_rows(failing_rows(target_dir(target) / "run_results.json", target.build_path))
+        failure.results = now.results
+        candidate.write(target, msgspec.structs.replace(now, state="failed"))
+        raise failure
+    _check_complete(plan, results)
+    return now
+
+
+def _command(project: Project, plan: BuildPlan) -> Sequence[str]:
+    """Return the command that makes what the plan names and nothing else; none where that is nothing."""
+    selectors = [project.nodes[node.node].selector for node in plan.made()]
+    selectors += [project.tests[test.test].selector for test in plan.run_tests()]
+    if not selectors:
+        return []
+    # unit tests are for CI: they say nothing about the data
+    command = ["build", "--indirect-selection", "empty", "--exclude-resource-type", "unit_test"]
+    return [*command, "--select", *dict.fromkeys(selectors)]
+
+
+def _check_complete(plan: BuildPlan, results: Sequence[NodeResult]) -> None:
+    ran = {result.id for result in results if result.status != "skipped"}
+    wanted = {node.node: node.name for node in plan.made()} | {test.test: test.name for test in plan.run_tests()}
+    if missing := [name for unique_id, name in wanted.items() if unique_id not in ran]:
+        raise WarehouseError(
+            f"dbt left out {len(missing)} nodes or tests, such as `{missing[0]}`",
+            where="dbt",
+            hint="remove what leaves them out (flags in dbt_project.yml, the environment);"
+            " what is published has not changed",
+        )
+
+
+def _published_state(target: Warehouse, store: Store, project: Project, *, full_refresh: bool) -> State:
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if target.current() is None or full_refresh:
+        with duckdb.connect() as connection:
+            return build_state.read_state(connection, store, project)
+    with reading(target.path) as connection:
+        return build_state.read_state(connection, store, project)
 
 
 def _write_schemas(store: Store) -> None:
@@ -219,22 +391,43 @@ def _write_schemas(store: Store) -> None:
             store.write_schema(source.source, name, arrow_schema(resource))
 
 
-def _publish(target: Warehouse, run: Run, results: Sequence[NodeResult], started: float) -> str:
+def _publish(build: _Build, project: Project, now: Candidate, started: float) -> str:
+    target, run = build.target, build.run
+    with writing(target.build_path) as connection:
+        build_state.finish(connection, project)
+        tests = build_state.test_results(connection)
+        nodes = build_state.node_results(connection)
+        rows = {found.model: found.row_count for found in build_state.counted_models(connection).values()}
     about = {
         "run_id": run.run_id,
         "triggered_by": run.triggered_by,
         "built_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
-        "nodes": [result._asdict() for result in results],
+        "nodes": _all_results(now.results, nodes, tests),
+        "dropped": list(now.dropped),
+        "rows": dict(sorted(rows.items())),
     }
-    with reading(target.build_path) as connection:
-        rows = connection.execute("select model, row_count from meta.models order by model").fetchall()
     candidate.forget(target)
-    write_atomically(
-        target.workspace / "build.json", json.dumps({**about, "rows": dict(rows)}, indent=2).encode() + b"\n"
-    )
+    write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
     # before a version that a killed publish left out of the history may go
     history.complete(target)
     version = target.publish(keep=settings().warehouse_keep_versions)
     history.complete(target)
     return version
+
+
+def _all_results(
+    results: Sequence[NodeResult], nodes: Sequence[Mapping[str, object]], tests: Sequence[Mapping[str, object]]
+) -> Sequence[Mapping[str, object]]:
+    """Return how every node and test of the version ended when it ran last: in this build, or in one before."""
+    ran = {result.id: result for result in results}
+    carried = [
+        {"kind": kind, "seconds": 0.0, "message": "", **known}
+        for kind, found in (("model", nodes), ("test", tests))
+        for known in found
+    ]
+    return [
+        {**known, **(ran[unique_id]._asdict() if unique_id in ran else {}), "ran_now": unique_id in ran}
+        for known in carried
+        for unique_id in (str(known["id"]),)
+    ]

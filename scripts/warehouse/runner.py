@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
 from scripts.errors import StorageFullError, WarehouseError
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse.dbt_messages import describe_failures, one_line
+from scripts.warehouse.project import named_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,18 +44,23 @@ _HANDED_ON = frozenset(
     ]
 )
 """Variables that dbt gets, beside its own: a model, or a text of a contract, can read no secret of the others."""
-_SHOWN_FAILURES = 5
-_USAGE_ERROR = 2
+_NODE_ENDS = {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult", "LogSeedResult"}
+_KEPT_VARIABLES = re.compile(r"DBT_ENV_")
+
+DbtMode = Literal["", "build", "fingerprint"]
+"""What dbt's macros are told: they follow the plan of a build; they only show what they would do; or neither."""
 
 
 class NodeResult(NamedTuple):
-    """How one model or test ended."""
+    """How one node or test ended."""
 
     name: str
     kind: str
     status: str
     seconds: float
     message: str
+    id: str = ""
+    """dbt's `unique_id`."""
 
 
 class DbtFailedError(WarehouseError):
@@ -75,20 +83,24 @@ def target_dir(warehouse: Warehouse) -> Path:
 
 
 def run_dbt(
-    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+    arguments: Sequence[str],
+    warehouse: Warehouse,
+    bronze_dir: Path,
+    *,
+    mode: DbtMode = "build",
+    inherit: Sequence[int] = (),
 ) -> Sequence[NodeResult]:
-    """Run a dbt command on the warehouse's build file, and return how each node ended.
-
-    Each model and test is logged with status and seconds as it ends.
+    """Run dbt on the build, log how each node ended, and return that.
 
     Args:
-        arguments: The command and its options.
-        warehouse: The warehouse whose build file dbt works on.
-        bronze_dir: The Bronze folder.
-        inherit: File descriptors that dbt keeps open, such as the builder's lock.
+        arguments: The command line after `dbt`.
+        warehouse: Where the build lies.
+        bronze_dir: The Bronze folder that the models read.
+        mode: What the macros of the project are told.
+        inherit: Descriptors that dbt keeps open, such as the builder's lock.
 
     Raises:
-        DbtFailedError: A model or test failed; the message names each, with the first useful line.
+        DbtFailedError: A model or test failed; the message names each, with file, line and reason.
         StorageFullError: The disk is full.
     """
     target = target_dir(warehouse)
@@ -96,9 +108,9 @@ def run_dbt(
     results_file = target / "run_results.json"
     results_file.unlink(missing_ok=True)
     complaints: list[str] = []
-    with _process(arguments, warehouse, bronze_dir, inherit, logs=True) as process:
+    with _process(arguments, warehouse, bronze_dir, inherit, mode=mode, logs=True) as process:
         for event in _events(process):
-            _follow(event, complaints)
+            _log_event(event, complaints)
         code = process.wait()
     results = read_results(results_file) if results_file.exists() else []
     bad = [result for result in results if result.status in BAD_STATUSES]
@@ -111,52 +123,57 @@ def run_dbt(
             where=str(warehouse.root),
             hint="free space, then `pipeline build`; what is published has not changed",
         )
-    raise DbtFailedError(
-        _describe(bad, complaints, code),
-        results,
-        hint="correct the model or the data, then `pipeline build`; what is published has not changed",
-    )
+    message, hint = describe_failures(bad, complaints, code, target)
+    raise DbtFailedError(message, results, hint=hint)
 
 
 def pass_to_dbt(
-    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+    arguments: Sequence[str],
+    warehouse: Warehouse,
+    bronze_dir: Path,
+    *,
+    mode: DbtMode = "",
+    inherit: Sequence[int] = (),
 ) -> int:
     """Run any dbt command with the terminal's own input and output, and return its exit code."""
-    with _process(arguments, warehouse, bronze_dir, inherit, logs=False) as process:
+    with _process(arguments, warehouse, bronze_dir, inherit, mode=mode, logs=False) as process:
         return process.wait()
 
 
 def read_results(path: Path) -> Sequence[NodeResult]:
-    """Return the models and tests of a `run_results.json`."""
+    """Return the nodes and tests of a `run_results.json`."""
     return [
         NodeResult(
             name=_node_name(result["unique_id"]),
             kind=result["unique_id"].partition(".")[0],
             status=result["status"],
             seconds=result["execution_time"],
-            message=_one_line(result.get("message") or ""),
+            message=one_line(result.get("message") or ""),
+            id=result["unique_id"],
         )
         for result in json.loads(path.read_text())["results"]
-        if not result["unique_id"].startswith("exposure.")
+        if not result["unique_id"].startswith(("exposure.", "saved_query.", "operation."))
+        or result["status"] in BAD_STATUSES
     ]
 
 
 @contextlib.contextmanager
 def _process(
-    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, inherit: Sequence[int], *, logs: bool
+    arguments: Sequence[str],
+    warehouse: Warehouse,
+    bronze_dir: Path,
+    inherit: Sequence[int],
+    *,
+    mode: DbtMode,
+    logs: bool,
 ) -> Iterator[subprocess.Popen[str]]:
-    target = target_dir(warehouse)
-    command = [
-        *(sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()", *arguments),
-        *("--project-dir", str(settings().dbt_dir), "--profiles-dir", str(settings().dbt_dir)),
-        *("--target-path", str(target), "--log-path", str(target / "logs")),
-    ]
+    command = [sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()", *arguments]
     if logs:
         command += ["--log-format", "json", "--log-level", "info", "--log-level-file", "none"]
     process = subprocess.Popen(  # noqa: S603 — our own arguments
         command,
         cwd=settings().dbt_dir,
-        env=environment(warehouse, bronze_dir),
+        env=environment(warehouse, bronze_dir, mode),
         stdout=subprocess.PIPE if logs else None,
         text=True,
         pass_fds=tuple(inherit),
@@ -171,13 +188,28 @@ def _process(
             process.stdout.close()
 
 
-def environment(warehouse: Warehouse, bronze_dir: Path) -> Mapping[str, str]:
-    """Return the environment of dbt: what its files read; a variable of the project's own starts with DBT_."""
-    config = settings()
-    kept = {key: value for key, value in os.environ.items() if key in _HANDED_ON or key.startswith("DBT_")}
+def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> Mapping[str, str]:
+    """Return the environment of dbt: what its files read; a variable of the project's own starts with DBT_.
+
+    In a build, variables by which dbt would leave out nodes or tests, or change them, do not reach it, unless a file of
+    the project names them.
+    """
+    config, target = settings(), target_dir(warehouse)
+    named = named_variables() if mode else set()
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in _HANDED_ON or (key.startswith("DBT_") and (not mode or key in named or _KEPT_VARIABLES.match(key)))
+    }
     return kept | {
+        "DBT_PROJECT_DIR": str(config.dbt_dir),
+        "DBT_PROFILES_DIR": str(config.dbt_dir),
+        "DBT_TARGET_PATH": str(target),
+        "DBT_LOG_PATH": str(target / "logs"),
         "WAREHOUSE_BUILD": str(warehouse.build_path),
+        "WAREHOUSE_FILES": str(warehouse.files(warehouse.next_version())),
         "BRONZE_DIR": str(bronze_dir),
+        "PIPELINE_DBT_MODE": mode,
         "DBT_TARGET": config.dbt_target,
         "DUCKDB_MEMORY_LIMIT": config.duckdb_memory_limit,
         "DUCKDB_THREADS": str(config.duckdb_threads),
@@ -195,45 +227,37 @@ def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
             yield {"info": {"level": "info", "msg": line.strip(), "name": "text"}, "data": {}}
 
 
-def _follow(event: dict[str, Any], complaints: list[str]) -> None:
+def _log_event(event: dict[str, Any], complaints: list[str]) -> None:
     info, data = event.get("info", {}), event.get("data", {})
-    node = data.get("node_info") or {}
-    message = _one_line(str(info.get("msg", "")))
-    if info.get("name") in {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult"}:
-        status, seconds = str(data.get("status")), float(data.get("execution_time", 0))
-        status = "success" if status == "OK" else status
-        level = "error" if status.lower() in BAD_STATUSES else "warning" if status.lower() == "warn" else "info"
-        _log.log(
-            {"error": 40, "warning": 30, "info": 20}[level],
-            "%s %s %s in %.2f s",
-            node.get("resource_type", "test"),
-            _node_name(node["unique_id"]) if "unique_id" in node else data.get("name"),
-            status,
-            seconds,
-            extra={"node": node.get("unique_id"), "status": status, "seconds": round(seconds, 3)},
-        )
+    message = one_line(str(info.get("msg", "")))
+    if info.get("name") in _NODE_ENDS:
+        _log_node(data)
     elif info.get("level") == "error":
         complaints.append(message)
         _log.debug("%s", message)
+    elif info.get("level") == "warn" and message:
+        _log.warning("%s", message)
     else:
         _log.debug("%s", message)
 
 
-def _describe(bad: Sequence[NodeResult], complaints: Sequence[str], code: int) -> str:
-    if bad:
-        shown = [f"{node.kind} `{node.name}` {node.status}: {node.message}" for node in bad[:_SHOWN_FAILURES]]
-        more = f"; and {len(bad) - _SHOWN_FAILURES} more" if len(bad) > _SHOWN_FAILURES else ""
-        return "; ".join(shown) + more
-    useful = [line for line in complaints if line and "Encountered an error" not in line]
-    what = useful[0] if useful else (complaints[0] if complaints else "no message")
-    return f"dbt ended with code {code}: {what}"
+def _log_node(data: dict[str, Any]) -> None:
+    node = data.get("node_info") or {}
+    status, seconds = str(data.get("status")), float(data.get("execution_time", 0))
+    status = "success" if status == "OK" else status
+    level = "error" if status.lower() in BAD_STATUSES else "warning" if status.lower() == "warn" else "info"
+    _log.log(
+        {"error": 40, "warning": 30, "info": 20}[level],
+        "%s %s %s in %.2f s",
+        node.get("resource_type", "test"),
+        _node_name(node["unique_id"]) if "unique_id" in node else data.get("name"),
+        status,
+        seconds,
+        extra={"node": node.get("unique_id"), "status": status, "seconds": round(seconds, 3)},
+    )
 
 
 def _node_name(unique_id: str) -> str:
     # a test's identifier ends in a hash; a unit test is called by its model and its own name
     kind, _, *names = unique_id.split(".")
     return ".".join(names) if kind == "unit_test" else names[0]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -73,6 +73,14 @@ class Warehouse:
         """Return the database file of a version."""
         return self.builds / version / self.path.name
 
+    def files(self, version: str) -> Path:
+        """Return the folder of the files that `external` models of a version write."""
+        return self.root / "files" / version
+
+    def next_version(self) -> str:
+        """Return the name that the next published version gets."""
+        return folders.next_version(self.builds, self.current())
+
     def versions(self) -> Sequence[str]:
         """Return the kept versions, the oldest first; what was never published or cannot be read is none."""
         return folders.published(self.builds, self.path.name, self.current())
@@ -102,6 +110,7 @@ class Warehouse:
         """
         folders.sweep(self.builds, self.current())
         shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.rmtree(self.files(self.next_version()), ignore_errors=True)
         base = self._base(deep=empty)
         if base is None or empty:
             folders.remove(self.workspace)
@@ -127,17 +136,19 @@ class Warehouse:
                 where=str(leftover),
                 hint="stop whatever has the file open, then `pipeline build`",
             )
-        version = folders.next_version(self.builds, self.current())
+        version = self.next_version()
         self.build_path.chmod(0o444)
         folders.mark(self.workspace, folders.UNPUBLISHED)
-        for file in self.workspace.iterdir():
-            sync_file(file)
+        for file in [*self.workspace.iterdir(), *self.files(version).rglob("*")]:
+            if file.is_file():
+                sync_file(file)
         sync_dir(self.workspace)
         self.workspace.rename(self.builds / version)
         sync_dir(self.builds)
         self.point_to(version)
         folders.set_aside(self.builds, version)
         folders.retire(self.builds, self.old_versions(keep))
+        self._prune_files()
         return version
 
     def point_to(self, version: str) -> None:
@@ -185,6 +196,12 @@ class Warehouse:
         """Return the versions beyond the newest `keep`, the oldest first; never the published one."""
         current = self.current()
         return [name for name in self.versions() if name != current][: -(keep - 1)]
+
+    def _prune_files(self) -> None:
+        kept = {*self.versions(), self.current()}
+        for folder in (self.root / "files").glob("*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _base(self, *, deep: bool) -> Path | None:
         """Return the published file, if there is one that can be read."""

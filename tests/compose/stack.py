@@ -96,7 +96,9 @@ class Stack:
             return set()
         with duckdb.connect(str(path), read_only=True) as connection:
             rows = connection.execute(
-                "select dt from meta.partitions group by dt having bool_and(built_hash = content_hash)"
+                "select dt from _pipeline.partitions as seen group by dt having bool_and(exists ("
+                "select 1 from _pipeline.held as held where (held.source, held.resource, held.dt, held.content_hash)"
+                " = (seen.source, seen.resource, seen.dt, seen.content_hash)))"
             )
             return {str(row[0]) for row in rows.fetchall()}
 

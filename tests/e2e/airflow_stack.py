@@ -89,7 +89,10 @@ class Airflow:
     def gold_days(self):
         """Return the days that Gold was built from, by what the published version says of itself."""
         with duckdb.connect(str(self.data_dir / "warehouse.duckdb"), read_only=True) as connection:
-            query = "select distinct dt from meta.partitions where built_hash = content_hash and resource = 'posts'"
+            query = (
+                "select distinct dt from _pipeline.held"
+                " inner join _pipeline.partitions using (source, resource, dt, content_hash) where resource = 'posts'"
+            )
             return {str(row[0]) for row in connection.execute(query).fetchall()}
 
     def wait(self, dag_id, run_id, timeout=180):

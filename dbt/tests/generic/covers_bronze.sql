@@ -1,28 +1,30 @@
 {#- Fails where a key that is in Bronze has no row in the staging model, or, over all rows, the other way round.
 
-    The model's `unique_key` has to stand for the contract's primary key, column by column, up to its type. In a build
-    the test looks at the partitions that changed; otherwise at all.
+    The model's `unique_key` has to stand for the contract's primary key, column by column, up to its type. The test
+    looks at all partitions, or, where the plan of the build says so, at those that changed.
 -#}
 {% test covers_bronze(model, source_name, resource) %}
 
-{%- set relation = source(source_name, resource) -%}
+{%- set relation = builtins.source(source_name, resource) -%}
 {%- if execute -%}
-{%- set tested = graph.nodes[context['model'].attached_node] -%}
-{%- set table = adapter.get_relation(tested.database, tested.schema, tested.alias) -%}
+{%- set test_node = context['model'] -%}
+{%- set tested = graph.nodes[test_node.attached_node] -%}
+{%- set table = adapter.quote(tested.database) ~ '.' ~ adapter.quote(tested.schema) ~ '.' ~ adapter.quote(tested.alias) -%}
 {%- set silver_key = key_columns(tested.config.unique_key) -%}
-{%- set types = {} -%}
-{%- for column in adapter.get_columns_in_relation(table) %}{% do types.update({column.name: column.dtype}) %}{% endfor -%}
-{%- set whole = not tests_changed_rows() or is_rebuilt(tested.name) -%}
+{%- set bronze_columns = quoted_columns(bronze_key(source_name, resource)) -%}
+{%- set changed = is_planned_incremental(test_node.unique_id) -%}
 
 with
 
 bronze_keys as (
 
     select distinct
-        {%- for column in bronze_key(source_name, resource) %}
-        cast({{ column }} as {{ types[silver_key[loop.index0]] }}) as {{ silver_key[loop.index0] }}{{ "," if not loop.last }}
+        {%- for column in quoted_columns(silver_key) %}
+        cast_to_type(__bronze.{{ bronze_columns[loop.index0] }}, __silver.{{ column }}) as {{ column }}
+        {{- "," if not loop.last }}
         {%- endfor %}
-    from {{ bronze_rows(relation, 'all' if whole else 'changed') }}
+    from {{ bronze_rows(source_name, resource, 'changed' if changed else 'all') }} as __bronze
+    left join (select * from {{ table }} limit 0) as __silver on true
 
 ),
 
@@ -31,8 +33,8 @@ counted as (
     select
         (select count(*) from bronze_keys) as bronze_key_count,
         (
-            select count(*) from {{ table }}
-            {% if not whole %}where {{ in_keys(silver_key, 'bronze_keys') }}{% endif %}
+            select count(*) from {{ table }} as __silver
+            {% if changed %}where {{ has_key_in(silver_key, '__silver', 'bronze_keys') }}{% endif %}
         ) as silver_row_count
 
 )

@@ -3,18 +3,16 @@
     the order in which days are loaded, and complete when one build takes in many days. dbt's own snapshots keep what
     they happen to see. The columns are called as dbt calls them.
 
-    Days that come after all built ones extend the open versions; any other day has the history computed again.
+    Days that come after all built ones extend the open versions; for any other day the table is made in full.
 -#}
-{{ config(schema='silver', unique_key='dbt_scd_id', incremental_strategy='extend_history') }}
-
-{%- set in_order = execute and is_incremental() and is_in_order('jsonplaceholder', 'users') %}
+{{ config(unique_key='dbt_scd_id') }}
 
 with
 
 source as (
 
     select *
-    from {{ bronze_rows(source('jsonplaceholder', 'users'), 'changed' if in_order else 'all') }}
+    from {{ bronze_rows('jsonplaceholder', 'users', 'changed' if is_incremental() else 'all') }}
     qualify row_number() over (partition by id, dt order by _row desc) = 1
 
 ),
@@ -38,7 +36,7 @@ renamed as (
 versions as (
 
     select * from renamed
-    {% if in_order %}
+    {% if is_incremental() %}
     union all by name
     select * exclude (dbt_valid_to, dbt_scd_id)
     from {{ this }}

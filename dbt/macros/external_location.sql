@@ -1,0 +1,9 @@
+{#- Where an `external` model writes: in a build, the folder of the version that is being made. -#}
+{% macro external_location(relation, config) -%}
+    {%- set folder = env_var('WAREHOUSE_FILES', '../data/dev_files') -%}
+    {%- set name = relation.schema ~ '.' ~ relation.identifier -%}
+    {%- if (config.get('options') or {}).get('partition_by') is none -%}
+        {{ return(folder ~ '/' ~ name ~ '.' ~ config.get('format', 'parquet')) }}
+    {%- endif -%}
+    {{ return(folder ~ '/' ~ name) }}
+{%- endmacro %}

@@ -1,0 +1,20 @@
+{#- By hand, dbt reads the ledger by itself, into a table that `source freshness` and people can ask. -#}
+{% macro read_ledger() -%}
+    {%- if execute and pipeline_mode() == '' and flags.WHICH not in ('compile', 'parse', 'list', 'show') -%}
+        {%- set records = env_var('BRONZE_DIR', '../data/bronze') ~ '/_ledger/*/*/[0-9]*.json' -%}
+        {%- set columns -%}
+            {
+                'source': 'varchar', 'resource': 'varchar', 'day': 'date', 'status': 'varchar', 'path': 'varchar',
+                'content_hash': 'varchar'
+            }
+        {%- endset -%}
+        create schema if not exists _pipeline;
+        create or replace table _pipeline.partitions (
+            source varchar, resource varchar, dt date, status varchar, path varchar, content_hash varchar
+        );
+        {% if run_query('select count(*) from glob(' ~ string_literal(records) ~ ')').columns[0].values()[0] > 0 %}
+        insert into _pipeline.partitions
+        select * from read_json({{ string_literal(records) }}, columns = {{ columns }});
+        {% endif %}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,129 @@
+"""What dbt says when it fails, for the person who has to mend it: file, line, node, reason, remedy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from scripts.config import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from scripts.warehouse.runner import NodeResult
+
+_SHOWN_FAILURES = 5
+_NOTHING_CHANGED = "what is published has not changed"
+_MISSING_VARIABLE = re.compile(r"Env var required but not provided: '([^']+)'")
+_MISSING_NAME = re.compile(r"'(\w+)' is undefined")
+_NOISE = re.compile(r"Encountered an error|^Runtime Error$|^Compilation Error$|^Parsing Error$")
+
+
+def describe_failures(bad: Sequence[NodeResult], complaints: Sequence[str], code: int, target: Path) -> tuple[str, str]:
+    """Return what failed, in one line, and what to do about it."""
+    if bad:
+        nodes = _nodes(target)
+        shown = [_describe_node(result, nodes.get(result.id), target) for result in bad[:_SHOWN_FAILURES]]
+        more = f"; and {len(bad) - _SHOWN_FAILURES} more" if len(bad) > _SHOWN_FAILURES else ""
+        return "; ".join(shown) + more, f"{_remedy(bad, nodes)}, then `pipeline build`; {_NOTHING_CHANGED}"
+    useful = [line for line in complaints if line and not _NOISE.search(line)]
+    what = useful[0] if useful else _last_words(complaints) or "no message"
+    if found := _MISSING_VARIABLE.search(" ".join(complaints)):
+        name = found.group(1)
+        if name in os.environ:
+            return (
+                f"the environment variable {name} is not handed to dbt, since its name does not start with DBT_",
+                f"call it DBT_{name}; {_NOTHING_CHANGED}",
+            )
+        where = "; ".join(_lines_with(re.compile(rf"env_var\(\s*['\"]{re.escape(found.group(1))}['\"]")))
+        return (
+            f"the environment variable {found.group(1)} is not set, which {where or 'the dbt project'} reads",
+            f"set it, or give `env_var` a default; {_NOTHING_CHANGED}",
+        )
+    return f"dbt ended with code {code}: {what}", f"correct the project, then `pipeline build`; {_NOTHING_CHANGED}"
+
+
+def one_line(text: str) -> str:
+    """Return a text with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def _describe_node(result: NodeResult, node: Mapping[str, Any] | None, target: Path) -> str:
+    text = f"{result.kind} `{result.name}` {result.status}: {_without_repeats(result.message, node)}"
+    if node is None:
+        return text
+    places = [node["original_file_path"] + _line_of(result.message, node)]
+    compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
+    if node.get("compiled_path"):
+        compiled = settings().dbt_dir / node["compiled_path"]
+    if compiled.is_file():
+        places.append(f"compiled: {compiled}")
+    return f"{text} ({', '.join(places)})"
+
+
+def _without_repeats(message: str, node: Mapping[str, Any] | None) -> str:
+    # dbt puts the kind of the error, the node and the file before the reason, and the compiled file after it
+    message = re.sub(r"\s*> in macro .*$", "", message)
+    if node is not None:
+        name, path = re.escape(node["name"]), re.escape(node["original_file_path"])
+        message = re.sub(rf"^\w+ Error in \w+ {name} \({path}\)\s*", "", message)
+    return re.sub(r"\s*compiled code at \S+$", "", message)
+
+
+def _line_of(message: str, node: Mapping[str, Any]) -> str:
+    """Return the line of the model's file that holds the text which DuckDB's error shows."""
+    # dbt puts its own statement before the model's SQL, so that the number of the line would mislead
+    if quoted := re.search(r"LINE \d+: (?:\.\.\.)?(.*?)(?:\.\.\.)?\s*\^", message):
+        wanted = quoted.group(1).strip()
+        for place, line in enumerate((node.get("raw_code") or "").splitlines(), 1):
+            if wanted and wanted in one_line(line):
+                return f":{place}"
+    return ""
+
+
+def _remedy(bad: Sequence[NodeResult], nodes: Mapping[str, Mapping[str, Any]]) -> str:
+    kinds = {result.kind for result in bad}
+    if kinds <= {"test", "unit_test"}:
+        return "correct the data, the model or the test"
+    if kinds == {"seed"}:
+        return "correct the CSV file"
+    if any("out of memory" in result.message.lower() for result in bad):
+        return "raise DUCKDB_MEMORY_LIMIT"
+    names = {name for result in bad if (found := _MISSING_NAME.search(result.message)) for name in found.groups()}
+    if names:
+        return f"define {', '.join(sorted(names))}, or correct the name"
+    return "correct the model" if all(result.id in nodes for result in bad) else "correct the project"
+
+
+def _lines_with(pattern: re.Pattern[str]) -> Sequence[str]:
+    root = settings().dbt_dir
+    return [
+        f"{path.relative_to(root).as_posix()}:{number}"
+        for folder in ("models", "seeds", "snapshots", "macros", "tests", "analyses")
+        for path in sorted((root / folder).rglob("*.*"))
+        if path.is_file()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if pattern.search(line)
+    ] or [
+        f"{path.relative_to(root).as_posix()}:{number}"
+        for path in sorted(root.glob("*.yml"))
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def _last_words(complaints: Sequence[str]) -> str:
+    # dbt's last word is "Encountered an error:", with the reason behind it
+    texts = [re.sub(r"^Encountered an error:?\s*", "", line) for line in complaints]
+    return next((text for text in texts if text), "")
+
+
+def _nodes(target: Path) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        manifest = json.loads((target / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return {**manifest["nodes"], **manifest.get("unit_tests", {})}

@@ -1,0 +1,145 @@
+"""The dbt project as a build sees it: its nodes and tests with their fingerprints, taken from dbt's manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import re
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from scripts.config import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+Layer = Literal["silver", "gold"]
+
+_FORMAT = "1"
+"""Changes with what a fingerprint is made of: tables that were built before are then made again."""
+_NOT_THE_PROJECT = {"target", "logs", ".user.yml", ".DS_Store", "__pycache__"}
+_ENV_VAR = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]""")
+_SET_BY_US = {
+    "WAREHOUSE_BUILD",
+    "WAREHOUSE_FILES",
+    "BRONZE_DIR",
+    "DUCKDB_MEMORY_LIMIT",
+    "DUCKDB_THREADS",
+    "DUCKDB_TEMP_DIR",
+    "PIPELINE_DBT_MODE",
+}
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A model, seed, snapshot or function that dbt builds. Ephemeral models are part of those that read them."""
+
+    id: str
+    """dbt's `unique_id`."""
+    name: str
+    kind: str
+    materialized: str
+    schema: str
+    identifier: str
+    path: str
+    """The file in the dbt project."""
+    selector: str
+    """How dbt's `--select` names it."""
+    fingerprint: str
+    layer: Layer = "silver"
+    parents: tuple[str, ...] = ()
+    """The nodes that it reads, also through ephemeral models."""
+    resources: tuple[tuple[str, str], ...] = ()
+    """The Bronze resources that it reads: source and name."""
+    unique_key: tuple[str, ...] = ()
+    strategy: str = ""
+    """The incremental strategy that tells its changes; empty for nodes that are made in full on each change."""
+    why_full: str = ""
+    """Why it is made in full on each change."""
+    affected_by: tuple[str, ...] = ()
+    """The parents whose changes lead to the keys that change in it."""
+    keeps_history: bool = False
+    """It holds what cannot be computed from Bronze: a snapshot of dbt, or a model with `full_refresh: false`."""
+    reads_last_seen: bool = False
+    """Its SQL names `last_seen_date`."""
+    expected_rows_sql: str | None = None
+    expected_rows_reason: str | None = None
+
+    @property
+    def relation(self) -> str:
+        """The table or view, quoted."""
+        return f'"{self.schema}"."{self.identifier}"'
+
+    @property
+    def has_relation(self) -> bool:
+        """Whether it is a table or view."""
+        return self.kind != "function"
+
+
+class Test(msgspec.Struct, frozen=True):
+    """A data test."""
+
+    id: str
+    name: str
+    selector: str
+    fingerprint: str
+    path: str
+    layer: Layer = "silver"
+    parents: tuple[str, ...] = ()
+    node: str | None = None
+    """The one node whose changed rows prove the whole; None for tests that always see all rows."""
+    always: bool = False
+    """It looks at something beside nodes: it runs in every build."""
+
+
+class Project(msgspec.Struct, frozen=True):
+    """All nodes, each after those that it reads, and all tests."""
+
+    digest: str
+    nodes: dict[str, Node]
+    tests: dict[str, Test]
+
+    def readers(self) -> Iterable[tuple[str, str, str]]:
+        """Yield each node that reads Bronze, with the source and the resource."""
+        for node in self.nodes.values():
+            for source, resource in node.resources:
+                yield node.id, source, resource
+
+
+def project_digest() -> str:
+    """Return a hash of all that the manifest is made from: files, packages, variables, target and versions.
+
+    While it is the same, the nodes and their fingerprints are, and dbt need not be asked for them.
+    """
+    found = hashlib.sha256(_FORMAT.encode())
+    names: set[str] = set()
+    root = settings().dbt_dir
+    for path in _files(root):
+        content = path.read_bytes()
+        names |= set(_ENV_VAR.findall(content.decode(errors="replace")))
+        found.update(f"\0{path.relative_to(root).as_posix()}\0{hashlib.sha256(content).hexdigest()}".encode())
+    for name in sorted((names | _dbt_variables(os.environ)) - _SET_BY_US):
+        found.update(f"\0{name}={os.environ.get(name)}".encode())
+    found.update(f"\0{settings().dbt_target}".encode())
+    for package in ("dbt-core", "dbt-adapters", "dbt-duckdb", "duckdb"):
+        found.update(f"\0{package}={importlib.metadata.version(package)}".encode())
+    return found.hexdigest()
+
+
+def named_variables() -> set[str]:
+    """Return the environment variables that files of the dbt project read."""
+    return {name for path in _files(settings().dbt_dir) for name in _ENV_VAR.findall(path.read_text(errors="replace"))}
+
+
+def _dbt_variables(environ: Mapping[str, str]) -> set[str]:
+    return {name for name in environ if name.startswith("DBT_ENV_")}
+
+
+def _files(root: Path) -> Iterable[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _NOT_THE_PROJECT)
+        for name in sorted(names):
+            if name not in _NOT_THE_PROJECT:
+                yield root.joinpath(folder, name)

@@ -1,0 +1,71 @@
+"""The dbt project as it stands, read by dbt where a file has changed, and otherwise from what was read before."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from scripts.config import settings
+from scripts.utils.files import write_atomically
+from scripts.utils.logging_config import get_logger
+from scripts.warehouse.manifest import read_project
+from scripts.warehouse.project import Project, project_digest
+from scripts.warehouse.refusals import check_project
+from scripts.warehouse.runner import DbtFailedError, run_dbt, target_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from scripts.warehouse.versions import Warehouse
+
+_log = get_logger("dbt")
+_LEAVES_OUT_TESTS = ("NoNodeForYamlKey", "NodeNotFoundOrDisabled", "WrongResourceSchemaFile")
+"""Warnings of dbt after which tests or models of the project would be missing."""
+
+
+def known_project(target: Warehouse) -> Project | None:
+    """Return the project if it is as it was when dbt read it last; None where dbt has to be asked."""
+    try:
+        found = msgspec.json.decode(_file(target).read_bytes(), type=Project)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return found if found.digest == project_digest() else None
+
+
+def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> Project:
+    """Let dbt compile the project as of a full refresh, check it, and return it.
+
+    Raises:
+        DbtFailedError: dbt cannot parse or compile it.
+        WarehouseError: A node could not be kept equal to a build from nothing.
+    """
+    digest = project_digest()
+    _log.info("the dbt project has changed since the last build: reading it")
+    command = ["compile", "--full-refresh", "--no-partial-parse", "--no-use-colors"]
+    command += ["--warn-error-options", json.dumps({"error": list(_LEAVES_OUT_TESTS)})]
+    try:
+        run_dbt(command, target, bronze_dir, mode="fingerprint", inherit=inherit)
+    except DbtFailedError as error:
+        if not error.results or any("Compilation Error" in result.message for result in error.results):
+            raise
+        # SQL that asks the database while it compiles may find no table yet: such nodes are known by their files
+        _log.debug("dbt compiled with errors: %s", error)
+    manifest = json.loads((target_dir(target) / "manifest.json").read_text())
+    check_project(manifest)
+    project = read_project(manifest, digest, settings().dbt_dir)
+    write_atomically(_file(target), msgspec.json.encode(project))
+    return project
+
+
+def selected_nodes(
+    selection: Sequence[str], project: Project, target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]
+) -> frozenset[str]:
+    """Return the nodes that dbt's `--select` chooses."""
+    raise NotImplementedError
+
+
+def _file(target: Warehouse) -> Path:
+    return target_dir(target) / "project.json"

@@ -1,0 +1,336 @@
+"""Ordinary edits of the dbt project: what is published afterwards equals a build from nothing, or nothing was built."""
+
+import json
+import re
+import shutil
+
+import duckdb
+import pytest
+
+from scripts import config
+from scripts.bronze.run import Run
+from scripts.config import PROJECT_DIR
+from scripts.errors import WarehouseError
+from scripts.loading.partitions import load, partitions
+from scripts.utils.days import day_range
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.runner import DbtFailedError
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
+MART = "models/marts"
+BY_EVENT = "unique_key='event_id', contract={'enforced': false}, meta={'affected_by': {'fct_events': ['event_id']}}"
+FILTER = "{% if is_incremental() %} where {{ in_affected_keys(['event_id']) }} {% endif %}"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A copy of the dbt project that a test may edit."""
+    copy = tmp_path / "edited"
+    shutil.copytree(
+        PROJECT_DIR / "dbt", copy / "dbt", ignore=shutil.ignore_patterns("target", "logs", "dbt_packages", "data")
+    )
+    monkeypatch.setattr(config, "PROJECT_DIR", copy)
+    return copy / "dbt"
+
+
+@pytest.fixture
+def write(project):
+    """Write files of the project."""
+
+    def write_files(files):
+        for name, text in files.items():
+            path = project / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return write_files
+
+
+def published():
+    """Return the rows of all tables and views that people can query."""
+    with duckdb.connect(str(warehouse().path), read_only=True) as connection:
+        names = connection.execute(
+            "select table_schema, table_name from information_schema.tables"
+            " where not starts_with(table_schema, '_pipeline') order by all"
+        ).fetchall()
+        return {
+            f"{schema}.{name}": sorted(map(repr, connection.execute(f'from "{schema}"."{name}"').fetchall()))
+            for schema, name in names
+        }
+
+
+def differences(one, other):
+    """Return the tables that differ, with a few rows of each side."""
+    return {
+        name: (
+            sorted(set(one.get(name, ())) - set(other.get(name, ())))[:2],
+            sorted(set(other.get(name, ())) - set(one.get(name, ())))[:2],
+        )
+        for name in {*one, *other}
+        if one.get(name) != other.get(name)
+    }
+
+
+BEFORE = {
+    # a variable, an alias, a reader of the alias, a hyphen, a null in the key, a reserved word as the key
+    f"{MART}/fct_prefixed.sql": f"{{{{ config({BY_EVENT}) }}}} select event_id,"
+    f" '{{{{ var(\"prefix\") }}}}' || event_title as t from {{{{ ref('fct_events') }}}} {FILTER}",
+    f"{MART}/fct_first.sql": f"{{{{ config({BY_EVENT}, alias='first_table') }}}} select event_id, user_id"
+    f" from {{{{ ref('fct_events') }}}} {FILTER}",
+    f"{MART}/fct_second.sql": "{{ config(unique_key='user_id', contract={'enforced': false},"
+    " meta={'affected_by': {'fct_first': ['user_id']}}) }} select user_id, count(*) as n from {{ ref('fct_first') }}"
+    " {% if is_incremental() %} where {{ in_affected_keys(['user_id']) }} {% endif %} group by 1",
+    f"{MART}/fct-hyphen.sql": f"{{{{ config({BY_EVENT}) }}}} select event_id from {{{{ ref('fct_events') }}}} {FILTER}",
+    f"{MART}/fct_by_lag.sql": "{{ config(unique_key='order', contract={'enforced': false},"
+    " meta={'affected_by': {'fct_events': ['nullif(arrival_lag_days, 0)']}}) }}"
+    " select nullif(arrival_lag_days, 0) as \"order\", count(*) as n from {{ ref('fct_events') }}"
+    " {% if is_incremental() %} where {{ in_affected_keys(['nullif(arrival_lag_days, 0)']) }} {% endif %} group by 1",
+    # an upstream that affected_by leaves out, an ephemeral model, last_seen_date downstream, a Python model
+    f"{MART}/fct_mails.sql": "{{ config("
+    + BY_EVENT
+    + ") }} select e.event_id, u.email from {{ ref('fct_events') }} as e"
+    " left join {{ ref('dim_users') }} as u using (user_id)"
+    " {% if is_incremental() %} where {{ in_affected_keys(['e.event_id']) }} {% endif %}",
+    f"{MART}/eph_users.sql": "{{ config(materialized='ephemeral', contract={'enforced': false}) }}"
+    " select user_id from {{ ref('dim_users') }}",
+    f"{MART}/fct_user_ids.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+    " from {{ ref('eph_users') }}",
+    f"{MART}/fct_seen.sql": "{{ config(unique_key='event_id', contract={'enforced': false},"
+    " meta={'affected_by': {'stg_events': ['event_id']}}) }}"
+    " select event_id, last_seen_date from {{ ref('stg_events') }}"
+    " {% if is_incremental() %} where {{ in_affected_keys(['event_id']) }} {% endif %}",
+    f"{MART}/py_rules.py": "def model(dbt, session):\n"
+    '    dbt.config(materialized="incremental", unique_key="event_id", incremental_strategy="delete+insert",'
+    ' contract={"enforced": False})\n'
+    '    rows = dbt.ref("fct_events").project("event_id, event_date, 1 as rule")\n'
+    "    if dbt.is_incremental:\n"
+    '        last = session.sql(f"select max(event_date) from {dbt.this}").fetchall()[0][0]\n'
+    "        rows = rows.filter(f\"event_date > date '{last}'\")\n"
+    "    return rows\n",
+    # written as for plain dbt, in other folders and schemas
+    f"{MART}/fct_plain.sql": "{{ config(unique_key='event_id', contract={'enforced': false}) }}"
+    " select event_id, event_date from {{ ref('fct_events') }} {% if is_incremental() %}"
+    " where event_date >= (select max(t.event_date) from {{ this }} as t) {% endif %}",
+    f"{MART}/fct_appended.sql": "{{ config(incremental_strategy='append', contract={'enforced': false}) }}"
+    " select event_id from {{ ref('fct_events') }} {% if is_incremental() %} where false {% endif %}",
+    "models/intermediate/int_events.sql": "select event_id, user_id from {{ ref('stg_events') }}",
+    f"{MART}/my_models.sql": "{{ config(materialized='table', schema='meta', alias='models',"
+    " contract={'enforced': false}) }} select 1 as id",
+    f"{MART}/fct_sources.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+    " select dt, count(*) as n from {{ source('jsonplaceholder', 'posts') }} group by dt",
+    f"{MART}/fct_old.sql": f"{{{{ config({BY_EVENT}) }}}} select event_id from {{{{ ref('fct_events') }}}} {FILTER}",
+    # staging: a filter, two resources, on staging
+    "models/staging/jsonplaceholder/stg_short.sql": "{{ config(unique_key='event_id') }} select id as event_id,"
+    " first_seen_date, last_seen_date from {{ latest_row_per_key('jsonplaceholder', 'posts') }}"
+    " where title not like 's%'",
+    "models/staging/jsonplaceholder/stg_all.sql": "{{ config(unique_key='id') }}"
+    " select 'p' || id as id from {{ latest_row_per_key('jsonplaceholder', 'posts') }} union all"
+    " select 'c' || id as id from {{ latest_row_per_key('jsonplaceholder', 'comments') }}",
+    "models/staging/jsonplaceholder/stg_again.sql": "{{ config(unique_key='event_id') }}"
+    " select event_id from {{ ref('stg_events') }}",
+    "models/staging/jsonplaceholder/stg_pausable.sql": "{{ config(unique_key='todo_id') }} select id as todo_id,"
+    " first_seen_date, last_seen_date from {{ latest_row_per_key('jsonplaceholder', 'todos') }}",
+    # a seed and what joins it
+    "seeds/coin_labels.csv": "coin,label\nbitcoin,BTC\nethereum,ETH\nsolana,SOL\n",
+    f"{MART}/fct_labelled.sql": "{{ config(unique_key=['coin', 'price_date'], contract={'enforced': false},"
+    " meta={'affected_by': {'stg_coin_prices__prices': ['coin', 'price_date']}}) }}"
+    " select p.coin, p.price_date, l.label from {{ ref('stg_coin_prices__prices') }} as p"
+    " left join {{ ref('coin_labels') }} as l using (coin)"
+    " {% if is_incremental() %} where {{ in_affected_keys(['coin', 'price_date']) }} {% endif %}",
+    # outside of the warehouse's file
+    f"{MART}/ext_users.sql": "{{ config(materialized='external', contract={'enforced': false}) }}"
+    " select user_id, first_seen_date from {{ ref('dim_users') }}",
+}
+
+
+def test_a_project_of_many_kinds_follows_days_and_edits(load_days, build, project, write, tmp_path, env):
+    """Three builds with days and edits between them, against one build from nothing after each."""
+    data = config.settings().data_dir
+    settings = project / "dbt_project.yml"
+    settings.write_text(settings.read_text() + '\nvars: {prefix: "A-"}\n')
+    write(BEFORE)
+
+    def equals_a_build_from_nothing(name):
+        env("DATA_DIR", tmp_path / name)
+        shutil.copytree(data / "bronze", tmp_path / name / "bronze")
+        build()
+        fresh = published()
+        env("DATA_DIR", data)
+        assert differences(published(), fresh) == {}
+
+    load_days(*DAYS[:2])
+    first = build()
+    assert "gold.fct_old" in published()
+    assert (warehouse().files(first.version) / "gold.ext_users.parquet").is_file()
+
+    write(
+        {"models/staging/jsonplaceholder/stg_pausable.yml": "models: [{name: stg_pausable, config: {enabled: false}}]"}
+    )
+    load_days(DAYS[2])
+    build()
+    assert "silver.stg_pausable" not in published()
+    equals_a_build_from_nothing("after-a-day")
+
+    (project / "models/staging/jsonplaceholder/stg_pausable.yml").unlink()
+    (project / MART / "fct_old.sql").rename(project / MART / "fct_new.sql")
+    settings.write_text(
+        settings.read_text().replace('"A-"', '"B-"').replace("model-paths: [", 'model-paths: ["analytics", ')
+    )
+    python = project / MART / "py_rules.py"
+    python.write_text(python.read_text().replace("1 as rule", "2 as rule"))
+    write(
+        {
+            "seeds/coin_labels.csv": "coin,label,rank\nbitcoin,XBT,1\nethereum,ETH,2\nsolana,SOL,3\n",
+            "analytics/an_events.sql": "{{ config(schema='gold', materialized='table') }} select 1 as id",
+            f"{MART}/fct_user_ids.sql": "{{ config(materialized='view', contract={'enforced': false}) }}"
+            " from {{ ref('eph_users') }}",
+        }
+    )
+    load_days("2024-01-04")
+    third = build()
+    assert third.dropped == ('"gold"."fct_old"',)
+    equals_a_build_from_nothing("after-edits")
+    assert build().is_empty
+
+
+REFUSED = {
+    "a name in affected_by that is not read": (
+        {
+            f"{MART}/fct_copied.sql": "{{ config(unique_key='event_id', contract={'enforced': false},"
+            " meta={'affected_by': {'no_such_model': ['event_id']}}) }} select event_id from {{ ref('fct_events') }} "
+            + FILTER
+        },
+        r"fct_copied.*no_such_model.*fct_events",
+    ),
+    "no unique_key": (
+        {f"{MART}/fct_keyless.sql": "{{ config(contract={'enforced': false}) }} select 1 as id"},
+        r"fct_keyless.*unique_key",
+    ),
+    "an unknown strategy": (
+        {
+            f"{MART}/fct_odd.sql": "{{ config(incremental_strategy='replcae', contract={'enforced': false}) }}"
+            " select 1 as id"
+        },
+        r"fct_odd.*replcae",
+    ),
+    "a view on a source": (
+        {
+            f"{MART}/v_raw.sql": "{{ config(materialized='view', contract={'enforced': false}) }}"
+            " select * from {{ source('jsonplaceholder', 'posts') }}"
+        },
+        r"v_raw.*view on source",
+    ),
+    "an external file elsewhere": (
+        {
+            f"{MART}/ext_users.sql": "{{ config(materialized='external', location='/tmp/x.parquet',"
+            " contract={'enforced': false}) }} select 1 as id"
+        },
+        r"ext_users.*external.*remove `location`",
+    ),
+    "the pipeline's own schema": (
+        {
+            f"{MART}/mine.sql": "{{ config(materialized='table', schema='_pipeline', contract={'enforced': false}) }}"
+            " select 1 as id"
+        },
+        r"mine.*_pipeline",
+    ),
+    "a name in YAML that nothing has": (
+        {f"{MART}/typo.yml": "models: [{name: fct_evnets, columns: [{name: event_id, data_tests: [unique]}]}]"},
+        r"fct_evnets",
+    ),
+    "an environment variable that is not set": (
+        {
+            f"{MART}/fct_env.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+            " select '{{ env_var(\"NOT_SET_ANYWHERE\") }}' as x"
+        },
+        r"NOT_SET_ANYWHERE.*models/marts/fct_env.sql:1",
+    ),
+    "a macro that does not exist": (
+        {f"{MART}/fct_macro.sql": "{{ config(materialized='table', contract={'enforced': false}) }} {{ nosuch() }}"},
+        r"fct_macro.*nosuch",
+    ),
+}
+
+
+def test_what_cannot_be_kept_is_refused_before_anything_is_built(build, project, write):
+    found = {}
+    for name, (files, expected) in REFUSED.items():
+        write(files)
+        with pytest.raises(WarehouseError) as caught:
+            build()
+        for file in files:
+            (project / file).unlink()
+        message = f"{caught.value}"
+        found[name] = re.search(expected, message, re.DOTALL) is not None or message
+    assert found == dict.fromkeys(REFUSED, True)
+    assert warehouse().current() is None
+
+
+def test_tests_see_all_rows_unless_a_part_proves_the_whole(load_days, build, project, write):
+    model = (
+        f"{{{{ config({BY_EVENT}) }}}} select event_id, comment_count, row_number() over (order by event_id) as number"
+    )
+    write({f"{MART}/fct_numbered.sql": f"{model} from {{{{ ref('fct_events') }}}} {FILTER}"})
+    load_days(*DAYS[:2])
+    build()
+    before = published()
+
+    values = "{accepted_values: {arguments: {values: [999]}}}"
+    new_test = f"models: [{{name: fct_numbered, columns: [{{name: comment_count, data_tests: [{values}]}}]}}]"
+    write({f"{MART}/fct_numbered.yml": new_test})
+    with pytest.raises(DbtFailedError, match=r"accepted_values_fct_numbered_comment_count__999.*fct_numbered\.yml"):
+        build()
+    assert published() == before
+
+    write(
+        {f"{MART}/fct_numbered.yml": "models: [{name: fct_numbered, columns: [{name: number, data_tests: [unique]}]}]"}
+    )
+    build()
+    load_days(DAYS[2])
+    with pytest.raises(DbtFailedError, match="unique_fct_numbered_number"):
+        build()
+    assert published() == before
+
+
+def test_a_retry_after_another_file_was_corrected_publishes_the_correction(load_days, build, project, write):
+    load_days(DAYS[0])
+    write(
+        {
+            "seeds/coin_labels.csv": "coin,label\nbitcoin,BTC\n",
+            f"{MART}/fct_first.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+            " select coin, label from {{ ref('coin_labels') }}",
+            f"{MART}/fct_labels.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+            " select * from {{ ref('fct_first') }} where nosuch = 1",
+        }
+    )
+    with pytest.raises(DbtFailedError, match=r"fct_labels.*nosuch.*models/marts/fct_labels.sql:1"):
+        build()
+    write(
+        {
+            "seeds/coin_labels.csv": "coin,label\nbitcoin,XBT\n",
+            f"{MART}/fct_labels.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+            " select * from {{ ref('fct_first') }}",
+        }
+    )
+    done = build(retry=True)
+    assert published()["gold.fct_labels"] == ["('bitcoin', 'XBT')"]
+    made = json.loads((warehouse().root / "dbt/run_results.json").read_text())["results"]
+    assert "model.data_pipeline.stg_events" not in {result["unique_id"] for result in made}, "it was made already"
+    assert {"fct_first", "coin_labels", "stg_events"} <= {result.name for result in done.results}
+
+
+def test_a_day_that_was_loaded_again_and_not_validated_comes_back(load_days, build, api, tmp_path, env):
+    """A full refresh forgets what it did not read."""
+    load_days(*DAYS[:2])
+    build()
+    before = published()
+    run = Run.create(triggered_by="test")
+    days = partitions(day_range(DAYS[1], DAYS[1]), ("jsonplaceholder",), ["posts"])
+    load(run, days, steps=("ingest",))
+    build(full_refresh=True)
+    assert len(published()["gold.fct_events"]) < len(before["gold.fct_events"])
+    load(run, days, steps=("validate",))
+    build()
+    assert published() == before
