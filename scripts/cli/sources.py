@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scripts.cli.new_source import sources_new
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -56,3 +58,6 @@ def sources_generate() -> int:
     for path in generated_files.write_files(wanted_files()):
         click.echo(str(path))
     return 0
+
+
+sources.add_command(sources_new)

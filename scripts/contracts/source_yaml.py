@@ -10,6 +10,7 @@ import yaml
 
 from scripts.config import settings
 from scripts.contracts import catalog
+from scripts.contracts.staging_model import staging_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,12 @@ _DATA_TYPES = {
 
 
 def source_files() -> Mapping[Path, str]:
-    """Return the content of dbt's source file of every contract by its path."""
-    return {_path(source): _dbt_source(source) for source in catalog.load().values()}
+    """Return the content of dbt's source file and of the generated staging models of every contract, by path."""
+    files: dict[Path, str] = {}
+    for source in catalog.load().values():
+        files[_path(source)] = _dbt_source(source)
+        files |= staging_files(source)
+    return files
 
 
 def plain_text(text: str) -> str:

@@ -441,7 +441,8 @@ def socrata(ask, rows):
     resource(pagination={"type": "page", "page_size": PAGE, "stop": "short_page"}, params={"vs_currency": "usd"}),
 )
 def coingecko_markets(ask, rows):
-    return ok([{"id": i} for i in ids(rows, number_page(ask) * PAGE, int(ask.query["per_page"]))])
+    size = int(ask.query["per_page"])
+    return ok([{"id": i} for i in ids(rows, number_page(ask) * size, size)])
 
 
 @shape(
