@@ -29,7 +29,7 @@ from scripts.utils.files import lock_holder, locked  # noqa: E402 — the same
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-START_SECONDS = 180
+START_SECONDS = 300
 STOP_SECONDS = 30
 MARK = "DATA_PIPELINE_LAUNCHER"
 """The variable that every program of a launcher has, with all that these start: the launcher's folder and a number."""

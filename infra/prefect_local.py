@@ -46,8 +46,9 @@ def start(stack: LocalStack) -> None:
     """Start the server, make the deployments, and start the worker that runs them."""
     stack.start("server")
     stack.wait_until(lambda: _answers(f"{stack.environ['PREFECT_API_URL']}/health"))
-    stack.run("work-pool", [*PREFECT, "work-pool", "create", POOL, "--type", "process", "--overwrite"])
-    stack.run("deploy", [*PREFECT, "deploy", "--all", "--prefect-file", str(REPOSITORY / "prefect" / "prefect.yaml")])
+    for line in stack.run("deploy", [sys.executable, str(REPOSITORY / "infra" / "prefect_deploy.py"), POOL]):
+        if line.startswith("kept "):
+            print(line, flush=True)
     stack.start("worker")
 
 

@@ -134,6 +134,6 @@ def running_airflow(folder, **environ):
     values = {"DATA_DIR": folder / "data", "TASK_RETRY_WAIT": 1, "API_RETRY_WAIT": 0.05, **environ}
     options = ["--port", port, "--env-file", env_file]
     with launched(
-        "Airflow", "airflow_local.py", *options, log=output, environ=values, start_seconds=240, stop_seconds=120
+        "Airflow", "airflow_local.py", *options, log=output, environ=values, start_seconds=400, stop_seconds=120
     ) as process:
         yield Airflow(f"http://127.0.0.1:{port}", dotenv_values(env_file), folder / "data", process)
