@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from local_stack import MARK, LocalStack, postgres, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from scripts.admin import airflow_doctor  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 from scripts.utils.files import write_atomically  # noqa: E402 — the same
@@ -131,6 +132,9 @@ def launch(port: int, env_file: Path) -> None:
             start(stack)
             print(f"Airflow is ready: {environ['AIRFLOW__API__BASE_URL']}", flush=True)
             print(f"accounts admin, operator, viewer: AIRFLOW_*_PASSWORD in {env_file}", flush=True)
+            for finding in airflow_doctor.examine(env_file, environ["AIRFLOW__API__BASE_URL"]):
+                if not finding.ok:
+                    print(f"{finding.check}: {finding.found}; fix: {finding.fix}", flush=True)
             print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
             stack.watch()
         finally:

@@ -2,8 +2,8 @@
 
 python infra/prefect_deploy.py POOL     OVERWRITE=yes: what somebody has changed in Prefect is replaced
 
-What is missing is made. The code of a deployment that is there, and the parameters that it takes, are brought up to date;
-what people set in Prefect stays and is told: schedules, pause, concurrency limit, values of parameters, tags.
+What is missing is made. The code of a deployment and the parameters that it takes are brought up to date; what people
+set in Prefect stays and is told: schedules, pause, concurrency limit, values of parameters, tags.
 """
 
 from __future__ import annotations

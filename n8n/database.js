@@ -19,6 +19,14 @@ exports.open = (readOnly) => {
 exports.workflow = (database, id) =>
   database.prepare('select name, active, isArchived, nodes, connections, settings from workflow_entity where id = ?').get(id);
 
+// The node types that published workflows use and n8n does not load, by the workflow's name.
+exports.unknownNodes = (database, allowed) =>
+  Object.fromEntries(
+    database.prepare('select name, nodes from workflow_entity where active and not isArchived').all()
+      .map(({ name, nodes }) => [name, [...new Set(JSON.parse(nodes).map((node) => node.type))].filter((type) => !allowed.includes(type))])
+      .filter(([, types]) => types.length > 0),
+  );
+
 // What was imported, and as what n8n stored it: by id, two hashes.
 exports.record = (database) => {
   const row = database.prepare('select value from settings where key = ?').get(RECORD);

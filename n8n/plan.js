@@ -6,7 +6,7 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
-const { open, workflow: stored, record: recorded, write } = require('./database.js');
+const { open, workflow: stored, record: recorded, unknownNodes, write } = require('./database.js');
 
 const hash = (value) => crypto.createHash('sha256').update(JSON.stringify(value)).digest('hex');
 const sorted = (value) => {
@@ -79,6 +79,10 @@ const record = (from, to) => {
     }
   }
   write(database, { ...known, credentials: hashCredentials() });
+  for (const [name, types] of Object.entries(unknownNodes(database, JSON.parse(process.env.NODES_INCLUDE)))) {
+    const names = types.map((type) => type.replace('n8n-nodes-base.', '')).join(',');
+    console.error(`n8n: workflow ${name} uses node types that are not allowed; N8N_EXTRA_NODES=${names} in .env allows them`);
+  }
 };
 
 const [command, ...options] = process.argv.slice(2);

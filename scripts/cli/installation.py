@@ -31,11 +31,12 @@ def init(path: Path | None, secrets_dir: Path | None) -> int:
 @options.json_option
 def doctor(docker: bool, deep: bool, as_json: bool) -> int:
     """Check this installation; each problem comes with its fix."""
-    from scripts.admin import docker_doctor
+    from scripts.admin import airflow_doctor, docker_doctor
     from scripts.admin.doctor import examine
     from scripts.cli.printing import show_findings
 
-    return show_findings([*examine(deep=deep), *(docker_doctor.examine() if docker else ())], as_json=as_json)
+    more = docker_doctor.examine() if docker else ()
+    return show_findings([*examine(deep=deep), *airflow_doctor.examine(), *more], as_json=as_json)
 
 
 @click.command()

@@ -1,0 +1,78 @@
+"""The doctor looks at an Airflow that runs: what did not load, and what is missing, so that runs would wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import requests
+from dotenv import dotenv_values
+
+from scripts.admin.check_result import CheckResult
+from scripts.admin.env_file import ENV_FILE, port_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_POOL = "warehouse"
+_TIMEOUT_SECONDS = 20
+_MADE, _REFUSED = 201, 401
+
+
+def examine(env_file: Path = ENV_FILE, url: str = "") -> Sequence[CheckResult]:
+    """Return the findings about the Airflow of this installation; none where it does not run."""
+    root = url or f"http://127.0.0.1:{port_of('AIRFLOW_PORT', env_file)}"
+    password = (dotenv_values(env_file) if env_file.exists() else {}).get("AIRFLOW_ADMIN_PASSWORD")
+    if not password:
+        return []
+    try:
+        answer = _ask("POST", f"{root}/auth/token", json={"username": "admin", "password": password})
+    except requests.RequestException:
+        return []
+    if answer.status_code == _REFUSED:
+        found = f"{root} refuses the account admin"
+        fix = "start Airflow again, which takes the password over from .env; or another program holds its port"
+        return [CheckResult("airflow", ok=False, found=found, fix=fix)]
+    if answer.status_code != _MADE:
+        # another program
+        return []
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    try:
+        return [_files(root, headers), _plugins(root, headers), _pool(root, headers)]
+    except (requests.RequestException, ValueError, KeyError) as error:
+        return [CheckResult("airflow", ok=False, found=f"{root}: {type(error).__name__}", fix="see its logs")]
+
+
+def _files(root: str, headers: dict[str, str]) -> CheckResult:
+    errors = _get(root, "importErrors", headers)["import_errors"]
+    lines = [f"{error['filename']}: {_last_line(error['stack_trace'])}" for error in errors]
+    fix = "correct the file; Airflow reads it again within seconds"
+    return CheckResult("DAG files", ok=not lines, found="; ".join(lines) or "all are loaded", fix=fix)
+
+
+def _plugins(root: str, headers: dict[str, str]) -> CheckResult:
+    errors = _get(root, "plugins/importErrors", headers)["import_errors"]
+    lines = [f"{error['source']}: {_last_line(error['error'])}" for error in errors]
+    fix = "correct the file, then start Airflow again"
+    return CheckResult("Airflow plugins", ok=not lines, found="; ".join(lines) or "all are loaded", fix=fix)
+
+
+def _pool(root: str, headers: dict[str, str]) -> CheckResult:
+    is_there = _ask("GET", f"{root}/api/v2/pools/{_POOL}", headers=headers).ok
+    found = f"{_POOL} is {'there' if is_there else 'missing, and builds wait for it'}"
+    return CheckResult("Airflow pool", ok=is_there, found=found, fix="start Airflow again, which makes it")
+
+
+def _get(root: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+    answer = _ask("GET", f"{root}/api/v2/{path}", headers=headers)
+    answer.raise_for_status()
+    return dict(answer.json())
+
+
+def _ask(method: str, url: str, **options: Any) -> requests.Response:  # noqa: ANN401 — what requests takes
+    return requests.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **options)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no reason given"
