@@ -132,7 +132,7 @@ def write_source(name: str, text: str) -> list[Path]:
         raise UsageError(f"{path} is there already")
     path.write_text(text, encoding="utf-8")
     source = catalog.read(path)
-    catalog.load.cache_clear()
+    catalog.forget()
     written = [path]
     for model, content in staging_files(source, every=True).items():
         if not model.exists():
@@ -171,7 +171,7 @@ def add_columns(path: Path, changes: Sequence[Change]) -> None:
         lines.insert(place, f"{indent}{column_line({**change.column, 'nullable': True})}\n")
         text = "".join(lines)
     path.write_text(text, encoding="utf-8")
-    catalog.load.cache_clear()
+    catalog.forget()
 
 
 def _node(parent: Any, key: str) -> Any:  # noqa: ANN401 — a node of YAML

@@ -57,6 +57,11 @@ def load(folder: Path = SOURCES_DIR) -> Mapping[str, Source]:
     return catalog.sources
 
 
+def forget() -> None:
+    """Read the contracts again when they are asked for next: one of them was written."""
+    _read_folder.cache_clear()
+
+
 def names() -> Sequence[str]:
     """Return the names of all sources by their files, without reading them."""
     return sorted(path.stem for path in SOURCES_DIR.glob("*.y*ml"))
