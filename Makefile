@@ -161,8 +161,8 @@ reset: ## Remove its containers and volumes, not data/ and .env: make reset CONF
 	@infra/reset.sh "$(CONFIRM)" $(COMPOSE)
 
 .PHONY: deploy
-deploy: init ## Take it to a release, and back if that is not healthy: make deploy IMAGE=…@sha256:… PROD=1
-	@$(SECRETS) infra/deploy.sh "$(IMAGE)" $(COMPOSE)
+deploy: init ## Take it to a release, and back if that is not healthy: make deploy IMAGE=…@sha256:… COMMIT=… PROD=1
+	@infra/deploy.sh "$(IMAGE)" "$(COMMIT)" $(COMPOSE)
 
 .PHONY: compare-gold
 compare-gold: setup ## What a change does to Gold, in Markdown: make compare-gold BASE=…/data/demo HEAD=data/demo
@@ -192,7 +192,10 @@ lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/python infra/n8n_expressions.py --check
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
-	@$(BIN)/zizmor -q --offline .github
+	@$(BIN)/zizmor -q --offline --persona=auditor .github
+	@$(BIN)/bandit -q -c pyproject.toml -r scripts infra airflow prefect
+	@$(BIN)/hadolint infra/Dockerfile.airflow
+	@$(BIN)/shellcheck infra/*.sh n8n/*.sh
 	@$(BIN)/codespell
 
 .PHONY: types

@@ -9,8 +9,11 @@ umask 077
 [ -n "$("$@" ps --quiet postgres)" ] || { echo "the stack does not run; make up starts it" >&2; exit 1; }
 mkdir -p "$folder.part"
 writers=$("$@" --profile '*' ps --services --status running | grep -E '^(scheduler|prefect-worker)$' || true)
+# the names of services, one word each
+# shellcheck disable=SC2086
 resume() { [ -z "$writers" ] || "$@" --profile '*' unpause $writers >/dev/null 2>&1 || true; }
 trap 'resume "$@"' EXIT
+# shellcheck disable=SC2086
 [ -z "$writers" ] || "$@" --profile '*' pause $writers >/dev/null 2>&1
 
 for database in airflow prefect; do

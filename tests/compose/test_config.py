@@ -108,7 +108,7 @@ NEEDS = {
     "grafana": {"GRAFANA_ADMIN_PASSWORD"},
 }
 """The secrets that each service has to have; it gets no other."""
-WRITES_DATA = {"api-server", "scheduler", "triggerer", "prefect-worker"}
+WRITES_DATA = {"api-server", "docs", "scheduler", "triggerer", "prefect-worker"}
 
 
 def test_each_service_gets_only_its_own_secrets(folder):
@@ -139,6 +139,10 @@ def test_services_write_and_reach_only_what_they_have_to(folder, files):
         assert 0 < service["pids_limit"] <= 2048, name
         assert "default" not in service["networks"], name
     networks = {name: set(service["networks"]) for name, service in services.items()}
+    # n8n starts backfills at the one, and tells the other of failures
+    assert networks["n8n"] & networks["api-server"]
+    assert networks["n8n"] & networks["docs"]
+    assert networks["prometheus"] & networks["docs"]
     assert not networks["n8n"] & networks["postgres"]
     assert not networks["sample-api"] & networks["postgres"]
     assert not networks["docs"] & networks["postgres"]

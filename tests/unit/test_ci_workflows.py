@@ -102,7 +102,7 @@ def test_a_deployment_asks_the_machine_for_one_make_target(tmp_path):
     assert done.returncode == 0, done.stderr
     *_, host, command = (tmp_path / "asked").read_text().splitlines()
     assert host == "deploy@machine"
-    assert command.endswith(f"git checkout --quiet 'abc' && make deploy PROD=1 IMAGE='{image}'")
+    assert command.endswith(f"git fetch --quiet origin && make deploy PROD=1 IMAGE='{image}' COMMIT='abc'")
     assert "cd '/srv/data pipeline'" in command
     key = tmp_path / ".ssh" / "deploy"
     assert (key.read_text(), stat.S_IMODE(key.stat().st_mode)) == ("the key\n", 0o600)
@@ -127,3 +127,46 @@ def test_a_version_of_the_site_is_published_beside_the_others(tmp_path):
     shown = ["git", "ls-tree", "-r", "--name-only", "gh-pages"]
     files = set(subprocess.check_output(shown, cwd=tmp_path / "origin", text=True).split())
     assert {"v1.0.0/runbook/index.html", "v1.1.0/health.html", "latest", "index.html"} <= files
+
+
+def test_production_gets_the_image_that_staging_has_seen(tmp_path):
+    """The step of cd-prod.yml, with gh and docker played by scripts."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gh").write_text('#!/bin/sh\necho "gh $*" >> "$HOME/asked"\n[ "$1" != run ] || echo "$GREEN"\n')
+    (programs / "docker").write_text(
+        '#!/bin/sh\necho "docker $*" >> "$HOME/asked"\n[ "$3" != inspect ] || echo sha256:0123\n'
+    )
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    environ = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "GITHUB_REPOSITORY": "Some/Data-Pipeline",
+        "GITHUB_SHA": "abc",
+        "GITHUB_OUTPUT": str(tmp_path / "out"),
+        "VERSION": "v1.2.3",
+    }
+    wanted = "The very image that CI and staging have seen gets the release's tag"
+    red = run(step(wanted), tmp_path, GREEN="0", **environ)
+    assert red.returncode != 0
+    assert "no green run of ci.yml for abc" in red.stderr
+    assert not (tmp_path / "out").exists()
+
+    done = run(step(wanted), tmp_path, GREEN="1", **environ)
+    assert done.returncode == 0, done.stderr
+    image = "ghcr.io/some/data-pipeline@sha256:0123"
+    assert (tmp_path / "out").read_text() == f"image={image}\n"
+    asked = (tmp_path / "asked").read_text()
+    assert f"gh attestation verify oci://{image}" in asked
+    assert f"imagetools create --tag ghcr.io/some/data-pipeline:v1.2.3 {image}" in asked
+
+
+def test_nothing_is_deployed_that_is_not_signed_and_green():
+    deploy = yaml.safe_load((GITHUB / "workflows/deploy.yml").read_text())["jobs"]["deploy"]["steps"]
+    names = [found.get("name") for found in deploy]
+    assert names.index("Nothing that our release workflow has not built and signed") < names.index("Deploy")
+    staging = yaml.safe_load((GITHUB / "workflows/cd-staging.yml").read_text())
+    assert staging[True]["workflow_run"]["workflows"] == ["CI"]
+    assert "conclusion == 'success'" in staging["jobs"]["release"]["if"]
+    comment = (GITHUB / "workflows/ci.yml").read_text()
+    assert "comment.user.login === 'github-actions[bot]' && comment.body" in comment
