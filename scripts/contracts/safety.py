@@ -23,7 +23,7 @@ _OWN_PREFIXES = ("AIRFLOW_", "PREFECT_", "N8N_", "POSTGRES_", "GRAFANA_", "BACKF
 
 def problems(source: Source) -> Iterator[str]:
     """Yield what a contract asks for and may not, in words."""
-    secrets = {name: value for name, value in source.auth.model_dump().items() if name.endswith("_env")}
+    secrets = {name: value for name, value in source.auth.model_dump().items() if value and name.endswith("_env")}
     for key, variable in secrets.items():
         if not _may_name(source.source, str(variable)):
             yield (

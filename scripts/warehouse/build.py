@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,13 +12,14 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.types import arrow_schema
 from scripts.errors import TransientError, WarehouseError
-from scripts.utils.files import make_dir, storage_errors, write_atomically
+from scripts.utils.files import make_dir, storage_errors
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.warehouse import accounting, build_state, candidate, history
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, known_project
+from scripts.warehouse.publication import publish
 from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
 from scripts.warehouse.versions import Warehouse, reading, writing
 
@@ -251,7 +250,7 @@ def _build(
     candidate.write(target, msgspec.structs.replace(now, state="built"))
     version = None
     if build.layer != "silver":
-        version = _publish(build, project, now, started)
+        version = publish(build.target, build.run, project, now, started)
     return BuildResult(version, list(partitions), now.results, time.monotonic() - started, now.dropped)
 
 
@@ -389,45 +388,3 @@ def _write_schemas(store: Store) -> None:
     for source in catalog.read_all().sources.values():
         for name, resource in source.resources.items():
             store.write_schema(source.source, name, arrow_schema(resource))
-
-
-def _publish(build: _Build, project: Project, now: Candidate, started: float) -> str:
-    target, run = build.target, build.run
-    with writing(target.build_path) as connection:
-        build_state.finish(connection, project)
-        tests = build_state.test_results(connection)
-        nodes = build_state.node_results(connection)
-        rows = {found.model: found.row_count for found in build_state.counted_models(connection).values()}
-    about = {
-        "run_id": run.run_id,
-        "triggered_by": run.triggered_by,
-        "built_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - started, 1),
-        "nodes": _all_results(now.results, nodes, tests),
-        "dropped": list(now.dropped),
-        "rows": dict(sorted(rows.items())),
-    }
-    candidate.forget(target)
-    write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
-    # before a version that a killed publish left out of the history may go
-    history.complete(target)
-    version = target.publish(keep=settings().warehouse_keep_versions)
-    history.complete(target)
-    return version
-
-
-def _all_results(
-    results: Sequence[NodeResult], nodes: Sequence[Mapping[str, object]], tests: Sequence[Mapping[str, object]]
-) -> Sequence[Mapping[str, object]]:
-    """Return how every node and test of the version ended when it ran last: in this build, or in one before."""
-    ran = {result.id: result for result in results}
-    carried = [
-        {"kind": kind, "seconds": 0.0, "message": "", **known}
-        for kind, found in (("model", nodes), ("test", tests))
-        for known in found
-    ]
-    return [
-        {**known, **(ran[unique_id]._asdict() if unique_id in ran else {}), "ran_now": unique_id in ran}
-        for known in carried
-        for unique_id in (str(known["id"]),)
-    ]

@@ -16,11 +16,10 @@ away from it or put into it.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from scripts.bronze import ledger
-from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.errors import UsageError
+from scripts.bronze.ledger import Partition
+from scripts.warehouse import ledger_table
 from scripts.warehouse.plan import LAST_SEEN, BuildPlan, NodeState, PendingPartition, State, TestState
 
 if TYPE_CHECKING:
@@ -37,15 +36,10 @@ SCHEMAS = frozenset({"_pipeline", "_pipeline_changes"})
 """The schemas that belong to the pipeline."""
 UNSURE = "unsure"
 """Stands for the content hash of a partition that changed while a build read it."""
-_PARTITIONS = (
-    "source varchar, resource varchar, dt date, status varchar, declared bigint, fetched bigint, bronze_rows bigint,"
-    " quarantined_rows bigint, path varchar, bytes bigint, content_hash varchar, contract_version varchar,"
-    " run_id varchar, loaded_at timestamp, validated_at timestamp, record_signature varchar"
-)
 _TABLES = f"""
 create schema if not exists _pipeline;
 create schema if not exists _pipeline_changes;
-create table if not exists _pipeline.partitions ({_PARTITIONS});
+create table if not exists _pipeline.partitions ({ledger_table.COLUMNS});
 create table if not exists _pipeline.nodes (
     node varchar, name varchar, kind varchar, relation varchar, fingerprint varchar, data_version varchar,
     changes_from varchar, keeps_history boolean, made_at timestamp
@@ -78,22 +72,6 @@ where node = ? and (? or content_hash = ? or not exists (
 """
 
 
-class ModelRows(NamedTuple):
-    """The rows of one node, and where their number comes from."""
-
-    node: str
-    model: str
-    layer: str
-    """Its schema."""
-    relation: str
-    row_count: int
-    expected_row_count: int | None
-    expected_rows_reason: str | None
-    source: str | None
-    """The source and resource of a staging model with one row per key of Bronze; None for other nodes."""
-    resource: str | None
-
-
 def is_ours(connection: duckdb.DuckDBPyConnection) -> bool:
     """Return whether the file was built by this kind of build."""
     query = "select count(*) from duckdb_tables() where schema_name = '_pipeline' and table_name = 'held'"
@@ -111,12 +89,12 @@ def read_state(connection: duckdb.DuckDBPyConnection, store: Store, project: Pro
     The ledger as it is now is then in the temporary table `ledger`.
     """
     if not is_ours(connection):
-        connection.execute(f"create or replace temp table ledger ({_PARTITIONS})")
-        _read_ledger(connection, store, {})
+        connection.execute(f"create or replace temp table ledger ({ledger_table.COLUMNS})")
+        ledger_table.read_ledger(connection, store, {})
         return State({}, {}, _pending(connection, project, is_new=True))
     connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
     known = connection.execute("select source, resource, dt, record_signature from ledger").fetchall()
-    _read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
+    ledger_table.read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
     return State(_nodes(connection), _tests(connection), _pending(connection, project, is_new=False))
 
 
@@ -208,7 +186,7 @@ def doubt(
         return []
     known = connection.execute("select source, resource, dt, record_signature from _pipeline.partitions").fetchall()
     connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
-    _read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
+    ledger_table.read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
     rows = connection.execute(
         "select distinct held.source, held.resource, held.dt from _pipeline.held as held"
         " left join ledger using (source, resource, dt)"
@@ -261,35 +239,6 @@ def held_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition,
         [UNSURE],
     ).fetchall()
     return {Partition(*row[:3]): row[3] for row in rows}
-
-
-def put_models(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelRows]) -> None:
-    """Replace the row counts of the nodes."""
-    connection.execute("delete from _pipeline.models")
-    if models:
-        connection.executemany(f"insert into _pipeline.models values ({', '.join('?' * 9)})", [list(r) for r in models])  # noqa: S608 — placeholders
-
-
-def counted_models(connection: duckdb.DuckDBPyConnection) -> Mapping[str, ModelRows]:
-    """Return the row counts of the nodes, as the last build counted them."""
-    return {row[0]: ModelRows(*row) for row in connection.execute("from _pipeline.models").fetchall()}
-
-
-def test_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str, object]]:
-    """Return how each test ended when it ran last, over which rows, and when."""
-    rows = connection.execute(
-        "select test, name, status, message, rows, strftime(ran_at, '%Y-%m-%dT%H:%M:%SZ')"
-        " from _pipeline.tests order by test"
-    ).fetchall()
-    return [dict(zip(("id", "name", "status", "message", "rows", "ran_at"), row, strict=True)) for row in rows]
-
-
-def node_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str, object]]:
-    """Return each node of the file, and when it was made."""
-    rows = connection.execute(
-        "select node, name, kind, 'success', strftime(made_at, '%Y-%m-%dT%H:%M:%SZ') from _pipeline.nodes order by node"
-    ).fetchall()
-    return [dict(zip(("id", "name", "kind", "status", "ran_at"), row, strict=True)) for row in rows]
 
 
 def copy_histories(connection: duckdb.DuckDBPyConnection, previous: Path) -> None:
@@ -434,71 +383,6 @@ def _pending(
         pending = PendingPartition(Partition(source, resource, day), new, removed, in_order)
         found.setdefault(node, []).append(pending)
     return found
-
-
-def _read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures: Mapping[Partition, str]) -> None:
-    """Bring the temporary table `ledger` up to the records; only those that changed are read."""
-    records = {_partition(path): path for path in ledger.entry_files(store.root / "_ledger")}
-    changed = []
-    for partition, path in records.items():
-        signature = _signature(path)
-        if signatures.get(partition) != signature:
-            changed.append((ledger.read_entry(path), signature))
-    gone = [*(signatures.keys() - records.keys()), *(entry.partition for entry, _ in changed)]
-    _delete_partitions(connection, gone)
-    _insert_entries(connection, changed)
-
-
-def _delete_partitions(connection: duckdb.DuckDBPyConnection, partitions: Sequence[Partition]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
-
-    if partitions:
-        gone = pa.table(  # noqa: F841 — DuckDB finds it by its name
-            {name: [item[place] for item in partitions] for place, name in enumerate(("source", "resource", "dt"))}
-        )
-        connection.execute(
-            "delete from ledger where exists (select 1 from gone where (gone.source, gone.resource, gone.dt)"
-            " = (ledger.source, ledger.resource, ledger.dt))"
-        )
-
-
-def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
-
-    if not entries:
-        return
-    names = [column.split()[0] for column in _PARTITIONS.split(", ")]
-    rows = [
-        [
-            *(entry.source, entry.resource, entry.day, entry.status, entry.declared, entry.fetched, entry.bronze),
-            *(entry.quarantined, entry.path, entry.bytes, entry.content_hash, entry.contract_version, entry.run_id),
-            *(_naive(entry.loaded_at), _naive(entry.validated_at), signature),
-        ]
-        for entry, signature in entries
-    ]
-    changed = pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)})  # noqa: F841 — DuckDB finds it by its name
-    connection.execute("insert into ledger select * from changed")
-
-
-def _partition(record: Path) -> Partition:
-    try:
-        return Partition(record.parent.parent.name, record.parent.name, dt.date.fromisoformat(record.stem))
-    except ValueError:
-        raise UsageError(
-            f"the ledger holds a file that is no record: {record.name}",
-            where=str(record),
-            hint="move it out of the ledger",
-        ) from None
-
-
-def _signature(record: Path) -> str:
-    # a record is replaced by a rename, so that another content is another file
-    stat = record.stat()
-    return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
-
-
-def _naive(moment: dt.datetime | None) -> dt.datetime | None:
-    return None if moment is None else moment.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _now() -> dt.datetime:

@@ -1,0 +1,90 @@
+"""The ledger inside a warehouse file: the temporary table `ledger`, brought up to the records that changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from scripts.bronze import ledger
+from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from scripts.bronze.store import Store
+
+COLUMNS = (
+    "source varchar, resource varchar, dt date, status varchar, declared bigint, fetched bigint, bronze_rows bigint,"
+    " quarantined_rows bigint, path varchar, bytes bigint, content_hash varchar, contract_version varchar,"
+    " run_id varchar, loaded_at timestamp, validated_at timestamp, record_signature varchar"
+)
+"""Its columns, as SQL declares them."""
+
+
+def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures: Mapping[Partition, str]) -> None:
+    """Bring the temporary table `ledger` up to the records; only those that changed are read."""
+    records = {_partition(path): path for path in ledger.entry_files(store.root / "_ledger")}
+    changed = []
+    for partition, path in records.items():
+        signature = _signature(path)
+        if signatures.get(partition) != signature:
+            changed.append((ledger.read_entry(path), signature))
+    gone = [*(signatures.keys() - records.keys()), *(entry.partition for entry, _ in changed)]
+    _delete_partitions(connection, gone)
+    _insert_entries(connection, changed)
+
+
+def _delete_partitions(connection: duckdb.DuckDBPyConnection, partitions: Sequence[Partition]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if partitions:
+        gone = pa.table(  # noqa: F841 — DuckDB finds it by its name
+            {name: [item[place] for item in partitions] for place, name in enumerate(("source", "resource", "dt"))}
+        )
+        connection.execute(
+            "delete from ledger where exists (select 1 from gone where (gone.source, gone.resource, gone.dt)"
+            " = (ledger.source, ledger.resource, ledger.dt))"
+        )
+
+
+def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if not entries:
+        return
+    names = [column.split()[0] for column in COLUMNS.split(", ")]
+    rows = [
+        [
+            *(entry.source, entry.resource, entry.day, entry.status, entry.declared, entry.fetched, entry.bronze),
+            *(entry.quarantined, entry.path, entry.bytes, entry.content_hash, entry.contract_version, entry.run_id),
+            *(_naive(entry.loaded_at), _naive(entry.validated_at), signature),
+        ]
+        for entry, signature in entries
+    ]
+    changed = pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)})  # noqa: F841 — DuckDB finds it by its name
+    connection.execute("insert into ledger select * from changed")
+
+
+def _partition(record: Path) -> Partition:
+    try:
+        return Partition(record.parent.parent.name, record.parent.name, dt.date.fromisoformat(record.stem))
+    except ValueError:
+        raise UsageError(
+            f"the ledger holds a file that is no record: {record.name}",
+            where=str(record),
+            hint="move it out of the ledger",
+        ) from None
+
+
+def _signature(record: Path) -> str:
+    # a record is replaced by a rename, so that another content is another file
+    stat = record.stat()
+    return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def _naive(moment: dt.datetime | None) -> dt.datetime | None:
+    return None if moment is None else moment.astimezone(dt.UTC).replace(tzinfo=None)
