@@ -16,6 +16,7 @@ import argparse
 import base64
 import hmac
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 _SITE = PROJECT_DIR / "site"
 """The guides; the image has them here."""
+_REPEAT_AFTER_SECONDS = 3600
+_sent: dict[str, float] = {}
+"""When the alert on each workflow and node was sent last."""
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -108,7 +112,13 @@ async def _send_alert(request: Request) -> Response:
         return PlainTextResponse(f"{error}\n", 422)
     title = f"n8n {failure.workflow[:200]}, node {failure.node[:200]}"
     alert = Alert("workflow failed", title, failure.message[:2000])
-    return JSONResponse(await run_in_threadpool(lambda: list(notify(alert))))
+    # the note that keeps others from being sent twice cannot be written where the data may only be read
+    if time.monotonic() - _sent.get(title, -_REPEAT_AFTER_SECONDS) < _REPEAT_AFTER_SECONDS:
+        return JSONResponse([])
+    taken = await run_in_threadpool(lambda: list(notify(alert)))
+    if taken:
+        _sent[title] = time.monotonic()
+    return JSONResponse(taken)
 
 
 def _secret() -> str:
