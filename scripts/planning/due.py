@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.contracts.load import SnapshotLoad
 from scripts.planning.calendar import complete_at, expected_days, last_complete_day
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _of_resource(
         partition = Partition(source.source, resource, day)
         entry = ledger.get(partition)
         state = state_of(source, partition, entry)
-        if state == "loaded":
+        if state == "loaded" or (state != "not validated" and day < last and _is_of_now(source, resource)):
             continue
         attempt = attempts.get(partition)
         # what was asked for and failed is tried again, whatever day it is by now
@@ -172,6 +173,12 @@ def _of_resource(
         if not waits_for and attempt:
             waits_for = attempt.reason_to_wait(source.resources[resource].version, now)
         yield Work(partition, state, _step(source, partition, state, entry, now), waits_for)
+
+
+def _is_of_now(source: Source, resource: str) -> bool:
+    """Return whether a source only knows its present state: no day before the last one can be loaded any more."""
+    load = source.resources[resource].load
+    return isinstance(load, SnapshotLoad) and load.of == "now"
 
 
 def _step(

@@ -158,6 +158,14 @@ def test_a_contract_that_is_broken_is_named_and_stops_no_other():
     assert len(found.ready) == 1
 
 
+def test_a_source_that_only_knows_its_present_state_is_asked_for_no_day_of_the_past():
+    orders = shop().model_dump(mode="json", exclude_defaults=True)["resources"]["orders"]
+    source = shop(catchup=True, resources={"orders": orders | {"load": {"mode": "snapshot", "of": "now"}}})
+    early = entry(source, "2024-01-07", started="2024-01-07T12:00")
+
+    assert work(find(source, entry(source, "2024-01-05"), early)) == {"2024-01-09": ("missing", "load", "")}
+
+
 def test_days_are_told_as_ranges():
     days = [dt.date(2024, 1, n) for n in (1, 2, 3, 7, 9, 10)]
     assert in_words(days) == "2024-01-01 to 2024-01-03, 2024-01-07, 2024-01-09 to 2024-01-10"
