@@ -1,20 +1,18 @@
-"""Whatever happens: when nothing is due, every expected day is loaded and published; else health names what is not.
+"""Whatever happens: when nothing is due, every expected day is loaded; else health names the days that are not.
 
-A machine plays loads, failures, lost validations, lost builds and days away, in any order, with a clock of its own.
-`CONVERGENCE_EXAMPLES` plays more of them; those with real builds are slow.
+A machine plays loads, failures, lost validations and days away, in any order, with a clock of its own.
+`CONVERGENCE_EXAMPLES` plays more of them.
 """
 
 import datetime as dt
 import os
 import tempfile
 import types
-from pathlib import Path
 from unittest import mock
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from scripts import config
 from scripts.bronze import attempts
@@ -26,8 +24,6 @@ from scripts.monitoring.overdue import problems
 from scripts.planning import reconcile
 from scripts.planning.calendar import complete_at, expected_days
 from scripts.sample_api.server import Fault, serving
-from scripts.warehouse.build import build_warehouse
-from tests.support.tables import tables
 
 EXAMPLES = int(os.environ.get("CONVERGENCE_EXAMPLES", "6"))
 SOURCE, RESOURCES = "jsonplaceholder", ("users", "todos")
@@ -39,8 +35,6 @@ resources = st.sampled_from(RESOURCES)
 
 
 class Machine(RuleBasedStateMachine):
-    with_builds = False
-
     def __init__(self):
         super().__init__()
         self.now = START
@@ -115,12 +109,6 @@ class Machine(RuleBasedStateMachine):
     def reconcile_loads(self):
         reconcile.load_due(self.run, reconcile.examine(self.run.store))
 
-    @precondition(lambda self: self.with_builds)
-    @rule(full_refresh=st.booleans())
-    def build(self, full_refresh):
-        if list(self.run.store.entries()):
-            build_warehouse(self.run, full_refresh=full_refresh)
-
     def converge(self):
         """Reconcile until nothing can be done, with waits for what waits for its time."""
         for _ in range(6):
@@ -131,8 +119,6 @@ class Machine(RuleBasedStateMachine):
             self.now = max([self.now, *waits])
             reconcile.load_due(self.run, reconcile.examine(self.run.store))
         self.check_days()
-        if self.with_builds:
-            self.check_tables()
 
     def check_days(self):
         ledger, found = reconcile.read_ledger(self.run.store), reconcile.examine(self.run.store)
@@ -148,39 +134,16 @@ class Machine(RuleBasedStateMachine):
                 assert partition in waiting, f"{partition} is not loaded, and nobody knows"
                 assert f"{SOURCE}/{resource}" in told or "more days wait" in told, f"health does not name {partition}"
 
-    def check_tables(self):
-        reconcile.build(self.run)
-        assert reconcile.examine(self.run.store).build.reasons == []
-        fresh = Path(self.folder.name) / "fresh"
-        with mock.patch.dict(
-            os.environ, {"DATA_DIR": str(fresh), "BRONZE_DIR": str(Path(self.folder.name) / "bronze")}
-        ):
-            config.settings.cache_clear()
-            build_warehouse(Run.create(triggered_by="test"), full_refresh=True)
-        config.settings.cache_clear()
-        assert tables(Path(self.folder.name) / "warehouse.duckdb") == tables(fresh / "warehouse.duckdb")
 
-
-def play(*, with_builds, examples, steps):
-    machine = type("Played", (Machine,), {"with_builds": with_builds})
+def test_every_expected_day_is_loaded_in_the_end_or_named():
     run_state_machine_as_test(
-        machine,
+        Machine,
         settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
+            max_examples=EXAMPLES,
+            stateful_step_count=12,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
             print_blob=True,
         ),
     )
-
-
-def test_every_expected_day_is_loaded_in_the_end_or_named():
-    play(with_builds=False, examples=EXAMPLES, steps=12)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_published_tables_equal_a_fresh_build_when_nothing_is_due():
-    play(with_builds=True, examples=max(1, EXAMPLES // 6), steps=6)
