@@ -67,11 +67,6 @@ def names() -> Sequence[str]:
     return sorted(path.stem for path in SOURCES_DIR.glob("*.y*ml"))
 
 
-def forget() -> None:
-    """Read the files again when they are asked for: one of them was written."""
-    _read_folder.cache_clear()
-
-
 def resource_names() -> Mapping[str, Sequence[str]]:
     """Return the names of the resources of each source, without checking the contracts, which takes a second."""
     found: dict[str, Sequence[str]] = {}
