@@ -68,6 +68,16 @@ backfill: core ## Load the missing days of a range, then build: make backfill ST
 build: core ## Build Silver and Gold from what changed, and publish
 	@$(BIN)/pipeline build
 
+.PHONY: run-dbt
+run-dbt: build ## The same as make build
+
+.PHONY: test-dbt
+test-dbt: core ## Build what changed, with every dbt test over all rows, and publish
+	@$(BIN)/pipeline build --full-tests
+
+.PHONY: docs-dbt
+docs-dbt: docs ## The same as make docs
+
 .PHONY: status
 status: core ## Show the rows of every partition and whether they add up
 	@$(BIN)/pipeline status

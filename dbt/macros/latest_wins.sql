@@ -20,20 +20,20 @@
         {%- for column in columns | map(attribute='quoted') %}
         {%- if column == '"first_seen_date"' %}
         case
-            when __lost.is_lost then __new.first_seen_date
+            when __lost.__is_lost then __new.first_seen_date
             else least(__new.first_seen_date, coalesce(__known.first_seen_date, __new.first_seen_date))
         end as first_seen_date
         {%- else %}
         case
-            when __known.last_seen_date > __new.last_seen_date and __lost.is_lost is null then __known.{{ column }}
+            when __known.last_seen_date > __new.last_seen_date and __lost.__is_lost is null then __known.{{ column }}
             else __new.{{ column }}
         end as {{ column }}
         {%- endif %}{{ "," if not loop.last }}
         {%- endfor %}
     from {{ versions }} as __new
     left join {{ target }} as __known on {{ same_key(key, '__new', '__known') }}
-    left join (select *, true as is_lost from {{ lost }}) as __lost(
-        {{- quoted_columns(key) | join(', ') }}, is_lost) on {{ same_key(key, '__new', '__lost') }};
+    left join (select *, true as __is_lost from {{ lost }}) as __lost(
+        {{- quoted_columns(key) | join(', ') }}, __is_lost) on {{ same_key(key, '__new', '__lost') }};
 
     {{ replace_rows(target, merged, key, lost, columns) }}
 {%- endmacro %}

@@ -26,7 +26,7 @@ def build(
     from scripts.cli.printing import show_build, show_build_plan
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import build as build_and_note
-    from scripts.warehouse.build import read_plan
+    from scripts.warehouse.next_plan import read_plan
 
     started = options.start_run()
     if only_plan:

@@ -12,7 +12,7 @@ from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, DataError
 from scripts.planning.due import state_of
-from scripts.warehouse import build_state, row_counts
+from scripts.warehouse import build_state
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.versions import reading
 
@@ -134,7 +134,7 @@ def _problem(store: Store, entry: LedgerEntry, *, content: bool) -> str:
 
 def _silver_by_day(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, int]:
     counts: dict[Partition, int] = {}
-    for model in row_counts.counted_models(connection).values():
+    for model in build_state.counted_models(connection).values():
         if model.source is None or model.resource is None:
             continue
         query = f"select last_seen_date, count(*) from {model.relation} group by all"  # noqa: S608 — a node of the project
@@ -147,7 +147,7 @@ def _models(
     connection: duckdb.DuckDBPyConnection, store: Store, entries: Sequence[LedgerEntry], built: Mapping[Partition, str]
 ) -> Sequence[ModelStatus]:
     rows = []
-    counted = row_counts.counted_models(connection).values()
+    counted = build_state.counted_models(connection).values()
     for model in sorted(sorted(counted, key=lambda found: found.model), key=lambda found: found.layer, reverse=True):
         count = _number(connection, f"select count(*) from {model.relation}")  # noqa: S608 — a node of the project
         expected, explanation = model.expected_row_count, model.expected_rows_reason or ""

@@ -12,7 +12,8 @@ from scripts.bronze.store import Store
 from scripts.config import settings
 from scripts.errors import WarehouseError
 from scripts.warehouse import candidate
-from scripts.warehouse.build import held_partitions, plan_of_build, warehouse
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.next_plan import held_partitions, plan_of_build
 from scripts.warehouse.project import project_digest
 from scripts.warehouse.versions import reading
 

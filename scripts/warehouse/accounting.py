@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scripts.bronze import ledger
 from scripts.bronze.store import DATA_FILE, foreign_files, verify
 from scripts.errors import BronzeError, WarehouseError
-from scripts.warehouse import row_counts
+from scripts.warehouse import build_state
 from scripts.warehouse.manifest import LATEST_WINS
 
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: 
     Raises:
         WarehouseError: A node has more or fewer rows than follows from the layer below, or lacks its key.
     """
-    known = row_counts.counted_models(connection)
+    known = build_state.counted_models(connection)
+    present = build_state.present_nodes(connection)
     counted = []
     for node in project.nodes.values():
-        if not node.has_relation:
+        if not node.has_relation or node.id not in present:
             continue
         if node.id not in made and node.id in known:
             counted.append(known[node.id])
@@ -74,9 +75,9 @@ def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: 
         origin = node.resources[0] if node.strategy == LATEST_WINS else (None, None)
         reason = node.expected_rows_reason
         counted.append(
-            row_counts.ModelRows(node.id, node.name, node.schema, node.relation, rows, expected, reason, *origin)
+            build_state.ModelRows(node.id, node.name, node.schema, node.relation, rows, expected, reason, *origin)
         )
-    row_counts.put_models(connection, counted)
+    build_state.put_models(connection, counted)
 
 
 def _check_key(connection: duckdb.DuckDBPyConnection, node: Node) -> None:

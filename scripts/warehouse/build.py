@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,15 +14,15 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.types import arrow_schema
 from scripts.errors import TransientError, WarehouseError
-from scripts.utils.files import make_dir, storage_errors
+from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.warehouse import accounting, build_state, candidate, history
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, known_project
-from scripts.warehouse.publication import publish
 from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
+from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def build_warehouse(
             layers: Sequence[ProjectLayer] = ("silver",) if made == "silver" else ("silver", "gold")
             full_tests = full_tests or bool(going_on and going_on.full_tests)
             build = _Build(run, target, lock, made, layers, full_tests)
-            _write_schemas(run.store)
+            write_schemas(run.store)
             if not full_refresh and _is_done(build, going_on):
                 _log.info("nothing to build: the tables hold what the ledger and the project say")
                 return BuildResult(None, [], [], time.monotonic() - started)
@@ -125,44 +127,6 @@ def build_warehouse(
     if done.version:
         _log.info("published version %s in %.1f s", done.version, done.seconds, extra={"version": done.version})
     return done
-
-
-def plan_of_build(store: Store, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan | None:
-    """Return what a build would do now; None where dbt has to read the project first, since it has changed."""
-    target = warehouse()
-    project = known_project(target)
-    if project is None:
-        return None
-    return plan_build(
-        project, _published_state(target, store, project, full_refresh=full_refresh), full_tests=full_tests
-    )
-
-
-def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan:
-    """Return what a build would do now, and let dbt read the project where it has changed."""
-    target = warehouse()
-    if (plan := plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)) is not None:
-        return plan
-    purpose = f"plan by {run.triggered_by}"
-    with (
-        storage_errors(target.root),
-        target.building(purpose=purpose, timeout=settings().lock_timeout) as lock,
-    ):
-        _write_schemas(run.store)
-        if candidate.read(target) is None:
-            target.clone()
-        project = ask_dbt(target, run.store.root, inherit=[lock])
-    state = _published_state(target, run.store, project, full_refresh=full_refresh)
-    return plan_build(project, state, full_tests=full_tests)
-
-
-def held_partitions() -> Mapping[Partition, str]:
-    """Return the content of each partition that the published version holds in every node that reads it."""
-    target = warehouse()
-    if target.current() is None:
-        return {}
-    with reading(target.path) as connection:
-        return build_state.held_partitions(connection)
 
 
 def published_build() -> dict[str, Any] | None:
@@ -193,7 +157,7 @@ def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
     target = warehouse()
     purpose = f"dbt {' '.join(arguments)} by {run.triggered_by}"
     with storage_errors(target.root), target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
-        _write_schemas(run.store)
+        write_schemas(run.store)
         target.clone()
         make_dir(target.files(target.next_version()))
         return pass_to_dbt(arguments, target, run.store.root, inherit=[lock])
@@ -211,7 +175,7 @@ def _is_done(build: _Build, going_on: Candidate | None) -> bool:
         with reading(base) as connection:
             if not build_state.is_ours(connection):
                 return False
-            state = build_state.read_state(connection, build.store, project)
+            state = read_state(connection, build.store, project)
     except WarehouseError:
         # what cannot be read is built again
         return False
@@ -250,7 +214,7 @@ def _build(
     candidate.write(target, msgspec.structs.replace(now, state="built"))
     version = None
     if build.layer != "silver":
-        version = publish(build.target, build.run, project, now, started)
+        version = _publish(build, project, now, started)
     return BuildResult(version, list(partitions), now.results, time.monotonic() - started, now.dropped)
 
 
@@ -281,7 +245,7 @@ def _prepare(
     """Plan what is to be done on the build's file, check that it may be done, and write the plan for dbt."""
     target = build.target
     with writing(target.build_path) as connection:
-        state = build_state.read_state(connection, build.store, project)
+        state = read_state(connection, build.store, project)
         plan = _plan(build, project, state, going_on if is_first else None)
         if plan.is_empty and not (going_on and build.layer != "silver"):
             return plan
@@ -327,7 +291,7 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
     """Let dbt make what the plan names, note how each node ended, and return the candidate with that."""
     target = build.target
     candidate.write(target, now)
-    command = _command(project, plan)
+    command = command_of(project, plan)
     results: Sequence[NodeResult] = []
     failure: DbtFailedError | None = None
     if command:
@@ -338,7 +302,7 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
     now = msgspec.structs.replace(now, results=tuple(candidate.merged(now.results, results)))
     with writing(target.build_path) as connection:
         build_state.record(connection, project, plan, results, uuid.uuid4().hex)
-        if failure is None and build.layer != "silver":
+        if failure is None:
             made = {result.id for result in now.results} | {node.node for node in plan.made()}
             accounting.count_models(connection, project, made)
     if failure is not None:
@@ -351,7 +315,7 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
     return now
 
 
-def _command(project: Project, plan: BuildPlan) -> Sequence[str]:
+def command_of(project: Project, plan: BuildPlan) -> Sequence[str]:
     """Return the command that makes what the plan names and nothing else; none where that is nothing."""
     selectors = [project.nodes[node.node].selector for node in plan.made()]
     selectors += [project.tests[test.test].selector for test in plan.run_tests()]
@@ -374,17 +338,50 @@ def _check_complete(plan: BuildPlan, results: Sequence[NodeResult]) -> None:
         )
 
 
-def _published_state(target: Warehouse, store: Store, project: Project, *, full_refresh: bool) -> State:
-    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
-
-    if target.current() is None or full_refresh:
-        with duckdb.connect() as connection:
-            return build_state.read_state(connection, store, project)
-    with reading(target.path) as connection:
-        return build_state.read_state(connection, store, project)
-
-
-def _write_schemas(store: Store) -> None:
+def write_schemas(store: Store) -> None:
+    """Keep the files up to date that hold the columns of each resource and no rows."""
     for source in catalog.read_all().sources.values():
         for name, resource in source.resources.items():
             store.write_schema(source.source, name, arrow_schema(resource))
+
+
+def _publish(build: _Build, project: Project, now: Candidate, started: float) -> str:
+    target, run = build.target, build.run
+    with writing(target.build_path) as connection:
+        build_state.finish(connection, project)
+        tests = build_state.test_results(connection)
+        nodes = build_state.node_results(connection)
+        rows = {found.model: found.row_count for found in build_state.counted_models(connection).values()}
+    about = {
+        "run_id": run.run_id,
+        "triggered_by": run.triggered_by,
+        "built_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - started, 1),
+        "nodes": _all_results(now.results, nodes, tests),
+        "dropped": list(now.dropped),
+        "rows": dict(sorted(rows.items())),
+    }
+    candidate.forget(target)
+    write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
+    # before a version that a killed publish left out of the history may go
+    history.complete(target)
+    version = target.publish(keep=settings().warehouse_keep_versions)
+    history.complete(target)
+    return version
+
+
+def _all_results(
+    results: Sequence[NodeResult], nodes: Sequence[Mapping[str, object]], tests: Sequence[Mapping[str, object]]
+) -> Sequence[Mapping[str, object]]:
+    """Return how every node and test of the version ended when it ran last: in this build, or in one before."""
+    ran = {result.id: result for result in results}
+    carried = [
+        {"kind": kind, "seconds": 0.0, "message": "", **known}
+        for kind, found in (("model", nodes), ("test", tests))
+        for known in found
+    ]
+    return [
+        {**known, **(ran[unique_id]._asdict() if unique_id in ran else {}), "ran_now": unique_id in ran}
+        for known in carried
+        for unique_id in (str(known["id"]),)
+    ]

@@ -16,11 +16,10 @@ away from it or put into it.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze.ledger import Partition
-from scripts.warehouse import ledger_table
-from scripts.warehouse.plan import LAST_SEEN, BuildPlan, NodeState, PendingPartition, State, TestState
+from scripts.warehouse.ledger_table import PARTITION_COLUMNS, read_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from scripts.bronze.store import Store
+    from scripts.warehouse.plan import BuildPlan, State
     from scripts.warehouse.project import Node, Project
     from scripts.warehouse.runner import NodeResult
 
@@ -39,7 +39,7 @@ UNSURE = "unsure"
 _TABLES = f"""
 create schema if not exists _pipeline;
 create schema if not exists _pipeline_changes;
-create table if not exists _pipeline.partitions ({ledger_table.COLUMNS});
+create table if not exists _pipeline.partitions ({PARTITION_COLUMNS});
 create table if not exists _pipeline.nodes (
     node varchar, name varchar, kind varchar, relation varchar, fingerprint varchar, data_version varchar,
     changes_from varchar, keeps_history boolean, made_at timestamp
@@ -72,30 +72,35 @@ where node = ? and (? or content_hash = ? or not exists (
 """
 
 
-def is_ours(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Return whether the file was built by this kind of build."""
-    query = "select count(*) from duckdb_tables() where schema_name = '_pipeline' and table_name = 'held'"
-    return _number(connection, query) > 0
+class ModelRows(NamedTuple):
+    """The rows of one node, and where their number comes from."""
+
+    node: str
+    model: str
+    layer: str
+    """Its schema."""
+    relation: str
+    row_count: int
+    expected_row_count: int | None
+    expected_rows_reason: str | None
+    source: str | None
+    """The source and resource of a staging model with one row per key of Bronze; None for other nodes."""
+    resource: str | None
+
+
+def is_ours(connection: duckdb.DuckDBPyConnection, *, database: str | None = None) -> bool:
+    """Return whether a file was built by this kind of build: the one that is open, or an attached one."""
+    rows = connection.execute(
+        "select 1 from duckdb_tables() where database_name = coalesce(?, current_database())"
+        " and schema_name = '_pipeline' and table_name = 'held'",
+        [database],
+    ).fetchall()
+    return bool(rows)
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables that are missing."""
     connection.execute(_TABLES)
-
-
-def read_state(connection: duckdb.DuckDBPyConnection, store: Store, project: Project) -> State:
-    """Return what the file holds, and which partitions of the present ledger its nodes do not hold.
-
-    The ledger as it is now is then in the temporary table `ledger`.
-    """
-    if not is_ours(connection):
-        connection.execute(f"create or replace temp table ledger ({ledger_table.COLUMNS})")
-        ledger_table.read_ledger(connection, store, {})
-        return State({}, {}, _pending(connection, project, is_new=True))
-    connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
-    known = connection.execute("select source, resource, dt, record_signature from ledger").fetchall()
-    ledger_table.read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
-    return State(_nodes(connection), _tests(connection), _pending(connection, project, is_new=False))
 
 
 def keep_ledger(connection: duckdb.DuckDBPyConnection) -> None:
@@ -186,7 +191,7 @@ def doubt(
         return []
     known = connection.execute("select source, resource, dt, record_signature from _pipeline.partitions").fetchall()
     connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
-    ledger_table.read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
+    read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
     rows = connection.execute(
         "select distinct held.source, held.resource, held.dt from _pipeline.held as held"
         " left join ledger using (source, resource, dt)"
@@ -241,11 +246,48 @@ def held_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition,
     return {Partition(*row[:3]): row[3] for row in rows}
 
 
+def put_models(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelRows]) -> None:
+    """Replace the row counts of the nodes."""
+    connection.execute("delete from _pipeline.models")
+    if models:
+        connection.executemany(f"insert into _pipeline.models values ({', '.join('?' * 9)})", [list(r) for r in models])  # noqa: S608 — placeholders
+
+
+def counted_models(connection: duckdb.DuckDBPyConnection) -> Mapping[str, ModelRows]:
+    """Return the row counts of the nodes, as the last build counted them."""
+    return {row[0]: ModelRows(*row) for row in connection.execute("from _pipeline.models").fetchall()}
+
+
+def present_nodes(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the nodes that the file holds."""
+    return {row[0] for row in connection.execute("select node from _pipeline.nodes").fetchall()}
+
+
+def test_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str, object]]:
+    """Return how each test ended when it ran last, over which rows, and when."""
+    rows = connection.execute(
+        "select test, name, status, message, rows, strftime(ran_at, '%Y-%m-%dT%H:%M:%SZ')"
+        " from _pipeline.tests order by test"
+    ).fetchall()
+    return [dict(zip(("id", "name", "status", "message", "rows", "ran_at"), row, strict=True)) for row in rows]
+
+
+def node_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str, object]]:
+    """Return each node of the file, and when it was made."""
+    rows = connection.execute(
+        "select node, name, kind, 'success', strftime(made_at, '%Y-%m-%dT%H:%M:%SZ') from _pipeline.nodes order by node"
+    ).fetchall()
+    return [dict(zip(("id", "name", "kind", "status", "ran_at"), row, strict=True)) for row in rows]
+
+
 def copy_histories(connection: duckdb.DuckDBPyConnection, previous: Path) -> None:
     """Bring into a new file the nodes of another one that keep history, since they cannot be made again."""
     create_tables(connection)
     connection.execute(f"attach '{str(previous).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
-    rows = connection.execute("select node, relation from previous._pipeline.nodes where keeps_history").fetchall()
+    rows = []
+    if is_ours(connection, database="previous"):
+        query = "select node, relation from previous._pipeline.nodes where keeps_history"
+        rows = connection.execute(query).fetchall()
     for node, relation in rows:
         connection.execute(f"create schema if not exists {relation.partition('.')[0]}")
         connection.execute(f"create table {relation} as from previous.{relation}")
@@ -297,98 +339,5 @@ def _drop_relation(connection: duckdb.DuckDBPyConnection, relation: str) -> None
         connection.execute(f"drop {'view' if kind[0] == 'VIEW' else 'table'} {relation} cascade")
 
 
-def _nodes(connection: duckdb.DuckDBPyConnection) -> dict[str, NodeState]:
-    consumed: dict[str, dict[str, str]] = {}
-    for node, parent, version in connection.execute("from _pipeline.consumed").fetchall():
-        consumed.setdefault(node, {})[parent] = version
-    present = {
-        f'"{schema}"."{name}"'
-        for schema, name in connection.execute(
-            "select table_schema, table_name from information_schema.tables"
-        ).fetchall()
-    }
-    with_last_seen = {
-        f'"{schema}"."{name}"'
-        for schema, name in connection.execute(
-            "select schema_name, table_name from duckdb_columns() where lower(column_name) = ?", [LAST_SEEN]
-        ).fetchall()
-    }
-    query = (
-        "select node, name, kind, relation, fingerprint, data_version, changes_from, keeps_history from _pipeline.nodes"
-    )
-    return {
-        node: NodeState(
-            fingerprint=fingerprint,
-            data_version=data_version,
-            changes_from=changes_from,
-            relation=relation,
-            keeps_history=keeps_history,
-            name=name,
-            consumed=consumed.get(node, {}),
-            columns=frozenset({LAST_SEEN} if relation in with_last_seen else ()),
-        )
-        for node, name, kind, relation, fingerprint, data_version, changes_from, keeps_history in connection.execute(
-            query
-        ).fetchall()
-        if relation in present or kind == "function"
-    }
-
-
-def _tests(connection: duckdb.DuckDBPyConnection) -> dict[str, TestState]:
-    inputs: dict[str, dict[str, str]] = {}
-    for test, node, version in connection.execute("from _pipeline.test_inputs").fetchall():
-        inputs.setdefault(test, {})[node] = version
-    rows = connection.execute("select test, fingerprint, status from _pipeline.tests").fetchall()
-    return {test: TestState(fingerprint, status, inputs.get(test, {})) for test, fingerprint, status in rows}
-
-
-def _pending(
-    connection: duckdb.DuckDBPyConnection, project: Project, *, is_new: bool
-) -> dict[str, list[PendingPartition]]:
-    connection.execute("create or replace temp table readers (node varchar, source varchar, resource varchar)")
-    readers = [list(reader) for reader in project.readers()]
-    if readers:
-        connection.executemany("insert into readers values (?, ?, ?)", readers)
-    held = (
-        "select null::varchar as node, null::varchar as source, null::varchar as resource, null::date as dt,"
-        " null::varchar as content_hash where false"
-        if is_new
-        else "from _pipeline.held"
-    )
-    rows = connection.execute(
-        f"""
-        with held as ({held}),
-        last_held as (select node, source, resource, max(dt) as last_held from held group by all),
-        wanted as (
-            select readers.node, source, resource, dt, ledger.content_hash, ledger.status
-            from readers inner join ledger using (source, resource)
-        ),
-        pending as (
-            select node, source, resource, dt, held.content_hash is null as is_new, false as is_removed
-            from wanted left join held using (node, source, resource, dt)
-            where wanted.status = 'validated' and held.content_hash is distinct from wanted.content_hash
-            union all
-            select node, source, resource, dt, false, true
-            from held inner join readers using (node, source, resource)
-            left join wanted using (node, source, resource, dt)
-            where wanted.status is null or (wanted.status <> 'validated' and held.content_hash = '{UNSURE}')
-        )
-        select node, source, resource, dt, is_new, is_removed, is_new and dt > coalesce(last_held, date '0001-01-01')
-        from pending left join last_held using (node, source, resource)
-        order by all
-        """  # noqa: S608 — one of two texts, and a constant
-    ).fetchall()
-    found: dict[str, list[PendingPartition]] = {}
-    for node, source, resource, day, new, removed, in_order in rows:
-        pending = PendingPartition(Partition(source, resource, day), new, removed, in_order)
-        found.setdefault(node, []).append(pending)
-    return found
-
-
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0

@@ -1,4 +1,4 @@
-"""The ledger inside a warehouse file: the temporary table `ledger`, brought up to the records that changed."""
+"""The ledger as a table of DuckDB: brought up to the records, of which only those that changed are read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
     from scripts.bronze.store import Store
 
-COLUMNS = (
+PARTITION_COLUMNS = (
     "source varchar, resource varchar, dt date, status varchar, declared bigint, fetched bigint, bronze_rows bigint,"
     " quarantined_rows bigint, path varchar, bytes bigint, content_hash varchar, contract_version varchar,"
     " run_id varchar, loaded_at timestamp, validated_at timestamp, record_signature varchar"
 )
-"""Its columns, as SQL declares them."""
 
 
 def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures: Mapping[Partition, str]) -> None:
@@ -56,7 +55,7 @@ def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tup
 
     if not entries:
         return
-    names = [column.split()[0] for column in COLUMNS.split(", ")]
+    names = [column.split()[0] for column in PARTITION_COLUMNS.split(", ")]
     rows = [
         [
             *(entry.source, entry.resource, entry.day, entry.status, entry.declared, entry.fetched, entry.bronze),

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -14,13 +15,13 @@ from scripts.config import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 Layer = Literal["silver", "gold"]
 
 _FORMAT = "1"
 """Changes with what a fingerprint is made of: tables that were built before are then made again."""
-_NOT_THE_PROJECT = {"target", "logs", ".user.yml", ".DS_Store", "__pycache__"}
+_NOT_THE_PROJECT = {"target", "logs", ".user.yml"}
+"""What dbt writes beside the files of the project."""
 _ENV_VAR = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]""")
 _SET_BY_US = {
     "WAREHOUSE_BUILD",
@@ -139,7 +140,7 @@ def _dbt_variables(environ: Mapping[str, str]) -> set[str]:
 
 def _files(root: Path) -> Iterable[Path]:
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _NOT_THE_PROJECT)
-        for name in sorted(names):
-            if name not in _NOT_THE_PROJECT:
-                yield root.joinpath(folder, name)
+        written = _NOT_THE_PROJECT if Path(folder) == root else set()
+        folders[:] = sorted({*folders} - written - {"__pycache__"})
+        for name in sorted({*names} - written):
+            yield Path(folder, name)

@@ -60,12 +60,5 @@ def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> P
     return project
 
 
-def selected_nodes(
-    selection: Sequence[str], project: Project, target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]
-) -> frozenset[str]:
-    """Return the nodes that dbt's `--select` chooses."""
-    raise NotImplementedError
-
-
 def _file(target: Warehouse) -> Path:
     return target_dir(target) / "project.json"

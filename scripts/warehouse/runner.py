@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from scripts.config import settings
 from scripts.errors import StorageFullError, WarehouseError
 from scripts.utils.logging_config import get_logger
-from scripts.warehouse.messages import describe_failures, one_line
+from scripts.warehouse.failure_messages import describe_failures, one_line
 from scripts.warehouse.project import named_variables
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ def record(folder):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from scripts.bronze.store import Store
     from scripts.config import settings
-    from scripts.warehouse import build, build_state, runner
+    from scripts.warehouse import build, build_state, plan, project_reading, runner, state_reading
     from scripts.warehouse.versions import writing
 
     target, store = build.warehouse(), Store(settings().bronze_path)
@@ -29,11 +29,15 @@ def record(folder):
     log.unlink(missing_ok=True)
     with target.building(purpose="bench", timeout=1) as lock:
         target.clone()
+        project = project_reading.known_project(target)
         with writing(target.build_path) as connection:
-            build_state.begin(connection, store, build_id="bench", full_tests=False)
+            state = state_reading.read_state(connection, store, project)
+            planned = plan.plan_build(project, state)
+            build_state.write_plan(connection, project, planned, state)
         shutil.copy(target.build_path, folder / BEFORE)
-        command = ["build", "--threads", "1", "--log-format-file", "json", "--log-level-file", "debug"]
-        if code := runner.pass_to_dbt(command, target, store.root, inherit=[lock]):
+        command = [*build.command_of(project, planned), "--threads", "1"]
+        command += ["--log-format-file", "json", "--log-level-file", "debug"]
+        if code := runner.pass_to_dbt(command, target, store.root, mode="build", inherit=[lock]):
             sys.exit(f"dbt ended with {code}")
     events = [json.loads(row) for row in log.read_text().splitlines()]
     # one transaction will do

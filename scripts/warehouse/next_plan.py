@@ -1,0 +1,71 @@
+"""The plan of the next build, asked for without building, and what the published version holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scripts.config import settings
+from scripts.utils.files import storage_errors
+from scripts.warehouse import build_state, candidate
+from scripts.warehouse.build import warehouse, write_schemas
+from scripts.warehouse.plan import BuildPlan, State, plan_build
+from scripts.warehouse.project_reading import ask_dbt, known_project
+from scripts.warehouse.state_reading import read_state
+from scripts.warehouse.versions import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scripts.bronze.ledger import Partition
+    from scripts.bronze.run import Run
+    from scripts.bronze.store import Store
+    from scripts.warehouse.project import Project
+    from scripts.warehouse.versions import Warehouse
+
+
+def plan_of_build(store: Store, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan | None:
+    """Return what a build would do now; None where dbt has to read the project first, since it has changed."""
+    target = warehouse()
+    project = known_project(target)
+    if project is None:
+        return None
+    return plan_build(
+        project, _published_state(target, store, project, full_refresh=full_refresh), full_tests=full_tests
+    )
+
+
+def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan:
+    """Return what a build would do now, and let dbt read the project where it has changed."""
+    target = warehouse()
+    if (plan := plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)) is not None:
+        return plan
+    purpose = f"plan by {run.triggered_by}"
+    with (
+        storage_errors(target.root),
+        target.building(purpose=purpose, timeout=settings().lock_timeout) as lock,
+    ):
+        write_schemas(run.store)
+        if candidate.read(target) is None:
+            target.clone()
+        project = ask_dbt(target, run.store.root, inherit=[lock])
+    state = _published_state(target, run.store, project, full_refresh=full_refresh)
+    return plan_build(project, state, full_tests=full_tests)
+
+
+def held_partitions() -> Mapping[Partition, str]:
+    """Return the content of each partition that the published version holds in every node that reads it."""
+    target = warehouse()
+    if target.current() is None:
+        return {}
+    with reading(target.path) as connection:
+        return build_state.held_partitions(connection)
+
+
+def _published_state(target: Warehouse, store: Store, project: Project, *, full_refresh: bool) -> State:
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if target.current() is None or full_refresh:
+        with duckdb.connect() as connection:
+            return read_state(connection, store, project)
+    with reading(target.path) as connection:
+        return read_state(connection, store, project)
