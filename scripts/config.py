@@ -47,6 +47,24 @@ class Settings(BaseSettings):
     source_secrets: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated names of variables with secrets that contracts may name, beside those that start with the
     source's name in capitals and `_`."""
+    api_request_deadline: float = Field(default=600.0, gt=0, le=86400)
+    """Seconds that one request may take with its whole body, however little at a time the source sends."""
+    api_partition_deadline: float = Field(default=43200.0, gt=0, le=604800)
+    """Seconds that all requests of one partition may take."""
+    api_max_body_mb: int = Field(default=100, ge=1, le=10000)
+    """Megabytes that one body may have, as it is sent and unpacked."""
+    api_max_inflation: int = Field(default=200, ge=2, le=100000)
+    """Times that a body of more than 16 MB may be as large unpacked as it is sent."""
+    api_max_pages: int = Field(default=100_000, ge=1)
+    """Pages that one partition may have."""
+    api_max_empty_pages: int = Field(default=1000, ge=1)
+    """Pages without a row that may follow each other."""
+    api_max_rows: int = Field(default=100_000_000, ge=1)
+    """Rows that one partition may have."""
+    api_ca_bundle: Path | None = None
+    """File with the certificates that sources may be signed by, in place of the usual ones."""
+    api_proxy: SecretStr | None = None
+    """Address of the proxy that requests to sources take, which may hold a password; a secret."""
     parallel_partitions: int = Field(default=4, ge=1, le=64)
     """Partitions that one process loads at the same time."""
     data_dir: Path = Path("data")
@@ -115,9 +133,9 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("slack_webhook")
+    @field_validator("slack_webhook", "api_proxy")
     @classmethod
-    def _check_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not keeps_secrets(value.get_secret_value()):
             message = "must be a URL that starts with https:// (http:// only on the loopback)"
             raise ValueError(message)
@@ -140,10 +158,22 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("data_dir", "bronze_dir", "smtp_ca_file")
+    @field_validator("data_dir", "bronze_dir", "smtp_ca_file", "api_ca_bundle")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else PROJECT_DIR / value.expanduser()
+        try:
+            return None if value is None else PROJECT_DIR / value.expanduser()
+        except RuntimeError:
+            message = f"there is no user {value.parts[0]} with a home folder" if value else ""
+            raise ValueError(message) from None
+
+    @field_validator("api_ca_bundle")
+    @classmethod
+    def _is_there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            message = "there is no such file"
+            raise ValueError(message)
+        return value
 
     @property
     def bronze_path(self) -> Path:
@@ -160,7 +190,8 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that must not be seen in a log."""
-        return tuple(value.get_secret_value() for value in (self.slack_webhook, self.smtp_password) if value)
+        found = (self.slack_webhook, self.smtp_password, self.api_proxy)
+        return tuple(value.get_secret_value() for value in found if value)
 
     @property
     def dbt_dir(self) -> Path:

@@ -58,6 +58,10 @@ def naming_partition(place: object) -> Iterator[None]:
         raise
 
 
+class UnexpectedError(PipelineError):
+    """An exception that nothing foresaw: a fault of the pipeline itself."""
+
+
 class TerminalError(PipelineError):
     """Trying again gives the same result: a person has to change something first."""
 

@@ -13,6 +13,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -29,8 +30,12 @@ from scripts.contracts.pagination import OffsetPagination, PagePagination
 from scripts.errors import UsageError, naming_partition
 from scripts.extract import client, retries
 from scripts.extract.answers import Fetcher
+from scripts.extract.drift import Drift, tell_drift
+from scripts.extract.json_text import to_utf8
+from scripts.extract.limits import within_limits
 from scripts.extract.responses import RawPage, normalize_response
 from scripts.extract.rows import RowReader
+from scripts.extract.transport import part_deadline
 from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
 from scripts.loading.completeness import Arrivals, Completeness, require_admitted
 from scripts.loading.rule_checks import RuleChecker
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["FetchedPage", "fetch_page", "ingest_partition", "main", "normalize_response"]
 
 _log = get_logger("ingest")
+_NO_CONTENT = 204
 
 
 class FetchedPage(TypedDict):
@@ -91,7 +97,9 @@ def fetch_page(
     asked = {**(params or {}), page_param: page, size_param: page_size}
 
     def parse(response: requests.Response) -> FetchedPage:
-        payload = msgspec.json.decode(_content(response))
+        if response.status_code == _NO_CONTENT:
+            return {"data": [], "page": page, "total": None}
+        payload = msgspec.json.decode(to_utf8(_content(response), str(response.headers.get("Content-Type"))))
         data = payload if isinstance(payload, list) else [payload]
         total = response.headers.get("X-Total-Count")
         known = int(total) if isinstance(total, str) and total.isdigit() else None
@@ -142,6 +150,7 @@ def ingest_partition(
         naming_partition(partition),
         log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
         attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+        part_deadline(),
     ):
         purpose = f"load of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
@@ -170,16 +179,7 @@ def ingest_partition(
             _log.warning(
                 "the API declares no total, although its contract says where: whether rows are missing is not known"
             )
-        for drift in entry.drift:
-            _log.warning(
-                "drift: field `%s` is %s in %d rows (policy %s), for example %s",
-                drift.field,
-                drift.kind,
-                drift.rows,
-                drift.action,
-                drift.example,
-                extra={"drift": drift.kind, "field": drift.field, "rows": drift.rows},
-            )
+        tell_drift([Drift(**msgspec.structs.asdict(note)) for note in entry.drift])
         _log.info(
             "ingested: fetched %d = Bronze %d + quarantined %d",
             entry.fetched,
@@ -235,7 +235,7 @@ def _stage(
         staged.quarantine.open("wb") as rejected,
         contextlib.closing(answers),  # type: ignore[type-var]
     ):
-        for answer in answers:
+        for answer in within_limits(answers):
             page = answer.page
             if isinstance(page, RawPage):
                 message = "a page of rows is due"
@@ -262,10 +262,7 @@ def _stage(
         quarantined=arrivals.quarantined,
         pages=arrivals.pages,
         loaded_at=dt.datetime.now(dt.UTC),
-        drift=tuple(
-            DriftNote(note.kind, note.field, note.action, note.rows, note.example)
-            for _, note in sorted(arrivals.drift.items())
-        ),
+        drift=tuple(DriftNote(**dataclasses.asdict(note)) for note in arrivals.drift.notes()),
     )
     return entry, arrivals
 

@@ -18,12 +18,12 @@ from scripts.contracts.load import IncrementalLoad
 from scripts.contracts.pagination import NoPagination
 from scripts.errors import PipelineError, SourceRejectedError, SourceUnavailableError, TransientError
 from scripts.extract import retries
+from scripts.extract.drift import Drift
 from scripts.extract.find import find_one
 from scripts.extract.generators import generated_pages
 from scripts.extract.pagination import walk
 from scripts.extract.request import build_request
 from scripts.extract.responses import RawPage, RawRows, ResponseReader
-from scripts.extract.rows import Drift
 from scripts.extract.windows import windows
 from scripts.utils.logging_config import get_logger
 

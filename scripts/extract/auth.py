@@ -24,6 +24,7 @@ from scripts.contracts.connection import (
 )
 from scripts.errors import SettingsError, SourceRejectedError, SourceUnavailableError
 from scripts.extract.functions import load_function
+from scripts.extract.transport import new_session
 from scripts.redaction import register_secret
 
 if TYPE_CHECKING:
@@ -169,14 +170,15 @@ class _OAuth2(requests.auth.AuthBase):
         else:
             body = client.prepare_refresh_body(refresh_token=self._refresh_token, scope=auth.scope, **fields)
         try:
-            response = requests.post(
-                url,
-                data=body,
-                headers={"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
-                auth=_Headers({}) if in_body else requests.auth.HTTPBasicAuth(self._client_id, self._client_secret),
-                timeout=settings().api_timeout,
-                allow_redirects=False,
-            )
+            with new_session() as session:
+                response = session.post(
+                    url,
+                    data=body,
+                    headers={"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
+                    auth=_Headers({}) if in_body else requests.auth.HTTPBasicAuth(self._client_id, self._client_secret),
+                    timeout=settings().api_timeout,
+                    allow_redirects=False,
+                )
             if response.status_code >= requests.codes.server_error:
                 raise SourceUnavailableError(f"no token: HTTP {response.status_code}", where=url)
             return dict(client.parse_request_body_response(response.text))

@@ -6,16 +6,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-import requests
-import requests.adapters
-
 from scripts.config import settings, variable
 from scripts.contracts.safety import address_problems
 from scripts.errors import SettingsError
+from scripts.extract import transport
 from scripts.extract.auth import authorization
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import requests
 
     from scripts.contracts.source import Resource, Source
 
@@ -32,10 +32,7 @@ class Client:
             SettingsError: An environment variable that the contract's `auth` names is not set.
         """
         self.base_url = _base_url(source)
-        self.session = requests.Session()
-        size = settings().api_concurrency
-        self.session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=size))
-        self.session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=size))
+        self.session = transport.new_session()
         self.session.headers.update({"Accept": "application/json", "User-Agent": _USER_AGENT})
         self._source = source
         self._own: dict[int, Client] = {}
@@ -84,7 +81,7 @@ class Client:
                 start = max(self._next_start, time.monotonic())
                 self._next_start = start + self._interval
             time.sleep(max(0.0, start - time.monotonic()))
-        return self.session.request(method, url, **arguments)
+        return transport.send(self.session, method, url, base_url=self.base_url, **arguments)
 
 
 def _base_url(source: Source) -> str:

@@ -17,6 +17,7 @@ from scripts.contracts.pagination import (
     PagePagination,
 )
 from scripts.errors import SourceRejectedError
+from scripts.extract.transport import join_url, without_query
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class _Links:
             if answer.next_url is None or answer.ended:
                 _warn_of_full_page(answer, pagination, "next address")
                 return
-            url = _same_host(start.url, urllib.parse.urljoin(request.url, answer.next_url))
+            url = _same_host(start.url, join_url(request.url, answer.next_url))
             if url in visited:
                 raise SourceRejectedError(f"the next link leads back to {url}", where=start.url, expected="a last page")
             visited.add(url)
@@ -286,6 +287,8 @@ def _same_host(start: str, url: str) -> str:
     places = [(part.scheme, part.hostname, part.port or _PORTS.get(part.scheme)) for part in (before, after)]
     if places[0] != places[1] or after.username:
         raise SourceRejectedError(
-            f"the next link leads to {url}", where=start, expected="a page of the same host and scheme"
+            f"the next link leads to {without_query(url)}",
+            where=without_query(start),
+            expected="a page of the same host and scheme",
         )
     return urllib.parse.urlunsplit(after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +12,9 @@ import tenacity
 from typing_extensions import override
 
 from scripts.config import settings
-from scripts.errors import SourceRejectedError, SourceUnavailableError, TerminalError
+from scripts.errors import PipelineError, SourceRejectedError, SourceUnavailableError, TerminalError
 from scripts.extract.rate_limits import wait_asked
+from scripts.extract.transport import without_query
 from scripts.outside_text import one_line
 from scripts.redaction import without_secrets
 from scripts.utils.logging_config import get_logger
@@ -24,7 +26,10 @@ T = TypeVar("T")
 _log = get_logger("retries")
 _LONGEST_WAIT = 60.0
 _SNIPPET = 160
-_HTTP_TRANSIENT = frozenset({408, 429})
+_HTTP_WITH_ROWS = frozenset({200, 201, 203, 204})
+_HTTP_TRANSIENT = frozenset({202, 408, 425, 429})
+"""Statuses below 500 that pass; with 202 the source is still at it."""
+_HTTP_NEVER = frozenset({501, 505})
 _FIRST_SERVER_ERROR = 500
 _FIRST_ERROR = 400
 _FORBIDDEN = 403
@@ -58,12 +63,14 @@ def fetch(
 ) -> T:
     """Return what `parse` makes of a GET request's answer, after as many tries as the settings allow.
 
-    Connection errors, time-outs, 408, 429, 5xx, bodies that are not JSON and every exception that is not known to be
-    final are tried again, with exponential back-off and jitter, or after the time that the source asks for
-    (see `rate_limits.wait_asked`). `parse` also gets answers with a status of `passing`.
+    Connection errors, time-outs, 202, 408, 425, 429, 5xx, bodies that are not JSON and every exception of `get` that is
+    not known to be final are tried again, with exponential back-off and jitter, or after the time that the source asks
+    for (see `rate_limits.wait_asked`). Another exception of `parse` than its own errors is a fault of ours, and passes
+    through. `parse` also gets answers with a status of `passing`.
 
     Raises:
-        SourceRejectedError: The source refuses the request (other 4xx), or answers in another shape.
+        SourceRejectedError: The source refuses the request (any other status than 200, 201, 203 or 204), cannot be
+            trusted, or answers in another shape.
         SourceUnavailableError: No try succeeded.
     """
     config = settings()
@@ -75,19 +82,26 @@ def fetch(
             check_status(response)
         try:
             return parse(response)
-        except msgspec.ValidationError:
+        except (PipelineError, msgspec.ValidationError):
             raise
         except msgspec.DecodeError as error:
             kind = response.headers.get("Content-Type", "no content type")
             message = f"the body is not JSON ({kind}): {error}"
             raise _RetryableError(message) from None
+        except Exception as error:
+            raise _OwnFaultError from error
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
         counted.count += 1
         wait = state.next_action.sleep if state.next_action else 0
         reason = describe(_outcome(state))
         _log.warning(
-            "retry %d of %d in %.1f s: %s", state.attempt_number, config.api_retries, wait, reason, extra={"url": url}
+            "retry %d of %d in %.1f s: %s",
+            state.attempt_number,
+            config.api_retries,
+            wait,
+            reason,
+            extra={"url": without_query(url)},
         )
 
     retrying = tenacity.Retrying(
@@ -104,20 +118,18 @@ def fetch(
     )
     try:
         return retrying(attempt)
-    except TerminalError as error:
-        raise type(error)(error.what, where=error.where or url, expected=error.expected, hint=error.hint) from None
-    except _FINAL_EXCEPTIONS as error:
-        raise SourceRejectedError(str(error), where=url, expected="a valid URL that answers") from None
-    except msgspec.ValidationError as error:
-        raise SourceRejectedError(f"the response has another shape: {error}", where=url) from None
+    except _OwnFaultError as fault:
+        raise fault.__cause__ or fault from None
     except Exception as error:  # noqa: BLE001 — whatever it is, the tries are over
+        if (final := _as_final(error, without_query(url))) is not None:
+            raise final from None
         tries = retrying.statistics.get("attempt_number", 1)
         asked = getattr(error, "retry_after", None) or 0
         limit = config.api_max_retry_after
         waiting = f", asking to wait {asked:g} s (API_MAX_RETRY_AFTER is {limit:g})" if asked > limit else ""
         raise SourceUnavailableError(
             f"no usable answer in {tries} tries; the last: {describe(error)}{waiting}",
-            where=url,
+            where=without_query(url),
             hint="when the source is back, run the same command again: what is loaded stays",
         ) from without_secrets(error)
 
@@ -128,17 +140,19 @@ def check_status(response: requests.Response) -> None:
     if not isinstance(status, int):
         response.raise_for_status()
         return
+    if status in _HTTP_WITH_ROWS:
+        return
     asked = wait_asked(response)
-    if status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR or (status == _FORBIDDEN and asked is not None):
-        limited = " (the rate limit is used up)" if status == _FORBIDDEN else ""
-        message = f"HTTP {status} {response.reason}{limited}"
+    is_limited = status == _FORBIDDEN and asked is not None
+    if status in _HTTP_TRANSIENT or (status >= _FIRST_SERVER_ERROR and status not in _HTTP_NEVER) or is_limited:
+        message = f"HTTP {status} {response.reason}{' (the rate limit is used up)' if is_limited else ''}"
         raise _RetryableError(message, retry_after=asked)
-    if status >= _FIRST_ERROR:
-        text = one_line(" ".join(str(response.text).split()), longest=_SNIPPET)
-        raise SourceRejectedError(
-            f"HTTP {status} {response.reason}: {text}" if text else f"HTTP {status} {response.reason}",
-            hint=_status_hint(status),
-        )
+    text = one_line(" ".join(str(response.text).split()), longest=_SNIPPET) if status >= _FIRST_ERROR else ""
+    raise SourceRejectedError(
+        f"HTTP {status} {response.reason}: {text}" if text else f"HTTP {status} {response.reason}",
+        expected="" if status >= _FIRST_ERROR else "a status that comes with rows: 200, or 204 where there are none",
+        hint=_status_hint(status),
+    )
 
 
 def is_transient(error: BaseException) -> bool:
@@ -147,9 +161,9 @@ def is_transient(error: BaseException) -> bool:
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     if isinstance(error, requests.HTTPError) and isinstance(getattr(error.response, "status_code", None), int):
         status = error.response.status_code
-        return status in _HTTP_TRANSIENT or status >= _FIRST_SERVER_ERROR
+        return status in _HTTP_TRANSIENT or (status >= _FIRST_SERVER_ERROR and status not in _HTTP_NEVER)
     return isinstance(error, Exception) and not isinstance(
-        error, (TerminalError, msgspec.ValidationError, *_FINAL_EXCEPTIONS)
+        error, (TerminalError, msgspec.ValidationError, _OwnFaultError, *_FINAL_EXCEPTIONS)
     )
 
 
@@ -165,6 +179,10 @@ def describe(error: BaseException) -> str:
             return "the connection was closed without an answer"
         return "connection refused" if "refused" in text else one_line(text, longest=_SNIPPET)
     return one_line(f"{type(error).__name__}: {error}" if not isinstance(error, _RetryableError) else str(error))
+
+
+class _OwnFaultError(Exception):
+    """Carries an exception that no try can mend past the retries."""
 
 
 class _RetryableError(Exception):
@@ -193,6 +211,29 @@ class _WaitTooLong(tenacity.stop.stop_base):
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         asked = getattr(_outcome(retry_state), "retry_after", None)
         return asked is not None and asked > settings().api_max_retry_after
+
+
+def _as_final(error: Exception, place: str) -> TerminalError | None:
+    """Return what a person has to do something about, or None for an error that may pass."""
+    if is_transient(error):
+        return None
+    if isinstance(error, TerminalError):
+        return type(error)(error.what, where=error.where or place, expected=error.expected, hint=error.hint)
+    if isinstance(error, msgspec.ValidationError):
+        return SourceRejectedError(f"the response has another shape: {error}", where=place)
+    if isinstance(error, requests.exceptions.SSLError):
+        return SourceRejectedError(
+            f"the source's certificate is not trusted: {_certificate_problem(error)}",
+            where=place,
+            expected="a certificate that is signed by an authority that this machine knows",
+            hint="set API_CA_BUNDLE to the file with the certificate of the source's authority",
+        )
+    return SourceRejectedError(one_line(str(error), longest=_SNIPPET), where=place, expected="a valid URL that answers")
+
+
+def _certificate_problem(error: requests.exceptions.SSLError) -> str:
+    found = re.search(r"certificate verify failed: ([^(]+)", str(error))
+    return found[1].strip() if found else one_line(str(error), longest=_SNIPPET)
 
 
 def _status_hint(status: int) -> str:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from scripts.contracts.types import ROW, MisfitError, arrow_schema, compact, to_array, wire_type
 from scripts.errors import DataError
+from scripts.extract.drift import Drift
 from scripts.extract.json_text import MISREAD, count_escaped, count_keys, has_repeated_key, split_list, split_object
 from scripts.outside_text import HIDDEN
 
@@ -38,21 +39,6 @@ class Reject:
     rule: str
     reason: str
     raw: bytes
-
-
-@dataclasses.dataclass(slots=True)
-class Drift:
-    """A difference between the contract and what the source sends, counted over a partition."""
-
-    kind: str
-    field: str
-    action: str
-    rows: int
-    example: str
-
-    def add(self, other: Drift) -> None:
-        """Count the rows of another page."""
-        self.rows += other.rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

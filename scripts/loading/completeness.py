@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from scripts.errors import DataError, SourceUnavailableError
+from scripts.extract.drift import DriftCount
 from scripts.extract.repeats import KeyComparison
 from scripts.utils.logging_config import get_logger
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Resource
     from scripts.extract.repeats import Moved
     from scripts.extract.responses import Answer
-    from scripts.extract.rows import Drift, Page
+    from scripts.extract.rows import Page
 
 FETCHES = 3
 """How often a partition is fetched from its first page when rows moved between pages while it was read."""
@@ -42,7 +43,7 @@ class Arrivals:
     reason: str = ""
     totals: dict[int, set[int]] = dataclasses.field(default_factory=dict)
     records: dict[int, int] = dataclasses.field(default_factory=dict)
-    drift: dict[tuple[str, str], Drift] = dataclasses.field(default_factory=dict)
+    drift: DriftCount = dataclasses.field(default_factory=DriftCount)
     keys: dict[int, KeyComparison] = dataclasses.field(default_factory=dict)
 
     def add(self, answer: Answer, page: Page, *, compare_keys: bool) -> None:
@@ -53,8 +54,7 @@ class Arrivals:
         self.records[answer.part] = self.records.get(answer.part, 0) + answer.records
         if answer.total is not None:
             self.totals.setdefault(answer.part, set()).add(answer.total)
-        for key, note in page.drift.items():
-            self.drift[key].add(note) if key in self.drift else self.drift.setdefault(key, note)
+        self.drift.add(page.drift)
         if compare_keys:
             self.keys.setdefault(answer.part, KeyComparison()).add(answer.keys)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.errors import PipelineError, StorageError
+from scripts.errors import PipelineError, StorageError, UnexpectedError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.utils.logging_config import get_logger, log_context
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from scripts.bronze.run import Run
+    from scripts.contracts.source import Source
 
 _log = get_logger("elt")
 
@@ -59,6 +61,61 @@ def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
     )
 
 
+class _Clients:
+    """One client for each source, made when it is first needed: a secret that one lacks is no matter of the others."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Client] = {}
+        self._lock = threading.Lock()
+
+    def of(self, source: Source) -> Client:
+        with self._lock:
+            if source.source not in self._made:
+                self._made[source.source] = Client(source)
+            return self._made[source.source]
+
+    def close(self) -> None:
+        for client in self._made.values():
+            client.close()
+
+
+def _do_steps(
+    partition: Partition,
+    steps: Sequence[Step],
+    run: Run,
+    clients: _Clients,
+    is_done: Callable[[LedgerEntry], bool],
+) -> LedgerEntry:
+    source, entry = catalog.pick(partition.source), None
+    if "ingest" in steps:
+        entry = ingest_partition(
+            source,
+            partition.resource,
+            partition.day,
+            run,
+            clients.of(source),
+            validate="validate" in steps,
+            is_done=is_done,
+        )
+    if entry is None or ("validate" in steps and entry.status == "ingested"):
+        entry = validate_partition(source, partition.resource, partition.day, run)
+    return entry
+
+
+def _failed(partition: Partition, run: Run, error: Exception) -> Outcome:
+    with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
+        if isinstance(error, PipelineError):
+            _log.error("failed: %s", error, extra={"error": type(error).__name__})
+            return Outcome(partition, None, error)
+        _log.error("failed: %s", error, extra={"error": type(error).__name__}, exc_info=error)
+    unexpected = UnexpectedError(
+        f"{type(error).__name__}: {error}",
+        where=str(partition),
+        hint="a fault of the pipeline: report it with the traceback in the log",
+    )
+    return Outcome(partition, None, unexpected)
+
+
 def load(
     run: Run,
     wanted: Sequence[Partition],
@@ -80,35 +137,16 @@ def load(
         StorageError: The data folder cannot be written; what was loaded stays.
     """
     run.store.recover()
-    sources = {partition.source for partition in wanted}
-    clients = {name: Client(catalog.pick(name)) for name in sources} if "ingest" in steps else {}
+    clients = _Clients()
 
     def work(partition: Partition) -> Outcome:
-        source = catalog.pick(partition.source)
-        entry = None
         try:
-            if "ingest" in steps:
-                entry = ingest_partition(
-                    source,
-                    partition.resource,
-                    partition.day,
-                    run,
-                    clients[partition.source],
-                    validate="validate" in steps,
-                    is_done=is_done,
-                )
-            if "validate" in steps and (entry is None or entry.status == "ingested"):
-                entry = validate_partition(source, partition.resource, partition.day, run)
+            return Outcome(partition, _do_steps(partition, steps, run, clients, is_done), None)
         except StorageError:
             # the same for every partition: say it once
             raise
-        except PipelineError as error:
-            with log_context(
-                run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day
-            ):
-                _log.error("failed: %s", error, extra={"error": type(error).__name__})
-            return Outcome(partition, None, error)
-        return Outcome(partition, entry, None)
+        except Exception as error:  # noqa: BLE001 — whatever it is, the other partitions go on
+            return _failed(partition, run, error)
 
     outcomes = []
     executor = concurrent.futures.ThreadPoolExecutor(settings().parallel_partitions, thread_name_prefix="partition")
@@ -122,6 +160,5 @@ def load(
         executor.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
         raise
     finally:
-        for client in clients.values():
-            client.close()
+        clients.close()
     return outcomes
