@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -18,6 +20,8 @@ from scripts.redaction import register_secret
 PROJECT_DIR = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parent.parent)
 """The folder that holds `dbt/` and `.env`; relative paths in the settings start here."""
 
+_ODD_IN_PATHS = frozenset("?*[]{}$'\"\\\n\r\t")
+"""Characters that mean something else than themselves where DuckDB is given a file name."""
 _CONNECTION_PREFIX = "duckdb:///"
 
 
@@ -26,7 +30,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=PROJECT_DIR / ".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -57,8 +61,6 @@ class Settings(BaseSettings):
     """Times that a body of more than 16 MB may be as large unpacked as it is sent."""
     api_max_pages: int = Field(default=100_000, ge=1)
     """Pages that one partition may have."""
-    api_max_empty_pages: int = Field(default=1000, ge=1)
-    """Pages without a row that may follow each other."""
     api_max_rows: int = Field(default=100_000_000, ge=1)
     """Rows that one partition may have."""
     api_ca_bundle: Path | None = None
@@ -160,12 +162,19 @@ class Settings(BaseSettings):
 
     @field_validator("data_dir", "bronze_dir", "smtp_ca_file", "api_ca_bundle")
     @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
+    def _absolute(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
         try:
-            return None if value is None else PROJECT_DIR / value.expanduser()
+            path = PROJECT_DIR / value.expanduser()
         except RuntimeError:
-            message = f"there is no user {value.parts[0]} with a home folder" if value else ""
+            message = f"there is no user `{value.parts[0].removeprefix('~')}` with a home folder"
             raise ValueError(message) from None
+        odd = sorted(set(str(path)) & _ODD_IN_PATHS)
+        if odd and info.field_name in {"data_dir", "bronze_dir"}:
+            message = f"the path {str(path)!r} has {' '.join(map(repr, odd))}, which DuckDB takes for something else"
+            raise ValueError(message)
+        return path
 
     @field_validator("api_ca_bundle")
     @classmethod
@@ -206,6 +215,9 @@ def settings() -> Settings:
     Raises:
         SettingsError: A variable has a value that cannot be used; the message names each of them.
     """
+    path = Settings.model_config.get("env_file")
+    if isinstance(path, Path):
+        _check_env_file(path)
     try:
         found = Settings()
     except ValidationError as error:
@@ -217,7 +229,31 @@ def settings() -> Settings:
 
 def variable(name: str) -> str:
     """Return a variable that a contract names, from the environment or `.env`; empty where neither sets it."""
-    return os.environ.get(name) or dotenv_values(PROJECT_DIR / ".env").get(name) or ""
+    return os.environ.get(name) or dotenv_values(PROJECT_DIR / ".env", encoding="utf-8-sig").get(name) or ""
+
+
+def _check_env_file(path: Path) -> None:
+    """Raise a `SettingsError` where a file is not text in UTF-8, or a line is none of `NAME=value`."""
+    if not path.is_file():
+        return
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"not UTF-8: byte {error.object[error.start]:#04x} at position {error.start}",
+            where=str(path),
+            hint="save the file as UTF-8; in PowerShell: `Out-File -Encoding utf8`",
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", where=str(path), hint="mend its mode") from None
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            raise SettingsError(
+                "cannot be understood",
+                where=f"{path}, line {binding.original.line}",
+                expected="NAME=value, the value in quotation marks where it has some: NAME='a \"b\"'",
+                hint="correct the line",
+            )
 
 
 def _describe(error: ValidationError) -> str:

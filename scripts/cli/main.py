@@ -5,6 +5,7 @@ Modules of the core are imported where they are used: `pipeline --help` starts i
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -60,7 +61,8 @@ for _command in (
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    if len(sys.argv) == 1 or {"-h", "--help", "--version"} & set(sys.argv[1:]):
+    asks_for_help = len(sys.argv) == 1 or {"-h", "--help", "--version"} & set(sys.argv[1:])
+    if asks_for_help or "_PIPELINE_COMPLETE" in os.environ:
         cli()
     from scripts.utils.exit_codes import run_to_exit_code
 
@@ -68,8 +70,12 @@ def main() -> None:
 
 
 def _invoke() -> int:
+    # not by `cli.main`, which ends with 1 where nobody reads what is printed
     try:
-        result = cli.main(standalone_mode=False)
+        with cli.make_context("pipeline", sys.argv[1:]) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:

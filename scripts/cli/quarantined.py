@@ -59,7 +59,9 @@ def quarantine_replay(
     """Admit the quarantined rows that pass now; `pipeline build` then takes them in."""
     from scripts.cli.printing import show_replay
     from scripts.contracts import catalog
+    from scripts.errors import PipelineError, StorageError, naming_partition
     from scripts.loading.replay import replay_partition
+    from scripts.utils.exit_codes import fail
 
     started = options.start_run()
     partitions = [
@@ -67,8 +69,17 @@ def quarantine_replay(
         for partition in options.loaded_partitions(started, sources, resources, start_date, end_date)
         if started.store.quarantine_path(partition).exists()
     ]
-    show_replay(
-        [replay_partition(catalog.pick(partition.source), partition, started) for partition in partitions],
-        as_json=as_json,
-    )
-    return 0
+    replayed, errors = [], []
+    for partition in partitions:
+        try:
+            with naming_partition(partition):
+                source = catalog.pick(partition.source)
+                catalog.pick_resources(source, [partition.resource])
+                replayed.append(replay_partition(source, partition, started))
+        except StorageError:
+            raise
+        except PipelineError as error:
+            errors.append(error)
+    show_replay(replayed, as_json=as_json)
+    codes = [fail(error) for error in errors]
+    return codes[0] if codes else 0

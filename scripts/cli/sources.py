@@ -32,12 +32,14 @@ def sources_check() -> int:
     from scripts.admin import generated_files
     from scripts.contracts import catalog
     from scripts.errors import ContractError, naming_partition
+    from scripts.extract.rows import RowReader
     from scripts.loading.rule_checks import RuleChecker
 
     loaded = catalog.load()
     for source in loaded.values():
         for name, resource in source.resources.items():
             with naming_partition(f"{source.source}/{name}"):
+                RowReader(resource)
                 RuleChecker(resource)
     if stale := generated_files.stale_files(wanted_files()):
         raise ContractError(

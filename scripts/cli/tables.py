@@ -33,8 +33,17 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
         for at in range(len(header))
     ]
     table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left", pad_edge=False)
-    for name, right in zip(header, numeric, strict=True):
-        table.add_column(name, justify="right" if right else "left", no_wrap=not sys.stdout.isatty())
+    for at, (name, right) in enumerate(zip(header, numeric, strict=True)):
+        # a narrow terminal folds text, but a number or a day that is cut or folded can't be read
+        whole = right or any(isinstance(row[at], dt.date) for row in rows)
+        width = max((len(str(row[at])) for row in rows), default=0) if whole else None
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            no_wrap=whole or not sys.stdout.isatty(),
+            min_width=width,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*(rich.text.Text("-" if value is None else one_line(str(value))) for value in row))
     console = rich.console.Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDEST)

@@ -1,4 +1,4 @@
-"""The most that one partition may be: pages, pages without rows, rows."""
+"""The most that one partition may be: pages and rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 def within_limits(answers: Iterator[Answer]) -> Iterator[Answer]:
     """Yield answers as long as the settings allow; a source whose paging never ends is refused."""
     config = settings()
-    rows = empty = 0
+    rows = 0
     for pages, answer in enumerate(answers, start=1):
         rows += answer.page.fetched
-        empty = 0 if answer.page.fetched else empty + 1
         for found, limit, setting, what in (
             (pages, config.api_max_pages, "API_MAX_PAGES", "pages"),
-            (empty, config.api_max_empty_pages, "API_MAX_EMPTY_PAGES", "pages without a row, one after the other"),
             (rows, config.api_max_rows, "API_MAX_ROWS", "rows"),
         ):
             if found > limit:
