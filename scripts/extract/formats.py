@@ -13,6 +13,7 @@ import msgspec
 import xmltodict
 
 from scripts.errors import SourceRejectedError
+from scripts.extract.transport import check_unpacked, most_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from scripts.contracts.response import Response
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_LARGEST = 2**31
-"""The most bytes that a compressed body may have when it is opened."""
 
 
 def open_body(body: bytes) -> Iterator[bytes]:
@@ -37,8 +36,7 @@ def open_body(body: bytes) -> Iterator[bytes]:
         elif body.startswith(_ZIP):
             with zipfile.ZipFile(io.BytesIO(body)) as archive:
                 members = sorted((item for item in archive.infolist() if not item.is_dir()), key=lambda i: i.filename)
-                if sum(member.file_size for member in members) > _LARGEST:
-                    raise _too_large()
+                check_unpacked(sum(member.file_size for member in members), len(body))
                 for member in members:
                     yield from open_body(archive.read(member))
         else:
@@ -105,19 +103,14 @@ def _csv_record(names: list[str], cells: list[str]) -> dict[str, str | None]:
 
 
 def _gunzip(body: bytes) -> bytes:
-    opened, rest = bytearray(), body
+    opened, rest, most = bytearray(), body, most_unpacked(len(body))
     while rest:
         # a gzip file may hold several parts
         reader = zlib.decompressobj(wbits=31)
-        opened += reader.decompress(rest, _LARGEST - len(opened))
-        if reader.unconsumed_tail:
-            raise _too_large()
+        opened += reader.decompress(rest, most + 1 - len(opened))
+        check_unpacked(len(opened), len(body))
         if not reader.eof:
             message = "it ends too early"
             raise EOFError(message)
         rest = reader.unused_data.lstrip(b"\x00")
     return bytes(opened)
-
-
-def _too_large() -> SourceRejectedError:
-    return SourceRejectedError(f"the compressed body holds more than {_LARGEST} bytes", expected="a smaller file")

@@ -133,6 +133,23 @@ def without_query(url: str) -> str:
     return url.partition("?")[0].partition("#")[0]
 
 
+def check_unpacked(size: int, packed: int) -> None:
+    """Raise a `SourceRejectedError` where a body is larger unpacked than the settings allow, or grows too much."""
+    config = settings()
+    if size > config.api_max_body_mb * _MEGABYTE:
+        raise _too_large("API_MAX_BODY_MB", f"more than {config.api_max_body_mb} MB, unpacked")
+    if size > max(_SMALL, config.api_max_inflation * packed):
+        raise _too_large(
+            "API_MAX_INFLATION", f"more than {config.api_max_inflation} times as large unpacked as it is packed"
+        )
+
+
+def most_unpacked(packed: int) -> int:
+    """Return the most bytes that a body may have unpacked."""
+    config = settings()
+    return min(config.api_max_body_mb * _MEGABYTE, max(_SMALL, config.api_max_inflation * packed))
+
+
 def _server(url: str) -> tuple[str, str | None, int | None]:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
@@ -142,16 +159,12 @@ def _server(url: str) -> tuple[str, str | None, int | None]:
 
 def _read_body(response: requests.Response) -> None:
     """Read a body into the response, as long as it stays within the bounds."""
-    limit, growth = settings().api_max_body_mb * _MEGABYTE, settings().api_max_inflation
     bounds: _Bounds = _local.bounds
     body, size = io.BytesIO(), 0
     try:
         for chunk in response.raw.stream(_CHUNK, decode_content=True):
             size += len(chunk)
-            if size > limit:
-                raise _too_large("API_MAX_BODY_MB", f"more than {settings().api_max_body_mb} MB, unpacked")
-            if size > max(_SMALL, growth * bounds.received):
-                raise _too_large("API_MAX_INFLATION", f"more than {growth} times as large unpacked as it is packed")
+            check_unpacked(size, bounds.received)
             body.write(chunk)
     except urllib3.exceptions.ReadTimeoutError as error:
         raise requests.exceptions.ReadTimeout(error) from None

@@ -3,10 +3,12 @@
 import datetime as dt
 import gzip
 import http.server
+import io
 import json
 import threading
 import time
 import tracemalloc
+import zipfile
 
 import pyarrow.parquet as pq
 import pytest
@@ -268,6 +270,17 @@ def test_a_body_that_unpacks_to_a_thousand_times_its_size_is_refused_before_it_f
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000_000
+
+
+@pytest.mark.parametrize("form", ["gzip", "zip"])
+def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(load, form):
+    text = b"[" + b" " * 50_000_000 + b"]"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("items.json", text)
+
+    with pytest.raises(SourceRejectedError, match="API_MAX_INFLATION"):
+        load(gzip.compress(text) if form == "gzip" else archive.getvalue())
 
 
 def endless(first, part, pause=0.0, **headers):
