@@ -6,6 +6,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
 
 from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog
@@ -110,15 +111,20 @@ def discover_source(
     }
     column = {"name": "x", "type": "json", "description": "x"}
     blank = {"description": "x", "path": "/", "primary_key": ["x"], "columns": [{**column, "type": "string"}]}
-    asking = Source.model_validate({**head, "default_resource": "x", "resources": {"x": blank}})
+    asking = _validated(name, {**head, "default_resource": "x", "resources": {"x": blank}})
     with Client(asking) as client:
         found = [discover(client, resource_name(address.path), address.path, address.params) for address in addresses]
     text = contract_text(head, found)
-    try:
-        Source.model_validate(yaml.safe_load(text))
-    except ValueError as error:
-        raise ContractError(f"what was found makes no valid contract: {error}", where=name) from None
+    _validated(name, yaml.safe_load(text))
     return text, found
+
+
+def _validated(name: str, document: dict[str, Any]) -> Source:
+    try:
+        return Source.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ContractError(f"no valid contract: {problems}", where=name) from None
 
 
 def write_source(name: str, text: str) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from scripts.contracts.resource_checks import lift_children
 from scripts.contracts.source import Source
 from scripts.errors import ContractError, UsageError
 from scripts.redaction import redact
@@ -73,8 +74,8 @@ def resource_names() -> Mapping[str, Sequence[str]]:
     for path in sorted(SOURCES_DIR.glob("*.y*ml")):
         try:
             document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
-            found[path.stem] = list(document["resources"])
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+            found[path.stem] = list(lift_children(document)["resources"])
+        except (yaml.YAMLError, ValueError, KeyError, TypeError):
             found[path.stem] = []
     return found
 

@@ -23,9 +23,9 @@ _OWN_PREFIXES = ("AIRFLOW_", "PREFECT_", "N8N_", "POSTGRES_", "GRAFANA_", "BACKF
 
 def problems(source: Source) -> Iterator[str]:
     """Yield what a contract asks for and may not, in words."""
-    secrets = {name: value for name, value in source.auth.model_dump().items() if value and name.endswith("_env")}
-    for key, variable in secrets.items():
-        if not _may_name(source.source, str(variable)):
+    secrets = list(_secrets(source))
+    for key, variable in secrets:
+        if not _may_name(source.source, variable):
             yield (
                 f"auth.{key}: `{variable}` is not a secret of this source: call it `{source.source.upper()}_…`,"
                 " or name it in the setting SOURCE_SECRETS"
@@ -34,6 +34,10 @@ def problems(source: Source) -> Iterator[str]:
         yield f"base_url_env: `{source.base_url_env}` does not end in `_URL`, as the variables with addresses do"
     yield from address_problems(str(source.base_url), has_secrets=bool(secrets))
     yield from _header_problems(source.headers)
+    for resource in source.resources.values():
+        if resource.base_url is not None:
+            yield from address_problems(str(resource.base_url), has_secrets=bool(secrets))
+        yield from _header_problems(resource.headers)
     if (header := getattr(source.auth, "header", None)) and (
         not _HEADER_NAME.fullmatch(header) or header.lower() in _OWN_HEADERS
     ):
@@ -65,3 +69,15 @@ def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
             yield f"headers: `{name}` is set by the client"
         elif not _HEADER_VALUE.fullmatch(value):
             yield f"headers: the value of `{name}` holds characters that no header may"
+
+
+def _secrets(source: Source) -> Iterator[tuple[str, str]]:
+    """Yield the variables that the authentication of a source and its resources names, each with its key."""
+    auths = [source.auth, *(resource.auth for resource in source.resources.values() if resource.auth is not None)]
+    for auth in auths:
+        keys = auth.model_dump()
+        yield from ((name, str(value)) for name, value in keys.items() if name.endswith("_env") and value is not None)
+        if auth.type == "headers":
+            yield from ((f"headers.{name}", variable) for name, variable in auth.headers.items())
+        if auth.type == "hook":
+            yield from (("secrets", variable) for variable in auth.secrets)

@@ -18,8 +18,8 @@ SIZES = {"none": 0, "one": 1, "full_last_page": 2 * PAGE, "short_last_page": 2 *
 
 @pytest.fixture
 def load(env, run):
-    env("SHAPE_TOKEN", "secret")
-    env("SHAPE_CLIENT", "client")
+    env("DEMO_TOKEN", "secret")
+    env("DEMO_CLIENT", "client")
 
     def load_shape(name, rows, answer=None):
         contract, more, answered = SHAPES[name]

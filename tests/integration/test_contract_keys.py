@@ -420,8 +420,8 @@ def test_a_load_none_of_whose_rows_fits_fails_unless_it_may(load):
 
 
 def test_a_token_is_renewed_in_the_middle_of_a_load(load, env):
-    env("CLIENT_ID", "me")
-    env("CLIENT_SECRET", "secret")
+    env("DEMO_CLIENT_ID", "me")
+    env("DEMO_CLIENT_SECRET", "secret")
     tokens = []
 
     def answer(ask):
@@ -436,8 +436,8 @@ def test_a_token_is_renewed_in_the_middle_of_a_load(load, env):
     auth = {
         "type": "oauth2",
         "token_url": "BASE/token",
-        "client_id_env": "CLIENT_ID",
-        "client_secret_env": "CLIENT_SECRET",
+        "client_id_env": "DEMO_CLIENT_ID",
+        "client_secret_env": "DEMO_CLIENT_SECRET",
     }
 
     _, table, _ = load(answer, resource(pagination={"type": "page", "page_size": 1, "stop": "short_page"}), auth=auth)
@@ -447,14 +447,14 @@ def test_a_token_is_renewed_in_the_middle_of_a_load(load, env):
 
 
 def test_a_refused_client_is_told_what_to_check(load, env):
-    env("CLIENT_ID", "me")
-    env("REFRESH", "old")
+    env("DEMO_CLIENT_ID", "me")
+    env("DEMO_REFRESH", "old")
     auth = {
         "type": "oauth2",
         "grant": "refresh_token",
         "token_url": "BASE/token",
-        "client_id_env": "CLIENT_ID",
-        "refresh_token_env": "REFRESH",
+        "client_id_env": "DEMO_CLIENT_ID",
+        "refresh_token_env": "DEMO_REFRESH",
     }
 
     with pytest.raises(SourceRejectedError, match=r"no token: HTTP 400, invalid_grant.*contract's `auth`") as caught:
@@ -463,13 +463,13 @@ def test_a_refused_client_is_told_what_to_check(load, env):
 
 
 def test_secrets_go_into_any_headers(load, env):
-    env("SHOP_KEY", "k")
-    env("SHOP_ACCOUNT", "a")
+    env("DEMO_KEY", "k")
+    env("DEMO_ACCOUNT", "a")
 
     _, _, asked = load(
         lambda _: ok([]),
         resource(),
-        auth={"type": "headers", "headers": {"X-Key": "SHOP_KEY", "X-Account": "SHOP_ACCOUNT"}},
+        auth={"type": "headers", "headers": {"X-Key": "DEMO_KEY", "X-Account": "DEMO_ACCOUNT"}},
     )
 
     assert (asked[0].headers["X-Key"], asked[0].headers["X-Account"]) == ("k", "a")
@@ -483,12 +483,12 @@ def project(monkeypatch, tmp_path):
 
 
 def test_a_hook_signs_each_request(load, env, project):
-    env("SHOP_SECRET", "s")
-    text = "def sign(request, secrets):\n    request.headers['X-Sign'] = secrets['SHOP_SECRET'] + request.path_url\n"
+    env("DEMO_SECRET", "s")
+    text = "def sign(request, secrets):\n    request.headers['X-Sign'] = secrets['DEMO_SECRET'] + request.path_url\n"
     (project / "shop.py").write_text(text)
 
     _, _, asked = load(
-        lambda _: ok([]), resource(), auth={"type": "hook", "function": "shop.py:sign", "secrets": ["SHOP_SECRET"]}
+        lambda _: ok([]), resource(), auth={"type": "hook", "function": "shop.py:sign", "secrets": ["DEMO_SECRET"]}
     )
 
     assert asked[0].headers["X-Sign"] == "s/items"

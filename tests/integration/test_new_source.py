@@ -42,17 +42,17 @@ ADDRESSES = {
     "coingecko_markets": "/items?per_page=100",
 }
 AUTHS = {
-    "fred": "query:api_key=SHAPE_TOKEN",
-    "shopify_orders": "header:X-Shopify-Access-Token=SHAPE_TOKEN",
-    "airtable": "bearer:SHAPE_TOKEN",
-    "google_places": "query:key=SHAPE_TOKEN",
-    "nasa_neo": "query:api_key=SHAPE_TOKEN",
+    "fred": "query:api_key=DEMO_TOKEN",
+    "shopify_orders": "header:X-Shopify-Access-Token=DEMO_TOKEN",
+    "airtable": "bearer:DEMO_TOKEN",
+    "google_places": "query:key=DEMO_TOKEN",
+    "nasa_neo": "query:api_key=DEMO_TOKEN",
 }
 
 
 @pytest.fixture
 def discover(env):
-    env("SHAPE_TOKEN", "secret")
+    env("DEMO_TOKEN", "secret")
 
     def discover_at(base, path, auth=None):
         addresses = [new_source.parse_address(base + path)]
@@ -162,12 +162,12 @@ def project(monkeypatch, tmp_path):
 
 def test_files_are_written_once_and_new_columns_added(project, discover):
     with answering(orders) as (base, _):
-        text, found = discover(base, "/v1/orders", "bearer:SHAPE_TOKEN")
+        text, found = discover(base, "/v1/orders", "bearer:DEMO_TOKEN")
         written = new_source.write_source("demo", text)
     names = sorted(path.name for path in written)
     assert ".env.example" in names
     assert "stg_demo__lines.sql" in names
-    assert "SHAPE_TOKEN=" in (project / ".env.example").read_text()
+    assert "DEMO_TOKEN=" in (project / ".env.example").read_text()
     with pytest.raises(UsageError, match="is there already"):
         new_source.write_source("demo", text)
 

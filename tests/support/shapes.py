@@ -97,7 +97,7 @@ def stripe_charges(ask, rows):
         params={"status": "any", "limit": PAGE},
         pagination={"type": "link"},
     ),
-    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "header": "X-Shopify-Access-Token"},
+    auth={"type": "api_key", "value_env": "DEMO_TOKEN", "header": "X-Shopify-Access-Token"},
 )
 def shopify_orders(ask, rows):
     if ask.headers.get("X-Shopify-Access-Token") != "secret":
@@ -132,8 +132,8 @@ def hubspot_objects(ask, rows):
 OAUTH = {
     "type": "oauth2",
     "token_url": "BASE/token",
-    "client_id_env": "SHAPE_CLIENT",
-    "client_secret_env": "SHAPE_TOKEN",
+    "client_id_env": "DEMO_CLIENT",
+    "client_secret_env": "DEMO_TOKEN",
     "scope": "read",
 }
 
@@ -509,7 +509,7 @@ def wikimedia_pageviews(ask, rows):
         response={"shape": "keyed", "data_path": "near_earth_objects", "key_column": "close_date"},
         total={"path": "element_count"},
     ),
-    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "query": "api_key"},
+    auth={"type": "api_key", "value_env": "DEMO_TOKEN", "query": "api_key"},
 )
 def nasa_neo(ask, rows):
     if ask.query.get("api_key") != "secret":
@@ -528,7 +528,7 @@ def nasa_neo(ask, rows):
         total={"path": "count"},
         pagination={"type": "offset", "page_size": PAGE, "stop": "total"},
     ),
-    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "query": "api_key"},
+    auth={"type": "api_key", "value_env": "DEMO_TOKEN", "query": "api_key"},
 )
 def fred(ask, rows):
     if ask.query.get("api_key") != "secret":
@@ -599,7 +599,7 @@ def rss(_ask, rows):
             "stop": "no_cursor",
         },
     ),
-    auth={"type": "api_key", "value_env": "SHAPE_TOKEN", "query": "key"},
+    auth={"type": "api_key", "value_env": "DEMO_TOKEN", "query": "key"},
 )
 def google_places(ask, rows):
     if ask.query.get("key") != "secret":
@@ -643,7 +643,7 @@ def sap_odata_v2(ask, rows):
         response=envelope("records"),
         pagination={"type": "cursor", "cursor_param": "offset", "cursor_path": "offset", "stop": "no_cursor"},
     ),
-    auth={"type": "bearer", "token_env": "SHAPE_TOKEN"},
+    auth={"type": "bearer", "token_env": "DEMO_TOKEN"},
 )
 def airtable(ask, rows):
     if ask.headers.get("Authorization") != "Bearer secret":
