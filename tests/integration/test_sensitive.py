@@ -9,7 +9,7 @@ from scripts.contracts.source import Source
 from scripts.errors import PipelineError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-from scripts.monitoring import alerts
+from scripts.monitoring.digest import about_quarantine
 from scripts.monitoring.report import write_report
 from scripts.outside_text import HIDDEN
 from scripts.utils.days import parse_day
@@ -60,7 +60,7 @@ def test_no_value_leaves_bronze_and_quarantine(api, run, people, capsys):
             shown,
             *notes,
             rows[0].reason,
-            alerts.about_quarantine(entry).text,
+            about_quarantine([entry], run_id="r").text,
             page,
             reports,
             ledger,
