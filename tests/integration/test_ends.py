@@ -140,7 +140,7 @@ def test_a_source_without_its_secret_does_not_stop_the_others(api, run, monkeypa
     document = catalog.pick("coin_prices").model_dump(mode="json", exclude_defaults=True)
     locked = document | {"auth": {"type": "bearer", "token_env": "COIN_PRICES_TOKEN"}}
     sources = dict(catalog.load()) | {"coin_prices": type(catalog.pick("coin_prices")).model_validate(locked)}
-    monkeypatch.setattr(catalog, "load", lambda *_: sources)
+    monkeypatch.setattr(catalog, "read_all", lambda: catalog.Catalog(sources, {}))
 
     days = [dt.date(2024, 1, 1)]
     outcomes = partitions.load(run, partitions.partitions(days, ["coin_prices", "jsonplaceholder"]))

@@ -80,11 +80,11 @@ def test_a_disk_that_fills_up_in_a_build_changes_nothing_that_is_published(mount
         mount -t tmpfs -o size=64m tmpfs $DISK
         $PYTHON -m scripts.cli.main run $days > /dev/null
         dd if=/dev/zero of=$DISK/filler bs=1k count=$(($(df -k --output=avail $DISK | tail -1) - 1000)) 2> /dev/null
-        code=0; $PYTHON -m scripts.cli.main build > /dev/null || code=$?
+        code=0; $PYTHON -m scripts.cli.main build --full-refresh > /dev/null || code=$?
         rm $DISK/filler
         [ "$(readlink $DISK/data/warehouse/current)" = builds/000001 ]
         $PYTHON -m scripts.cli.main status > /dev/null
-        $PYTHON -m scripts.cli.main build > /dev/null
+        $PYTHON -m scripts.cli.main build --full-refresh > /dev/null
         [ "$(readlink $DISK/data/warehouse/current)" = builds/000002 ]
         exit $code
         """
