@@ -199,6 +199,7 @@ def _build(
             candidate.forget(target)
             return BuildResult(None, [], [], time.monotonic() - started)
         partitions |= dict.fromkeys(plan.partitions)
+        now = msgspec.structs.replace(now, partitions=tuple(dict.fromkeys([*now.partitions, *plan.partitions])))
         now = _run(build, project, plan, now)
         with writing(target.build_path) as connection:
             doubtful = build_state.doubt(connection, build.store, project, plan)
@@ -215,7 +216,9 @@ def _build(
     version = None
     if build.layer != "silver":
         version = _publish(build, project, now, started)
-    return BuildResult(version, list(partitions), now.results, time.monotonic() - started, now.dropped)
+    # a version holds what both layers processed, whichever of them this build made
+    processed = list(partitions) if build.layer == "silver" else list(now.partitions)
+    return BuildResult(version, processed, now.results, time.monotonic() - started, now.dropped)
 
 
 def _make_copy(target: Warehouse, *, full_refresh: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from scripts.bronze.ledger import Partition
 from scripts.utils.files import write_atomically
 from scripts.warehouse.runner import NodeResult
 
@@ -37,6 +38,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """How each node and test ended."""
     dropped: tuple[str, ...] = ()
     """Tables and views that it does not have any more."""
+    partitions: tuple[Partition, ...] = ()
+    """Partitions that were brought into it since it was copied."""
 
     @property
     def awaits_gold(self) -> bool:
