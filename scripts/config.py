@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """Address of the proxy that requests to sources take, which may hold a password; a secret."""
     parallel_partitions: int = Field(default=4, ge=1, le=64)
     """Partitions that one process loads at the same time."""
+    memory_limit_mb: int = Field(default=512, ge=256, le=1048576)
+    """Memory in MB that a process that loads or validates may take; a single page of a source may need more."""
     data_dir: Path = Path("data")
     """Root of everything that the pipeline writes."""
     bronze_dir: Path | None = None

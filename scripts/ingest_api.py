@@ -24,10 +24,11 @@ import requests
 
 from scripts.bronze import attempts, parquet, quarantine
 from scripts.bronze.ledger import DriftNote, LedgerEntry, Partition
+from scripts.bronze.loaded_contracts import keep_contract
 from scripts.config import settings
 from scripts.contracts.load import SnapshotLoad, WatermarkLoad
 from scripts.contracts.pagination import OffsetPagination, PagePagination
-from scripts.errors import UsageError, naming_partition
+from scripts.errors import BronzeError, UsageError, naming_partition
 from scripts.extract import client, retries
 from scripts.extract.answers import Fetcher
 from scripts.extract.drift import Drift, tell_drift
@@ -154,7 +155,7 @@ def ingest_partition(
     ):
         purpose = f"load of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
-            if (known := run.store.entry(partition)) is not None and is_done(known):
+            if (known := _entry_before(run, partition)) is not None and is_done(known):
                 _log.info("loaded by run %s meanwhile", known.run_id)
                 return known
             completeness, since = Completeness(), _watermark(resource, partition, run)
@@ -170,10 +171,11 @@ def ingest_partition(
             entry = msgspec.structs.replace(entry, retries=tries.count)
             verdict = None
             if checker is None:
-                entry = keep_verdict(entry, run.store.entry(partition), staged.data)
+                entry = keep_verdict(entry, _entry_before(run, partition), staged.data)
             else:
                 verdict = stage_verdict(entry, staged.data, staged, resource, checker, run)
                 entry = verdict.entry
+            keep_contract(run.store, partition.source, name, resource)
             entry = staged.commit(entry)
         if resource.total is not None and entry.declared is None:
             _log.warning(
@@ -202,6 +204,14 @@ def _watermark(resource: Resource, partition: Partition, run: Run) -> dt.datetim
         if (entry.source, entry.resource) == partition[:2] and entry.day < partition.day
     ]
     return max(earlier, key=lambda entry: entry.day).started_at if earlier else None
+
+
+def _entry_before(run: Run, partition: Partition) -> LedgerEntry | None:
+    try:
+        return run.store.entry(partition)
+    except BronzeError:
+        # loading the day again is what repairs a record that cannot be read
+        return None
 
 
 def _refuse_past_of_now(resource: Resource, partition: Partition) -> None:

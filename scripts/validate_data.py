@@ -19,6 +19,7 @@ import msgspec
 
 from scripts.bronze import attempts
 from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.loaded_contracts import contract_of_record
 from scripts.bronze.store import verify
 from scripts.config import settings
 from scripts.errors import UsageError, naming_partition
@@ -46,7 +47,8 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
     Raises:
         UsageError: The partition is not loaded.
         DataError: Rows break a rule of severity `fail`; the partition stays out of builds.
-        BronzeError: The data file is not the one that the ledger describes.
+        BronzeError: The files are not those that the ledger describes; or the day was loaded with another contract, by
+            which the rules of now cannot be evaluated.
     """
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
@@ -67,6 +69,7 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
                 return staged.commit(
                     msgspec.structs.replace(entry, status="validated", validated_at=dt.datetime.now(dt.UTC))
                 )
+            resource = contract_of_record(run.store, entry, resource)
             data = run.store.data_path(partition)
             verdict = stage_verdict(entry, data, staged, resource, check_file(data, resource), run)
             verdict = verdict._replace(entry=staged.commit(verdict.entry))

@@ -31,7 +31,10 @@
         {{ return("bronze_rows('" ~ source_name ~ "', '" ~ table_name ~ "')") }}
     {%- endif -%}
     {%- set files = bronze_files(source_name, table_name, which) -%}
-    {{ return(rows_of_files(files) if files else no_rows(source_name, table_name)) }}
+    {%- if not files -%}
+        {{ return(no_rows(source_name, table_name)) }}
+    {%- endif -%}
+    {{ return(with_new_names(source_name, table_name, rows_of_files(files))) }}
 {%- endmacro %}
 
 {#- `source()` of a Bronze resource is its validated rows; of any other source, what dbt makes of it. -#}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from scripts.admin import generated_files, warehouse_checks
 from scripts.admin.check_result import CheckResult
-from scripts.bronze.store import DATA_FILE, Store, foreign_files, verify
+from scripts.bronze.ledger_index import LedgerIndex
+from scripts.bronze.store import Store, foreign_files, verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
@@ -134,7 +135,11 @@ def _ledger() -> CheckResult:
     store = Store(settings().bronze_path)
     if not store.root.exists():
         return CheckResult("ledger", ok=True, found="nothing is loaded yet")
-    entries = list(store.entries())
+    with LedgerIndex(store.root) as index:
+        entries, problems = list(index.entries()), index.problems()
+    if problems:
+        shown = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:3])
+        return CheckResult("ledger", ok=False, found=shown, fix="; ".join(problem.hint for problem in problems[:3]))
     for entry in entries:
         entry.check()
         verify(store, entry, content=False)
@@ -144,13 +149,13 @@ def _ledger() -> CheckResult:
         "ledger",
         ok=not strangers,
         found=f"{len(entries)} partitions" if not strangers else f"files of no partition: {', '.join(strangers[:3])}",
-        fix=f"move them out of {store.root}, or load their days with `pipeline ingest`; ours are named {DATA_FILE}",
+        fix=f"load their days with `pipeline ingest`, or keep them in a folder outside of {store.root}",
     )
 
 
 def _staging() -> CheckResult:
-    folder = Store(settings().bronze_path).root / "_staging"
-    left = [path for path in folder.glob("*/*/*") if path.is_dir() and not is_locked(path.with_suffix(".lock"))]
+    store = Store(settings().bronze_path)
+    left = [one for one in store.unfinished() if not is_locked(store.staging_path(one).with_suffix(".lock"))]
     return CheckResult("killed loads", ok=True, found=f"{len(left)} to finish at the next run" if left else "none")
 
 

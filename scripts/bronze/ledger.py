@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from scripts.errors import BronzeError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -77,6 +79,10 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: tuple[RuleNote, ...] = ()
     rules_version: str = ""
     """The rules that these rows were checked by; empty where they were not checked."""
+    quarantine_hash: str = ""
+    """SHA-256 of the quarantine file; empty where there is none."""
+    report_hash: str = ""
+    """SHA-256 of the validation report; empty where there is none."""
 
     @property
     def partition(self) -> Partition:
@@ -121,12 +127,12 @@ def decode(path: Path) -> LedgerEntry:
             return msgspec.json.decode(content, type=LedgerEntry)
         except msgspec.ValidationError:
             return _decode_old(content)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BronzeError(
             f"ledger record cannot be read: {error}",
             where=str(path),
             expected="a record that the pipeline wrote",
-            hint="remove the file and load the day again with `pipeline ingest`",
+            hint=_reload_hint_of(path),
         ) from None
 
 
@@ -145,22 +151,82 @@ def read_entry(path: Path) -> LedgerEntry:
         BronzeError: The file is not a record, or it is about another partition than its path says.
     """
     entry = decode(path)
-    if entry.day.isoformat() != path.stem or entry.resource != path.parent.name:
+    if entry.partition != _partition_of(path):
         raise BronzeError(
             f"ledger record is about {entry.partition}",
             where=str(path),
             expected="the partition that the path names",
-            hint="remove the file and load the day again with `pipeline ingest`",
+            hint=_reload_hint_of(path),
         )
     return entry
 
 
+def folders(root: Path) -> Sequence[Path]:
+    """Return the folder of each resource below a ledger folder, in the order of source and resource."""
+    if not root.is_dir():
+        return []
+    sources = sorted(path for path in root.iterdir() if path.is_dir())
+    return [path for source in sources for path in sorted(source.iterdir()) if path.is_dir()]
+
+
 def entry_files(root: Path) -> Iterator[Path]:
     """Yield the file of every record below a ledger folder, in the order of source, resource and day."""
-    if root.is_dir():
-        for source in sorted(path for path in root.iterdir() if path.is_dir()):
-            for resource in sorted(path for path in source.iterdir() if path.is_dir()):
-                yield from sorted(resource.glob("[0-9]*.json"))
+    for folder in folders(root):
+        for day in sorted(signatures(folder)):
+            yield folder / f"{day}.json"
+
+
+def signatures(folder: Path) -> Mapping[str, str]:
+    """Return, by day, what tells one content of a record from another, of all records in a resource's folder."""
+    found = {}
+    with os.scandir(folder) as files:
+        for file in files:
+            if _is_record(file.name):
+                with contextlib.suppress(FileNotFoundError):
+                    found[file.name.removesuffix(".json")] = signature(file.stat())
+    return found
+
+
+def signature(stat: os.stat_result) -> str:
+    """Return what tells one content of a record from another: it is replaced by a rename, so another file."""
+    return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def strangers(root: Path) -> Sequence[Path]:
+    """Return the files in the folders of a ledger that are no records of ours, such as copies that a tool made."""
+    return [
+        path
+        for folder in folders(root)
+        for path in sorted(folder.iterdir())
+        if not _is_record(path.name) and not path.name.startswith(".")
+    ]
+
+
+def stranger(path: Path) -> BronzeError:
+    """Return the error about a file that is no record of ours."""
+    return BronzeError(
+        "a file that the pipeline did not write",
+        where=str(path),
+        expected="only records, named YYYY-MM-DD.json",
+        hint="move it out of the ledger; the record of the day is another file",
+    )
+
+
+def _is_record(name: str) -> bool:
+    if not name.endswith(".json"):
+        return False
+    try:
+        return dt.date.fromisoformat(name.removesuffix(".json")).isoformat() == name.removesuffix(".json")
+    except ValueError:
+        return False
+
+
+def _partition_of(path: Path) -> Partition:
+    return Partition(path.parent.parent.name, path.parent.name, dt.date.fromisoformat(path.stem))
+
+
+def _reload_hint_of(path: Path) -> str:
+    return reload_hint(_partition_of(path)) if _is_record(path.name) else "load the day again with `pipeline ingest`"
 
 
 def reload_hint(partition: Partition) -> str:

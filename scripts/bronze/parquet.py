@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scripts.contracts.types import ROW
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _ROW_GROUP = 65_536
+_GROUP_BYTES = 32 << 20
+"""Values of a row group in memory; a group ends after the row that reaches it, so that large rows make small groups."""
 
 
 class PartitionWriter:
@@ -28,6 +32,7 @@ class PartitionWriter:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_index=True)
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
+        self._pending_bytes = 0
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -38,8 +43,8 @@ class PartitionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what is pending and close the file."""
-        if kind is None:
-            self._flush(whole=False)
+        if kind is None and self._pending:
+            self._write_group()
         self._writer.close()
 
     def write(self, batch: pa.RecordBatch, rows: pa.Array) -> None:
@@ -48,24 +53,53 @@ class PartitionWriter:
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Append rows that have their positions."""
-        self._pending.append(batch)
-        self._pending_rows += batch.num_rows
-        if self._pending_rows >= _ROW_GROUP:
-            self._flush(whole=True)
+        while batch.num_rows:
+            room = _ROW_GROUP - self._pending_rows
+            part = batch.slice(0, min(room, _rows_within(batch, _GROUP_BYTES - self._pending_bytes)))
+            self._pending.append(part)
+            self._pending_rows += part.num_rows
+            self._pending_bytes += _bytes_of(part)
+            if self._pending_rows >= _ROW_GROUP or self._pending_bytes >= _GROUP_BYTES:
+                self._write_group()
+            batch = batch.slice(part.num_rows)
 
-    def _flush(self, *, whole: bool) -> None:
-        # row groups of a fixed size, from contiguous columns: batch borders must not show in the file
-        table = pa.Table.from_batches(self._pending, self._schema)
-        end = table.num_rows - table.num_rows % _ROW_GROUP if whole else table.num_rows
-        for start in range(0, end, _ROW_GROUP):
-            group = table.slice(start, min(_ROW_GROUP, end - start)).combine_chunks()
-            self._writer.write_table(group, row_group_size=_ROW_GROUP)
-            if self._observe is not None:
-                for batch in group.to_batches():
-                    self._observe(batch)
-        self.rows += end
-        self._pending = table.slice(end).to_batches()
-        self._pending_rows = table.num_rows - end
+    def _write_group(self) -> None:
+        # from contiguous columns: batch borders must not show in the file
+        group = pa.Table.from_batches(self._pending, self._schema).combine_chunks()
+        self._writer.write_table(group, row_group_size=_ROW_GROUP)
+        if self._observe is not None:
+            for batch in group.to_batches():
+                self._observe(batch)
+        self.rows += group.num_rows
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+
+
+def _rows_within(batch: pa.RecordBatch, limit: int) -> int:
+    """Return the number of rows up to the one with which their values reach a number of bytes."""
+    if _bytes_of(batch) < limit:
+        return int(batch.num_rows)
+    sizes = np.full(batch.num_rows, _fixed_bytes(batch.schema), np.int64)
+    for column in batch.columns:
+        if pa.types.is_string(column.type):
+            sizes += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return min(int(np.searchsorted(np.cumsum(sizes), limit)) + 1, int(batch.num_rows))
+
+
+def _bytes_of(batch: pa.RecordBatch) -> int:
+    """Return the bytes of the values, whatever the buffers hold that they are a part of."""
+    texts = (column for column in batch.columns if pa.types.is_string(column.type))
+    return sum(map(_text_bytes, texts), batch.num_rows * _fixed_bytes(batch.schema))
+
+
+def _text_bytes(column: pa.StringArray) -> int:
+    if (buffer := column.buffers()[1]) is None:
+        return 0
+    offsets = np.frombuffer(buffer, np.int32)
+    return int(offsets[column.offset + len(column)] - offsets[column.offset])
+
+
+def _fixed_bytes(schema: pa.Schema) -> int:
+    return sum(0 if pa.types.is_string(field.type) else -(-field.type.bit_width // 8) for field in schema)
 
 
 def read_batches(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -82,7 +116,11 @@ def read_batches(path: Path, *, columns: Sequence[str] | None = None) -> Iterato
         if ROW not in file.schema_arrow.names:
             raise BronzeError(f"has no column {ROW}", where=str(path), expected="a Bronze Parquet file")
         # a batch without columns would have no rows
-        yield from file.iter_batches(_ROW_GROUP, columns=None if columns is None else [*columns] or [ROW])
+        names = None if columns is None else [*columns] or [ROW]
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            rows = min(_ROW_GROUP, max(1, group.num_rows * _GROUP_BYTES // max(1, group.total_byte_size)))
+            yield from file.iter_batches(rows, row_groups=[number], columns=names)
 
 
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -69,7 +69,7 @@ def read(path: Path) -> Iterator[QuarantinedRow]:
         for number, line in enumerate(file, start=1):
             try:
                 yield decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise BronzeError(
                     f"line {number} is not a quarantined row: {error}",
                     where=str(path),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime as dt
 import shutil
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,10 @@ import pyarrow.parquet as pq
 
 from scripts.bronze import ledger, quarantine
 from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.errors import BronzeError
-from scripts.utils.files import hash_file, is_locked, locked, make_dir, storage_errors, sync_dir, sync_file
+from scripts.bronze.ledger_index import LedgerIndex
+from scripts.errors import BronzeError, LockedError, UsageError
+from scripts.utils.days import parse_day
+from scripts.utils.files import hash_file, locked, make_dir, storage_errors, sync_dir, sync_file
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ _log = get_logger("bronze")
 DATA_FILE = "part-0.parquet"
 _SCHEMA_FILE = "schema.parquet"
 _SCHEMA_DAY = "dt=0001-01-01"
+_FILE_MODE = 0o640
+_COMMIT_SECONDS = 60.0
+"""How long to wait for the renames of a load that is decided; they take a moment unless its process is stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +75,12 @@ class Store:
         return ledger.read_entry(path) if path.exists() else None
 
     def entries(self) -> Iterator[LedgerEntry]:
-        """Yield every record of the ledger in the order of source, resource and day."""
-        for path in ledger.entry_files(self.root / "_ledger"):
-            yield ledger.read_entry(path)
+        """Yield every record of the ledger that can be read, in the order of source, resource and day.
+
+        `LedgerIndex.problems` names the others.
+        """
+        with LedgerIndex(self.root) as index:
+            yield from index.entries()
 
     @contextlib.contextmanager
     def replacing(self, partition: Partition, *, purpose: str, timeout: float) -> Iterator[Staged]:
@@ -96,13 +103,39 @@ class Store:
 
     def recover(self) -> None:
         """Finish or clear what killed processes left, partition by partition, where nobody works on it now."""
+        for partition in self.unfinished():
+            with contextlib.suppress(LockedError):
+                self.settle(partition, timeout=0)
+
+    def unfinished(self) -> Sequence[Partition]:
+        """Return the partitions with staged files; a process may be at work on them."""
+        found = []
         for folder in sorted((self.root / "_staging").glob("*/*/*")):
-            if folder.is_dir() and not is_locked(folder.with_suffix(".lock")):
-                day = dt.date.fromisoformat(folder.name)
-                partition = Partition(folder.parent.parent.name, folder.parent.name, day)
-                lock = folder.with_suffix(".lock")
-                with storage_errors(folder), locked(lock, purpose="recovery", timeout=0, keep_file=False):
-                    _finish(self, partition)
+            if not folder.is_dir():
+                continue
+            try:
+                day = parse_day(folder.name)
+            except UsageError:
+                _log.warning("a folder that the pipeline did not write, move it out of the staging folder: %s", folder)
+                continue
+            found.append(Partition(folder.parent.parent.name, folder.parent.name, day))
+        return found
+
+    def settle(self, partition: Partition, *, timeout: float) -> None:
+        """Finish the load of a partition that is decided, or clear one that is not; waits for who works on it.
+
+        Raises:
+            LockedError: A process is still at work on it after `timeout` seconds.
+        """
+        folder = self.staging_path(partition)
+        if folder.is_dir():
+            lock = folder.with_suffix(".lock")
+            with storage_errors(folder), locked(lock, purpose="recovery", timeout=timeout, keep_file=False):
+                _finish(self, partition)
+
+    def is_decided(self, partition: Partition) -> bool:
+        """Return whether the files of a partition are just being replaced."""
+        return _decision(self.staging_path(partition)).exists()
 
     def write_schema(self, source: str, resource: str, schema: pa.Schema) -> None:
         """Keep the typed file without rows up to date, from which a build starts when nothing is loaded yet."""
@@ -152,42 +185,106 @@ class Staged:
                 hint=ledger.reload_hint(entry.partition),
             )
         entry.check()
-        if data == self.data:
-            entry = _with_file(entry, data, self._store)
+        entry = self._with_hashes(entry)
         for path in (self.data, self.quarantine, self.report):
             if path.exists():
-                sync_file(path)
+                sync_file(path, mode=_FILE_MODE)
         record = self.folder / "record.tmp"
         record.write_bytes(ledger.encode(entry))
-        sync_file(record)
+        sync_file(record, mode=_FILE_MODE)
+        # the files are on the disk under their names before the record that decides
+        sync_dir(self.folder)
         record.replace(_decision(self.folder))
         sync_dir(self.folder)
-        _finish(self._store, self.partition)
+        _finish(self._store, self.partition, check=False)
         return entry
 
+    def _with_hashes(self, entry: LedgerEntry) -> LedgerEntry:
+        if self.data.exists():
+            entry = msgspec.structs.replace(
+                entry,
+                path=self._store.data_path(self.partition).relative_to(self._store.root).as_posix(),
+                bytes=self.data.stat().st_size,
+                content_hash=hash_file(self.data),
+            )
+        rejected = self.quarantine if self.quarantine.exists() else self.current_quarantine
+        report = self.report if self.report.exists() else self._store.report_path(self.partition)
+        return msgspec.structs.replace(
+            entry,
+            quarantine_hash=hash_file(rejected) if entry.quarantined else "",
+            report_hash=hash_file(report) if report.exists() else "",
+        )
 
-def verify(store: Store, entry: LedgerEntry, *, content: bool = True) -> None:
-    """Check that a partition's data file is the one that its record describes.
+
+def verify(store: Store, entry: LedgerEntry, *, content: bool = True) -> LedgerEntry:
+    """Check that the files of a partition are those that its record describes, and return the record.
+
+    A partition that is just being replaced is waited for; the record is then the new one.
+
+    Args:
+        store: The Bronze folder.
+        entry: The record.
+        content: Compare the hashes of the data file, the quarantine and the report, instead of their presence and size.
 
     Raises:
-        BronzeError: It is missing, torn or another one.
+        BronzeError: A file is missing, torn or another one.
+        LockedError: The partition is being replaced, and that does not end.
     """
+    problem = _difference(store, entry, content=content)
+    if problem is None:
+        return entry
+    if store.is_decided(entry.partition):
+        store.settle(entry.partition, timeout=_COMMIT_SECONDS)
+    now = store.entry(entry.partition)
+    if now is None or now == entry:
+        raise problem
+    if (problem := _difference(store, now, content=content)) is not None:
+        raise problem
+    return now
+
+
+def _difference(store: Store, entry: LedgerEntry, *, content: bool) -> BronzeError | None:
     path = store.root / entry.path
     hint = ledger.reload_hint(entry.partition)
     if not path.exists():
-        raise BronzeError("the data file of a loaded partition is missing", where=str(path), hint=hint)
+        return BronzeError("the data file of a loaded partition is missing", where=str(path), hint=hint)
     size = path.stat().st_size
     if size != entry.bytes or (content and hash_file(path) != entry.content_hash):
-        raise BronzeError(
+        return BronzeError(
             f"torn or changed file of {size} bytes",
             where=str(path),
             expected=f"the {entry.bytes} bytes with SHA-256 {entry.content_hash[:12]}… that the ledger recorded",
             hint=hint,
         )
+    rejected, report = store.quarantine_path(entry.partition), store.report_path(entry.partition)
+    for what, path, known in (
+        ("quarantine", rejected, entry.quarantine_hash),
+        ("validation report", report, entry.report_hash),
+    ):
+        if known and not path.exists():
+            return BronzeError(f"the {what} of a loaded partition is missing", where=str(path), hint=hint)
+        if known and content and hash_file(path) != known:
+            return BronzeError(
+                f"torn or changed {what}",
+                where=str(path),
+                expected=f"the content with SHA-256 {known[:12]}… that the ledger recorded",
+                hint=hint,
+            )
+    return None
 
 
 def foreign_files(store: Store, known: set[str]) -> Sequence[str]:
-    """Return the Parquet files in the data folders that no record names, relative to the Bronze folder."""
+    """Return the Parquet files in the data folders that no record names, relative to the Bronze folder.
+
+    A file whose partition is just being loaded is waited for.
+
+    Args:
+        store: The Bronze folder.
+        known: The files that the records name.
+
+    Raises:
+        LockedError: A partition is being replaced, and that does not end.
+    """
     found = [  # the schema files hold no rows
         path.relative_to(store.root).as_posix()
         for source in store.root.iterdir()
@@ -195,7 +292,20 @@ def foreign_files(store: Store, known: set[str]) -> Sequence[str]:
         for path in source.rglob("*.parquet")
         if (path.parent.name, path.name) != (_SCHEMA_DAY, _SCHEMA_FILE)
     ]
-    return sorted(set(found) - known)
+    return [name for name in sorted(set(found) - known) if not _has_record_now(store, name)]
+
+
+def _has_record_now(store: Store, name: str) -> bool:
+    try:
+        source, resource, folder, _ = name.split("/")
+        partition = Partition(source, resource, parse_day(folder.removeprefix("dt=")))
+    except (ValueError, UsageError):
+        return False
+    if store.data_path(partition) != store.root / name:
+        return False
+    if store.is_decided(partition):
+        store.settle(partition, timeout=_COMMIT_SECONDS)
+    return store.entry_path(partition).exists()
 
 
 def quarantined_rows(store: Store, entry: LedgerEntry) -> list[QuarantinedRow]:
@@ -203,35 +313,24 @@ def quarantined_rows(store: Store, entry: LedgerEntry) -> list[QuarantinedRow]:
     return list(quarantine.read(store.quarantine_path(entry.partition)))
 
 
-def _with_file(entry: LedgerEntry, path: Path, store: Store) -> LedgerEntry:
-    return msgspec.structs.replace(
-        entry,
-        path=store.data_path(entry.partition).relative_to(store.root).as_posix(),
-        bytes=path.stat().st_size,
-        content_hash=hash_file(path),
-    )
-
-
 def _decision(folder: Path) -> Path:
     return folder / "record.json"
 
 
-def _finish(store: Store, partition: Partition) -> None:
-    """Complete a decided replacement, or clear an undecided one; each step may be repeated."""
+def _finish(store: Store, partition: Partition, *, check: bool = True) -> None:
+    """Complete a decided replacement, or clear an undecided one; each step may be repeated.
+
+    With `check`, a decision whose files are not those that it names is dropped: the partition stays as it was.
+    """
     folder = store.staging_path(partition)
     record = _decision(folder)
-    if record.exists():
-        moves = (
-            (folder / "data.staged", store.data_path(partition)),
-            (folder / "quarantine.staged", store.quarantine_path(partition)),
-            (folder / "report.staged", store.report_path(partition)),
-        )
-        for staged, final in moves:
+    if record.exists() and (not check or _is_whole(store, partition, record)):
+        entry = ledger.decode(record)
+        for staged, final in _moves(store, partition):
             if staged.exists():
                 make_dir(final.parent)
                 staged.replace(final)
                 sync_dir(final.parent)
-        entry = ledger.decode(record)
         if entry.quarantined == 0:
             store.quarantine_path(partition).unlink(missing_ok=True)
         final = store.entry_path(partition)
@@ -241,3 +340,32 @@ def _finish(store: Store, partition: Partition) -> None:
         _log.debug("partition replaced", extra={"path": entry.path})
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _moves(store: Store, partition: Partition) -> Sequence[tuple[Path, Path]]:
+    folder = store.staging_path(partition)
+    return (
+        (folder / "data.staged", store.data_path(partition)),
+        (folder / "quarantine.staged", store.quarantine_path(partition)),
+        (folder / "report.staged", store.report_path(partition)),
+    )
+
+
+def _is_whole(store: Store, partition: Partition, record: Path) -> bool:
+    """Return whether the files of a decided replacement are those that its record names; else say so."""
+    try:
+        entry = ledger.decode(record)
+    except BronzeError as error:
+        _log.error("a load that was cut off cannot be finished and is dropped: %s", error)
+        return False
+    wanted = (entry.content_hash, entry.quarantine_hash, entry.report_hash)
+    for (staged, final), known in zip(_moves(store, partition), wanted, strict=True):
+        path = staged if staged.exists() else final
+        if known and (not path.exists() or hash_file(path) != known):
+            _log.error(
+                "a load that was cut off cannot be finished and is dropped: %s is not the file that it wrote; %s",
+                path,
+                ledger.reload_hint(partition),
+            )
+            return False
+    return True

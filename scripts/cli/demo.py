@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from scripts import config
+from scripts.bronze.quarantine import read
 from scripts.bronze.run import Run
 from scripts.cli.printing import exit_code, show_quarantine, show_run
 from scripts.cli.tables import progress
@@ -64,7 +65,8 @@ def run_demo() -> int:
         done = build_warehouse(run)
         refresh(run.store)
     show_run(run.store, outcomes, done, as_json=False)
-    show_quarantine(run.store, [outcome.partition for outcome in outcomes], as_json=False)
+    rejected = [(outcome.partition, list(read(run.store.quarantine_path(outcome.partition)))) for outcome in outcomes]
+    show_quarantine(rejected, as_json=False)
     data = config.settings().data_dir
     _say(f"How the data is, to open in a browser: {data / 'docs' / 'health.html'}\n")
     look = f"DATA_DIR={data} uv run pipeline dbt show --limit 5 --inline"

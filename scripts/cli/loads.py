@@ -53,6 +53,7 @@ def run(
 @options.sources_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @click.option("--reprocess", is_flag=True, help="Load days again that are loaded.")
+@click.option("--outdated", is_flag=True, help="Load only the days that were loaded with another contract.")
 @options.json_option
 def backfill(
     start_date: str,
@@ -61,6 +62,7 @@ def backfill(
     resources: Sequence[str],
     dry_run: bool,
     reprocess: bool,
+    outdated: bool,
     as_json: bool,
 ) -> int:
     """Load the days of a range that are missing, failed, loaded too early or by another contract; build once."""
@@ -69,12 +71,16 @@ def backfill(
 
     started = options.start_run()
     planned = plan_request(started.store, options.requested_partitions(start_date, end_date, sources, resources))
-    due = [item.partition for item in planned if reprocess or item.state != "loaded"]
+    wanted = [
+        item.partition
+        for item in planned
+        if (item.state == "outdated" if outdated else reprocess or item.state != "loaded")
+    ]
     if dry_run or not as_json:
-        show_plan(planned, due, as_json=as_json)
-    if dry_run or (not due and not as_json):
+        show_plan(planned, wanted, as_json=as_json)
+    if dry_run or (not wanted and not as_json):
         return 0
-    return _run(started, due, full_refresh=False, again=reprocess, as_json=as_json)
+    return _run(started, wanted, full_refresh=False, again=reprocess, as_json=as_json)
 
 
 def _load(

@@ -7,7 +7,6 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-from scripts.bronze.store import quarantined_rows
 from scripts.cli.tables import print_json, print_table
 from scripts.errors import ContractError, DataError
 from scripts.monitoring.status import read_status
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from scripts.admin.check_result import CheckResult
     from scripts.bronze.ledger import Partition
+    from scripts.bronze.quarantine import QuarantinedRow
     from scripts.bronze.store import Store
     from scripts.loading.partitions import Outcome
     from scripts.loading.replay import Replayed
@@ -152,6 +152,8 @@ def show_plan(planned: Sequence[Planned], due: Sequence[Partition], *, as_json: 
         return
     rows = [(*item.partition, item.state, "load" if item.partition in wanted else "skip") for item in planned]
     print_table("Plan", ("source", "resource", "day", "state", "plan"), rows)
+    if any(item.state == "outdated" and item.partition not in wanted for item in planned):
+        sys.stdout.write("outdated days were loaded with another contract; `--outdated` loads them again\n")
     days = len({item.partition.day for item in planned})
     loaded = sum(item.state == "loaded" for item in planned)
     sys.stdout.write(f"{days} days, {len(planned)} partitions: {loaded} loaded, {len(due)} to load\n")
@@ -224,16 +226,15 @@ def show_status(state: Status, *, as_json: bool) -> int:
     return _show_problems(state)
 
 
-def show_quarantine(store: Store, partitions: Sequence[Partition], *, as_json: bool) -> None:
+def show_quarantine(found: Sequence[tuple[Partition, Sequence[QuarantinedRow]]], *, as_json: bool) -> None:
     """Print the number of quarantined rows by partition and rule, with an example."""
     rows = []
-    for partition in partitions:
-        entry = store.entry(partition)
+    for partition, quarantined in found:
         by_rule = collections.defaultdict(list)
-        for row in quarantined_rows(store, entry) if entry else ():
+        for row in quarantined:
             by_rule[(row.stage, row.rule)].append(row)
-        for (stage, rule), found in by_rule.items():
-            rows.append((*partition, stage, rule, len(found), found[0].reason))
+        for (stage, rule), same in by_rule.items():
+            rows.append((*partition, stage, rule, len(same), same[0].reason))
     header = ("source", "resource", "day", "stage", "rule", "rows", "example")
     if as_json:
         print_json([dict(zip(header, row, strict=True)) for row in rows])
@@ -316,6 +317,8 @@ def _show_errors(outcomes: Sequence[Outcome]) -> None:
 
 
 def _show_problems(state: Status) -> int:
+    for note in state.notes:
+        sys.stderr.write(f"note: {note}\n")
     for problem in state.problems:
         sys.stderr.write(f"error: {problem}\n")
     return DataError.exit_code if state.problems else 0

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from scripts.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from scripts.bronze.ledger import Partition
+
+Done = TypeVar("Done")
 
 
 @click.group()
@@ -25,13 +29,14 @@ def quarantine_list(
     sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool
 ) -> int:
     """Count quarantined rows by partition and rule."""
+    from scripts.bronze.quarantine import read
     from scripts.cli.printing import show_quarantine
 
     started = options.start_run()
-    show_quarantine(
-        started.store, options.loaded_partitions(started, sources, resources, start_date, end_date), as_json=as_json
-    )
-    return 0
+    partitions = options.loaded_partitions(started, sources, resources, start_date, end_date)
+    found, code = _each(partitions, lambda partition: (partition, list(read(started.store.quarantine_path(partition)))))
+    show_quarantine(found, as_json=as_json)
+    return code
 
 
 @quarantine.command("show")
@@ -40,14 +45,14 @@ def quarantine_show(
     sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None
 ) -> int:
     """Print quarantined rows as JSON Lines: raw JSON, rule, reason, partition, run."""
-    from scripts.bronze.quarantine import encode
-    from scripts.bronze.store import quarantined_rows
+    from scripts.bronze.quarantine import encode, read
 
     started = options.start_run()
-    for partition in options.loaded_partitions(started, sources, resources, start_date, end_date):
-        if (entry := started.store.entry(partition)) is not None:
-            sys.stdout.write(encode(quarantined_rows(started.store, entry)).decode())
-    return 0
+
+    def show(partition: Partition) -> None:
+        sys.stdout.write(encode(read(started.store.quarantine_path(partition))).decode())
+
+    return _each(options.loaded_partitions(started, sources, resources, start_date, end_date), show)[1]
 
 
 @quarantine.command("replay")
@@ -59,9 +64,7 @@ def quarantine_replay(
     """Admit the quarantined rows that pass now; `pipeline build` then takes them in."""
     from scripts.cli.printing import show_replay
     from scripts.contracts import catalog
-    from scripts.errors import PipelineError, StorageError, naming_partition
-    from scripts.loading.replay import replay_partition
-    from scripts.utils.exit_codes import fail
+    from scripts.loading.replay import Replayed, replay_partition
 
     started = options.start_run()
     partitions = [
@@ -69,17 +72,34 @@ def quarantine_replay(
         for partition in options.loaded_partitions(started, sources, resources, start_date, end_date)
         if started.store.quarantine_path(partition).exists()
     ]
-    replayed, errors = [], []
+
+    def replay(partition: Partition) -> Replayed:
+        source = catalog.pick(partition.source)
+        catalog.pick_resources(source, [partition.resource])
+        return replay_partition(source, partition, started)
+
+    replayed, code = _each(partitions, replay)
+    show_replay(replayed, as_json=as_json)
+    return code
+
+
+def _each(partitions: Sequence[Partition], work: Callable[[Partition], Done]) -> tuple[list[Done], int]:
+    """Do the work on each partition; one that fails is named, and the others go on.
+
+    Returns:
+        What came of the partitions that went well, and the exit code of the first that did not.
+    """
+    from scripts.errors import PipelineError, StorageError, naming_partition
+    from scripts.utils.exit_codes import fail
+
+    done, codes = [], []
     for partition in partitions:
         try:
             with naming_partition(partition):
-                source = catalog.pick(partition.source)
-                catalog.pick_resources(source, [partition.resource])
-                replayed.append(replay_partition(source, partition, started))
+                done.append(work(partition))
         except StorageError:
+            # the same for every partition: say it once
             raise
         except PipelineError as error:
-            errors.append(error)
-    show_replay(replayed, as_json=as_json)
-    codes = [fail(error) for error in errors]
-    return codes[0] if codes else 0
+            codes.append(fail(error))
+    return done, next(iter(codes), 0)

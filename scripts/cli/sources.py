@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scripts.cli import options
 from scripts.cli.new_source import sources_new
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def sources() -> None:
 def sources_check() -> int:
     """Check every contract, and that what is generated from them is up to date."""
     from scripts.admin import generated_files
+    from scripts.bronze.loaded_contracts import outdated_days
     from scripts.contracts import catalog
     from scripts.errors import ContractError, naming_partition
     from scripts.extract.rows import RowReader
@@ -49,6 +51,9 @@ def sources_check() -> int:
         )
     for source in loaded.values():
         click.echo(f"{source.source}: {', '.join(source.resources)}")
+    for days in outdated_days(options.start_run().store, loaded.values()):
+        then = "builds stop until they are" if days.is_conflict else "builds go on"
+        click.echo(f"{days}; {days.remedy}, {then}")
     return 0
 
 

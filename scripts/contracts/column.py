@@ -31,6 +31,8 @@ class Column(ContractModel):
     field: OnePath | None = None
     """Where the API's record holds the value, where that is not at `name`: a key, or a path such as
     `properties.email` or `$.dimensionValues[0].value`."""
+    was: str | None = None
+    """Name of this column in days that were loaded before it was renamed; these are read under the new name."""
     format: str | None = None
     """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format;
     of numbers and booleans `text`: between quotation marks."""

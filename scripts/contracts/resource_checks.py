@@ -97,6 +97,9 @@ def _check_names(resource: Resource) -> Iterator[str]:
             yield f"column `{name}` is declared twice (DuckDB does not tell upper from lower case)"
         if low in RESERVED_COLUMNS:
             yield f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
+    for column in resource.columns:
+        if column.was is not None and column.was.lower() in folded:
+            yield f"column `{column.name}` was `{column.was}`, which is declared too"
     rule_names = [rule.name for rule in resource.rules]
     for name in sorted(set(rule_names)):
         if rule_names.count(name) > 1:

@@ -51,11 +51,8 @@ class Resource(RequestPart):
     @property
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
-        document = self.model_dump(mode="json")
-        for column in document["columns"]:
-            # a column that is not sensitive is what it was before contracts could say so
-            if not column["sensitive"]:
-                del column["sensitive"]
+        # without defaults, so that a key that contracts can have from now on changes no version
+        document = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

@@ -70,11 +70,16 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
         _column("_row", "bigint", "Position of the row among all that the source sent for the day."),
         _column("dt", "date", "Day (UTC) that the row was loaded for."),
     ]
+    renamed = {column.name: column.was for column in resource.columns if column.was is not None}
     return {
         "name": name,
         "description": plain_text(resource.description),
         "config": {
-            "meta": {"primary_key": list(resource.primary_key), "load_mode": resource.load.mode},
+            "meta": {
+                "primary_key": list(resource.primary_key),
+                "load_mode": resource.load.mode,
+                **({"renamed": renamed} if renamed else {}),
+            },
             "loaded_at_query": (
                 "select max(dt) + interval 1 day from _pipeline.partitions"  # noqa: S608 — checked names
                 f" where source = '{source.source}' and resource = '{name}' and status = 'validated'"

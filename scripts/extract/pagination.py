@@ -17,6 +17,7 @@ from scripts.contracts.pagination import (
     PagePagination,
 )
 from scripts.errors import SourceRejectedError
+from scripts.extract.ahead import pages_ahead
 from scripts.extract.transport import join_url, without_query
 from scripts.utils.logging_config import get_logger
 
@@ -158,9 +159,10 @@ class _Numbers:
         # where no total says how many pages there are, a short collection is not asked for pages that it lacks
         wanted = self._ahead if known else 1
         pending: collections.deque[Future[Answer]] = collections.deque()
+        answer = first
         try:
             while True:
-                more = itertools.islice(numbers, max(0, wanted - len(pending)))
+                more = itertools.islice(numbers, max(0, pages_ahead(wanted, answer) - len(pending)))
                 pending.extend(self._executor.submit(self._get, self._numbered(number)) for number in more)
                 if not pending:
                     return

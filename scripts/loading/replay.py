@@ -10,8 +10,10 @@ import msgspec
 import pyarrow as pa
 
 from scripts.bronze import parquet, quarantine
+from scripts.bronze.loaded_contracts import changes_since, contract_of_record, keep_contract, outdated_error
 from scripts.bronze.store import quarantined_rows, verify
 from scripts.config import settings
+from scripts.contracts import catalog
 from scripts.contracts.types import ROW
 from scripts.extract.rows import RowReader
 from scripts.utils.logging_config import get_logger, log_context
@@ -36,22 +38,28 @@ class Replayed(NamedTuple):
 
 
 def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed:
-    """Read the quarantined rows of a partition again by the contract of now, and admit those that pass.
+    """Read the quarantined rows of a partition again by the policies and rules of now, and admit those that pass.
 
-    The rows take the places that they had in the source's answer, so that the partition is the one that loading it
-    with this contract gives. Rows that still don't pass stay in quarantine, with the reason of now.
+    The columns are those that the day was loaded with, and the rows take the places that they had in the source's
+    answer. Rows that still don't pass stay in quarantine, with the reason of now.
 
     Raises:
-        UsageError: The partition is not loaded.
+        UsageError: The partition is not loaded, or its resource is not in the contract any more.
         DataError: Rows break a rule of severity `fail`.
+        BronzeError: The day was loaded with a contract whose columns are others.
     """
-    resource = source.resources[partition.resource]
-    reader = RowReader(resource)
+    (name,) = catalog.pick_resources(source, [partition.resource])
+    resource = source.resources[name]
     with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
         purpose = f"replay of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             entry = loaded_entry(run, partition)
             verify(run.store, entry)
+            differences = changes_since(run.store, entry, resource)
+            if any(change.effect == "conflict" for change in differences):
+                raise outdated_error(entry, differences, "the columns")
+            resource = contract_of_record(run.store, entry, resource)
+            reader = RowReader(resource)
             rows = quarantined_rows(run.store, entry)
             if not rows:
                 return Replayed(partition, 0, 0)
@@ -72,6 +80,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
                 for reject in page.rejects
             ]
             staged.quarantine.write_bytes(quarantine.encode(stay))
+            keep_contract(run.store, partition.source, name, resource)
             staged.commit(
                 msgspec.structs.replace(
                     entry,

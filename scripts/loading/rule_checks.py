@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _MAX_EXAMPLES = 3
 _SHOWN_LENGTH = 200
-_KEY_BYTES = 128 << 20
+_KEY_BYTES = 64 << 20
 """Keys of one `unique` rule that are held in memory."""
 
 

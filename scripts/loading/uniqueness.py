@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scripts.loading.predicates import comparable
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POSITION = "__position"
+_LONG_TEXT = 256
 
 
 class RepeatedKeys:
@@ -30,11 +33,14 @@ class RepeatedKeys:
         """Take the keys of the next rows."""
         if self._keys is None:
             return
-        self._left -= sum(batch.column(name).nbytes for name in self._columns)
+        keys = pa.RecordBatch.from_arrays(
+            [_shortened(batch.column(name)) for name in self._columns], names=self._columns
+        )
+        self._left -= keys.nbytes
         if self._left < 0:
             self._keys = None
         else:
-            self._keys.append(batch.select(self._columns))
+            self._keys.append(keys)
 
     def positions(self, path: Path, folder: Path) -> np.ndarray:
         """Return the place of each row whose key comes again later, in order; null is a key like any other.
@@ -59,6 +65,17 @@ class RepeatedKeys:
         repeated = np.ones(table.num_rows, dtype=bool)
         repeated[last.to_numpy()] = False
         return np.flatnonzero(repeated)
+
+
+def _shortened(column: pa.Array) -> pa.Array:
+    """Return a column with long texts replaced by their digests, as which they are compared."""
+    if not pa.types.is_string(column.type):
+        return column
+    is_long = pc.fill_null(pc.greater(pc.binary_length(column), _LONG_TEXT), False)
+    if not pc.any(is_long).as_py():
+        return column
+    digests = [hashlib.sha256(text.as_buffer()).hexdigest() for text in column.filter(is_long)]
+    return pc.replace_with_mask(column, is_long, pa.array(digests, pa.string()))
 
 
 def _are_distinct_numbers(columns: Sequence[pa.ChunkedArray]) -> bool:

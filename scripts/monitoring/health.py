@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from scripts.bronze.ledger_index import LedgerIndex
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.monitoring import overdue
@@ -80,10 +81,12 @@ def freshness(store: Store, now: dt.datetime | None = None) -> Sequence[Resource
 def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = None) -> Sequence[OldQuarantine]:
     """Return the partitions whose rows have been in quarantine for more than `days` days."""
     moment = now or dt.datetime.now(dt.UTC)
+    with LedgerIndex(store.root, trust_folders=True) as index:
+        entries = index.quarantined()
     return [
         OldQuarantine(entry.source, entry.resource, entry.day, entry.quarantined, _rules(entry), age)
-        for entry in store.entries()
-        if entry.quarantined and (age := (moment - entry.loaded_at).days) > days
+        for entry in entries
+        if (age := (moment - entry.loaded_at).days) > days
     ]
 
 
@@ -111,6 +114,7 @@ def health(store: Store, state: Status | None = None, now: dt.datetime | None = 
         "rows_fetched": sum(row.fetched for row in state.partitions),
         "rows_in_bronze": sum(row.bronze for row in state.partitions),
         "rows_in_quarantine": sum(row.quarantined for row in state.partitions),
+        "oldest_verification_utc": _oldest_verification(store),
         "models": {row.model: row.rows for row in state.models},
         "problems": problems,
         "freshness": [row._asdict() for row in fresh],
@@ -136,6 +140,12 @@ def _last_days(partitions: Iterable[Partition]) -> Mapping[tuple[str, str], dt.d
 def _rules(entry: LedgerEntry) -> Sequence[str]:
     broken = [note.rule for note in entry.rules if note.severity == "quarantine"]
     return [*broken, *(f"{note.kind} {note.field}" for note in entry.drift if note.action == "quarantine")]
+
+
+def _oldest_verification(store: Store) -> str | None:
+    with LedgerIndex(store.root, trust_folders=True) as index:
+        oldest = index.oldest_verification()
+    return oldest.isoformat(timespec="seconds") if oldest else None
 
 
 def _built_at() -> str | None:

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts import catalog
 from scripts.monitoring import overdue
 from scripts.monitoring.health import freshness
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.ledger_index import Totals
     from scripts.bronze.store import Store
 
 _RESOURCE = ("source", "resource")
@@ -44,7 +46,15 @@ class _Metrics(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        yield from _of_partitions(list(self._store.entries()))
+        with LedgerIndex(self._store.root, trust_folders=True) as index:
+            totals, last_loads, problems = index.totals(), index.last_loads(), index.problems()
+            verified = index.oldest_verification()
+        yield from _of_partitions(totals, last_loads)
+        text = "Files of the ledger that cannot be read"
+        yield GaugeMetricFamily("pipeline_ledger_unreadable_files", text, len(problems))
+        if verified is not None:
+            text = "When the files of Bronze that were not read for the longest time were compared with the ledger"
+            yield GaugeMetricFamily("pipeline_oldest_verification_timestamp_seconds", text, verified.timestamp())
         yield from self._of_freshness()
         yield from self._of_due()
         yield from _of_builds()
@@ -76,7 +86,7 @@ class _Metrics(Collector):
         yield from (age, limit, stale)
 
 
-def _of_partitions(entries: Sequence[LedgerEntry]) -> Iterator[Metric]:
+def _of_partitions(totals: Sequence[Totals], last_loads: Sequence[LedgerEntry]) -> Iterator[Metric]:
     rows = {
         name: _gauge(f"rows_{name}", f"Rows {name}, of all days that are loaded", _RESOURCE)
         for name in ("fetched", "written", "quarantined")
@@ -86,20 +96,17 @@ def _of_partitions(entries: Sequence[LedgerEntry]) -> Iterator[Metric]:
     retries = _gauge("load_retries", "Requests that were sent again in the last load", _RESOURCE)
     loaded = _gauge("load_timestamp_seconds", "When the last load ended", _RESOURCE)
     counts: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in rows}
-    last: dict[tuple[str, str], LedgerEntry] = {}
-    for entry in entries:
-        key = (entry.source, entry.resource)
-        counts["fetched"][key] += entry.fetched
-        counts["written"][key] += entry.bronze
-        counts["quarantined"][key] += entry.quarantined
-        if key not in last or entry.loaded_at > last[key].loaded_at:
-            last[key] = entry
+    for total in totals:
+        key = (total.source, total.resource)
+        counts["fetched"][key] += total.fetched
+        counts["written"][key] += total.bronze
+        counts["quarantined"][key] += total.quarantined
+        partitions.add_metric((*key, total.status), total.partitions)
     for name, metric in rows.items():
         for key, count in counts[name].items():
             metric.add_metric(key, count)
-    for (source, resource, status), count in Counter((e.source, e.resource, e.status) for e in entries).items():
-        partitions.add_metric((source, resource, status), count)
-    for key, entry in last.items():
+    for entry in last_loads:
+        key = (entry.source, entry.resource)
         seconds.add_metric(key, (entry.loaded_at - entry.started_at).total_seconds())
         retries.add_metric(key, entry.retries)
         loaded.add_metric(key, entry.loaded_at.timestamp())

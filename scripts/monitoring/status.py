@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow.parquet as pq
 
 from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.ledger_index import LedgerIndex
+from scripts.bronze.loaded_contracts import outdated_days
 from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
-from scripts.errors import BronzeError, DataError
+from scripts.errors import PipelineError
 from scripts.planning.due import state_of
 from scripts.warehouse import build_state
 from scripts.warehouse.build import warehouse
@@ -60,11 +62,16 @@ class Status(NamedTuple):
     version: str | None
     partitions: Sequence[PartitionStatus]
     models: Sequence[ModelStatus]
+    ledger_problems: Sequence[str] = ()
+    """Files of the ledger that cannot be read, and days that must not be mixed, each with what repairs it."""
+    notes: Sequence[str] = ()
+    """Days that were loaded with another contract and may stay as they are."""
 
     @property
     def problems(self) -> Sequence[str]:
         """What does not add up, in words."""
         return [
+            *self.ledger_problems,
             *(f"{row.source}/{row.resource}/{row.day}: {row.problem}" for row in self.partitions if row.problem),
             *(f"{row.model}: {row.problem}" for row in self.models if row.problem),
         ]
@@ -75,18 +82,23 @@ def read_status(store: Store, *, content: bool = False) -> Status:
 
     Args:
         store: The Bronze folder.
-        content: Read every Bronze file and compare its hash, instead of its size and number of rows.
+        content: Read every file of Bronze and compare its hash, instead of its presence and size.
     """
-    entries = list(store.entries())
+    with LedgerIndex(store.root) as index:
+        entries, problems = list(index.entries()), [str(problem) for problem in index.problems()]
+        outdated = outdated_days(store, catalog.load().values(), index=index)
+    problems += [f"{days} (next: {days.remedy})" for days in outdated if days.is_conflict]
+    notes = [f"{days} (next: {days.remedy})" for days in outdated if not days.is_conflict]
     target = warehouse()
     if target.current() is None:
-        return Status(None, [_partition(store, entry, None, None, content=content) for entry in entries], [])
+        rows = [_partition(store, entry, None, None, content=content) for entry in entries]
+        return Status(None, rows, [], problems, notes)
     with reading(target.path) as connection:
         built = build_state.held_partitions(connection)
         silver = _silver_by_day(connection)
         rows = [_partition(store, entry, built, silver, content=content) for entry in entries]
         models = _models(connection, store, entries, built)
-    return Status(target.current(), rows, models)
+    return Status(target.current(), rows, models, problems, notes)
 
 
 def _partition(
@@ -119,10 +131,12 @@ def _partition(
 def _problem(store: Store, entry: LedgerEntry, *, content: bool) -> str:
     try:
         entry.check()
-        verify(store, entry, content=content)
+        entry = verify(store, entry, content=content)
+        if not content:
+            return ""
         rows = pq.read_metadata(store.root / entry.path).num_rows
         kept = len(quarantined_rows(store, entry))
-    except (BronzeError, DataError) as error:
+    except PipelineError as error:
         return error.what
     except OSError as error:
         return str(error)

@@ -36,10 +36,12 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     sync_dir(path.parent)
 
 
-def sync_file(path: Path) -> None:
-    """Return when the file's content is on the disk."""
+def sync_file(path: Path, *, mode: int | None = None) -> None:
+    """Return when the file's content is on the disk; with `mode`, that is the file's from then on."""
     handle = os.open(path, os.O_RDONLY)
     try:
+        if mode is not None:
+            os.fchmod(handle, mode)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -51,13 +53,13 @@ def sync_dir(path: Path) -> None:
 
 
 def make_dir(path: Path) -> None:
-    """Create a folder and its parents; each new entry is on the disk when this returns."""
+    """Create a folder and its parents, for owner and group only; each new entry is on the disk when this returns."""
     missing = []
     while not path.exists():
         missing.append(path)
         path = path.parent
     for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o750, exist_ok=True)
         sync_dir(folder.parent)
 
 
@@ -131,7 +133,7 @@ def _acquire(path: Path, purpose: str, timeout: float) -> int:
     deadline = time.monotonic() + timeout
     told = b""  # empty is a holder that has not written its name yet: it does so at once
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

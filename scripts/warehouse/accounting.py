@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scripts.bronze import ledger
+from scripts.bronze.loaded_contracts import contract_conflicts
 from scripts.bronze.store import DATA_FILE, foreign_files, verify
+from scripts.contracts import catalog
 from scripts.errors import BronzeError, WarehouseError
 from scripts.warehouse import build_state
 from scripts.warehouse.manifest import LATEST_WINS
@@ -24,13 +26,20 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
     """Check the Bronze files that a build is about to read.
 
     Raises:
-        BronzeError: A file is torn, changed, missing or foreign.
+        BronzeError: A file is torn, changed, missing or foreign; or days that were loaded with another contract would
+            be mixed with others.
         DataError: The counts of a record do not add up.
     """
     for partition in partitions:
         if (entry := store.entry(partition)) is not None and entry.status == "validated":
             entry.check()
             verify(store, entry)
+    if conflicts := contract_conflicts(store, catalog.load().values()):
+        raise BronzeError(
+            " | ".join(map(str, conflicts)),
+            expected="days of one contract, or `was` where a column was only renamed",
+            hint="; ".join(days.remedy for days in conflicts) + "; then `pipeline build --full-refresh`",
+        )
     known = {
         f"{path.parent.parent.name}/{path.parent.name}/dt={path.stem}/{DATA_FILE}"
         for path in ledger.entry_files(store.root / "_ledger")
@@ -40,7 +49,7 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
             f"{len(strangers)} Parquet files that no ledger record names, the first: {strangers[0]}",
             where=str(store.root),
             expected="only files that `pipeline ingest` wrote",
-            hint="move them out of the Bronze folder, or load their days with `pipeline ingest`",
+            hint="load their days with `pipeline ingest`, or keep them in a folder outside of Bronze",
         )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from scripts.bronze import ledger
 from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.errors import UsageError
+from scripts.errors import BronzeError, UsageError
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from scripts.bronze.store import Store
 
+_log = get_logger("ledger")
 PARTITION_COLUMNS = (
     "source varchar, resource varchar, dt date, status varchar, declared bigint, fetched bigint, bronze_rows bigint,"
     " quarantined_rows bigint, path varchar, bytes bigint, content_hash varchar, contract_version varchar,"
@@ -30,11 +32,20 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures:
     changed = []
     for partition, path in records.items():
         signature = _signature(path)
-        if signatures.get(partition) != signature:
-            changed.append((ledger.read_entry(path), signature))
+        if signatures.get(partition) != signature and (entry := _readable(path)) is not None:
+            changed.append((entry, signature))
     gone = [*(signatures.keys() - records.keys()), *(entry.partition for entry, _ in changed)]
     _delete_partitions(connection, gone)
     _insert_entries(connection, changed)
+
+
+def _readable(record: Path) -> LedgerEntry | None:
+    """Return a record; None where it cannot be read: the tables keep what they hold of its day, and others go on."""
+    try:
+        return ledger.read_entry(record)
+    except BronzeError as error:
+        _log.error("left out of the build: %s", error)
+        return None
 
 
 def _delete_partitions(connection: duckdb.DuckDBPyConnection, partitions: Sequence[Partition]) -> None:

@@ -1,0 +1,306 @@
+"""The ledger's index: a copy of all records in one SQLite file, so that a command's cost follows what changed.
+
+The records are the truth. Whoever opens the index compares it with their folders first and reads what changed; an index
+that is missing, damaged or cannot be written costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import msgspec
+
+from scripts.bronze import ledger
+from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.errors import BronzeError
+from scripts.utils.days import parse_day
+from scripts.utils.files import make_dir
+from scripts.utils.logging_config import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+_log = get_logger("ledger")
+_VERSION = 2
+_SETTLED_SECONDS = 2.0
+"""A folder that changed this shortly ago may change again without a later time; it is read again the next time."""
+_TABLES = f"""
+pragma user_version = {_VERSION};
+create table if not exists records (
+    source text, resource text, day text, signature text not null, content blob, problem text,
+    content_hash text, contract_version text, status text,
+    fetched integer, bronze integer, quarantined integer, retries integer, started_at real, loaded_at real,
+    primary key (source, resource, day)
+) without rowid;
+create table if not exists folders (source text, resource text, changed_ns integer, primary key (source, resource))
+    without rowid;
+create table if not exists verified (
+    source text, resource text, day text, content_hash text, verified_at real, primary key (source, resource, day)
+) without rowid;
+"""
+_COLUMNS = 15
+
+
+class Totals(NamedTuple):
+    """The partitions of a resource with one status, and their rows."""
+
+    source: str
+    resource: str
+    status: str
+    partitions: int
+    fetched: int
+    bronze: int
+    quarantined: int
+
+
+class LedgerIndex:
+    """The records of a ledger folder, as of the moment when the index was opened."""
+
+    def __init__(self, root: Path, *, trust_folders: bool = False) -> None:
+        """Open the index of a Bronze folder and bring it up to the records.
+
+        Args:
+            root: The Bronze folder.
+            trust_folders: Look only into folders in which a record was added, replaced or removed. Otherwise each
+                record's own signature is compared, which also finds a record that was written over in its place.
+        """
+        self._root = root / "_ledger"
+        self._trust_folders = trust_folders
+        self._connection = _open(root / "_index" / "ledger.sqlite") if self._root.is_dir() else _open(None)
+        try:
+            self._refresh()
+        except sqlite3.Error as error:
+            _log.debug("the ledger's index is not used: %s", error)
+            self._connection.close()
+            self._connection = _open(None)
+            self._refresh()
+
+    def __enter__(self) -> Self:
+        """Return the index."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def entries(self) -> Iterator[LedgerEntry]:
+        """Yield every record that can be read, in the order of source, resource and day."""
+        decoder = msgspec.json.Decoder(LedgerEntry)
+        query = "select content from records where content is not null order by source, resource, day"
+        for (content,) in self._connection.execute(query):
+            yield decoder.decode(content)
+
+    def signatures(self) -> Mapping[Partition, str]:
+        """Return what tells one content of each record from another; also of records that cannot be read."""
+        rows = self._connection.execute("select source, resource, day, signature from records")
+        return {Partition(row[0], row[1], parse_day(row[2])): row[3] for row in rows}
+
+    def problems(self) -> Sequence[BronzeError]:
+        """Return what is wrong with the files of the ledger, each with what repairs it."""
+        rows = self._connection.execute(
+            "select problem from records where problem is not null order by source, resource, day"
+        )
+        found = [msgspec.json.decode(row[0], type=dict[str, str]) for row in rows]
+        return [*(BronzeError(**parts) for parts in found), *map(ledger.stranger, ledger.strangers(self._root))]
+
+    def totals(self) -> Sequence[Totals]:
+        """Return the counts of each resource by status."""
+        rows = self._connection.execute(
+            "select source, resource, status, count(*), sum(fetched), sum(bronze), sum(quarantined) from records"
+            " where content is not null group by source, resource, status order by source, resource, status"
+        )
+        return [Totals(*row) for row in rows]
+
+    def last_loads(self) -> Sequence[LedgerEntry]:
+        """Return the record of each resource that was loaded last."""
+        rows = self._connection.execute(
+            "select content, max(loaded_at) from records where content is not null"
+            " group by source, resource order by source, resource"
+        )
+        return [msgspec.json.decode(row[0], type=LedgerEntry) for row in rows]
+
+    def last_valid_days(self) -> Mapping[tuple[str, str], dt.date]:
+        """Return the last validated day of each resource."""
+        rows = self._connection.execute(
+            "select source, resource, max(day) from records where status = 'validated' group by source, resource"
+        )
+        return {(row[0], row[1]): parse_day(row[2]) for row in rows}
+
+    def quarantined(self) -> Sequence[LedgerEntry]:
+        """Return the records of partitions with quarantined rows."""
+        rows = self._connection.execute(
+            "select content from records where quarantined > 0 order by source, resource, day"
+        )
+        return [msgspec.json.decode(row[0], type=LedgerEntry) for row in rows]
+
+    def contract_versions(self, source: str, resource: str) -> Sequence[str]:
+        """Return the versions of the contract that the days of a resource were loaded with."""
+        query = (
+            "select distinct contract_version from records where (source, resource) = (?, ?) and content is not null"
+        )
+        return [row[0] for row in self._connection.execute(query, [source, resource])]
+
+    def of_contract(self, source: str, resource: str, version: str) -> Sequence[LedgerEntry]:
+        """Return the records of a resource's days that were loaded with one version of the contract."""
+        rows = self._connection.execute(
+            "select content from records where (source, resource, contract_version) = (?, ?, ?) order by day",
+            [source, resource, version],
+        )
+        return [msgspec.json.decode(row[0], type=LedgerEntry) for row in rows]
+
+    def oldest_verification(self) -> dt.datetime | None:
+        """Return when the files that were not read for the longest time were last read; None without records."""
+        found = self._oldest_verifications(1)
+        return dt.datetime.fromtimestamp(found[0][1], dt.UTC) if found else None
+
+    def oldest_verifications(self) -> Sequence[tuple[LedgerEntry, float]]:
+        """Return the records with the moment when their files were last read whole, the oldest first.
+
+        A load counts as reading, since it makes the hashes.
+        """
+        return self._oldest_verifications(-1)
+
+    def _oldest_verifications(self, most: int) -> Sequence[tuple[LedgerEntry, float]]:
+        rows = self._connection.execute(
+            "select content, max(loaded_at, coalesce(verified_at, 0)) as seen from records"
+            " left join verified on (verified.source, verified.resource, verified.day)"
+            " = (records.source, records.resource, records.day)"
+            " and verified.content_hash = records.content_hash"
+            " where content is not null order by seen limit ?",
+            [most],
+        )
+        return [(msgspec.json.decode(row[0], type=LedgerEntry), row[1]) for row in rows]
+
+    def note_verified(self, entries: Sequence[LedgerEntry], moment: dt.datetime) -> None:
+        """Keep that the files of these records were read whole at a moment, and are what the records say."""
+        with contextlib.suppress(sqlite3.OperationalError), self._connection:
+            self._connection.executemany(
+                "insert or replace into verified values (?, ?, ?, ?, ?)",
+                [(e.source, e.resource, e.day.isoformat(), e.content_hash, moment.timestamp()) for e in entries],
+            )
+
+    def _refresh(self) -> None:
+        known = {
+            (row[0], row[1]): row[2]
+            for row in self._connection.execute("select source, resource, changed_ns from folders")
+        }
+        found = {(path.parent.name, path.name): path for path in ledger.folders(self._root)}
+        changes = [
+            change
+            for name, path in found.items()
+            if (change := self._look_into(name, path, known.get(name))) is not None
+        ]
+        gone = known.keys() - found.keys()
+        if changes or gone:
+            self._write(changes, gone)
+
+    def _look_into(self, name: tuple[str, str], path: Path, known_ns: int | None) -> _FolderChange | None:
+        changed_ns = path.stat().st_mtime_ns
+        if self._trust_folders and changed_ns == known_ns:
+            return None
+        rows = self._connection.execute(
+            "select day, signature from records where source = ? and resource = ?", list(name)
+        )
+        held = dict(rows.fetchall())
+        now = ledger.signatures(path)
+        changed = [_row(path / f"{day}.json", mark) for day, mark in now.items() if held.get(day) != mark]
+        settled_ns = changed_ns if time.time() - changed_ns / 1e9 > _SETTLED_SECONDS else 0
+        gone = held.keys() - now.keys()
+        if not changed and not gone and settled_ns == known_ns:
+            return None
+        return _FolderChange(name, settled_ns, [row for row in changed if row], sorted(gone))
+
+    def _write(self, changes: Sequence[_FolderChange], gone: set[tuple[str, str]]) -> None:
+        with self._connection as connection:
+            for name in gone:
+                connection.execute("delete from records where (source, resource) = (?, ?)", list(name))
+                connection.execute("delete from folders where (source, resource) = (?, ?)", list(name))
+            for change in changes:
+                connection.executemany(
+                    "delete from records where (source, resource, day) = (?, ?, ?)",
+                    [(*change.name, day) for day in change.gone],
+                )
+                connection.executemany(
+                    f"insert or replace into records values ({', '.join('?' * _COLUMNS)})",  # noqa: S608 — placeholders
+                    change.rows,
+                )
+                connection.execute("insert or replace into folders values (?, ?, ?)", [*change.name, change.changed_ns])
+
+
+class _FolderChange(NamedTuple):
+    """What changed in the folder of one resource."""
+
+    name: tuple[str, str]
+    changed_ns: int
+    rows: Sequence[Sequence[object]]
+    gone: Sequence[str]
+
+
+def _row(path: Path, signature: str) -> Sequence[object] | None:
+    """Return the row of a record; None where it was removed meanwhile."""
+    place = (path.parent.parent.name, path.parent.name, path.stem, signature)
+    try:
+        entry = ledger.read_entry(path)
+    except FileNotFoundError:
+        return None
+    except BronzeError as error:
+        parts = {"what": error.what, "where": error.where, "expected": error.expected, "hint": error.hint}
+        return (*place, None, msgspec.json.encode(parts), *[None] * 9)
+    return (
+        *place,
+        msgspec.json.encode(entry),
+        None,
+        entry.content_hash,
+        entry.contract_version,
+        entry.status,
+        entry.fetched,
+        entry.bronze,
+        entry.quarantined,
+        entry.retries,
+        entry.started_at.timestamp(),
+        entry.loaded_at.timestamp(),
+    )
+
+
+def _open(path: Path | None) -> sqlite3.Connection:
+    """Open the file, made anew where it is damaged or of another version; in memory where it cannot be used."""
+    if path is not None:
+        for _ in range(2):
+            try:
+                return _open_file(path)
+            except (sqlite3.DatabaseError, OSError) as error:
+                if isinstance(error, (sqlite3.OperationalError, OSError)):
+                    break
+                _log.warning("the ledger's index is damaged and is made anew from the records: %s", error)
+                for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+                    file.unlink(missing_ok=True)
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(_TABLES)
+    return connection
+
+
+def _open_file(path: Path) -> sqlite3.Connection:
+    make_dir(path.parent)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")
+        if version == 0:
+            connection.executescript(_TABLES)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,214 @@
+"""Loaded contracts: the contract that each day was loaded with, kept beside the ledger and compared with that of now.
+
+A record names its contract by a hash; the contract itself is a file under that name. Days of a version without such a
+file were loaded by a version of the pipeline that kept none: their columns are read from the Parquet file.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scripts.bronze.ledger_index import LedgerIndex
+from scripts.contracts.changes import Change, changes, field_of, old_columns
+from scripts.contracts.column import Column
+from scripts.contracts.types import EXTRA, ROW
+from scripts.errors import BronzeError
+from scripts.utils.files import make_dir, write_atomically
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.store import Store
+    from scripts.contracts.rules import Rule
+    from scripts.contracts.source import Resource, Source
+
+_TYPES: Mapping[pa.DataType, str] = {
+    pa.string(): "string",
+    pa.int64(): "integer",
+    pa.float64(): "number",
+    pa.bool_(): "boolean",
+    pa.date32(): "date",
+    pa.timestamp("us", tz="UTC"): "timestamp",
+}
+
+
+class OutdatedDays(NamedTuple):
+    """Days of a resource that were loaded with another contract, in a way that matters."""
+
+    source: str
+    resource: str
+    version: str
+    days: Sequence[dt.date]
+    changes: Sequence[Change]
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether these days must not be mixed with days that are loaded now."""
+        return any(change.effect == "conflict" for change in self.changes)
+
+    @property
+    def remedy(self) -> str:
+        """What brings them up to the contract of now."""
+        command = f"`pipeline backfill --outdated --source {self.source} --resource {self.resource}"
+        return f"{command} --start-date {self.days[0]} --end-date {self.days[-1]}` loads them again"
+
+    def __str__(self) -> str:
+        """Return which days, and what has changed."""
+        what = "; ".join(change.what for change in self.changes if change.effect != "compatible")
+        days = f"{len(self.days)} days from {self.days[0]} to {self.days[-1]}" if self.days[1:] else f"{self.days[0]}"
+        return f"{self.source}/{self.resource}: {days} loaded with another contract: {what}"
+
+
+def keep_contract(store: Store, source: str, name: str, resource: Resource) -> None:
+    """Keep a contract under its version, so that later ones can be compared with it."""
+    path = _path(store, source, name, resource.version)
+    if not path.exists():
+        make_dir(path.parent)
+        document = json.dumps(resource.model_dump(mode="json", exclude_defaults=True), indent=2)
+        write_atomically(path, document.encode() + b"\n", mode=0o640)
+
+
+def changes_since(store: Store, entry: LedgerEntry, resource: Resource) -> Sequence[Change]:
+    """Return the differences between the contract that a day was loaded with and that of now."""
+    if entry.contract_version == resource.version:
+        return []
+    return changes(_document(store, entry, resource), resource)
+
+
+def outdated_days(
+    store: Store, sources: Iterable[Source], *, index: LedgerIndex | None = None
+) -> Sequence[OutdatedDays]:
+    """Return the days of some sources that loading again with the contract of now would give other rows.
+
+    Days whose contract differs in what does not change rows, such as a description, a rule or a nullable column more,
+    are not among them.
+    """
+    if index is None:
+        with LedgerIndex(store.root) as opened:
+            return outdated_days(store, sources, index=opened)
+    found = []
+    for source in sources:
+        for name, resource in source.resources.items():
+            for version in index.contract_versions(source.source, name):
+                if version == resource.version:
+                    continue
+                entries = index.of_contract(source.source, name, version)
+                differences = changes_since(store, entries[0], resource)
+                if any(change.effect != "compatible" for change in differences):
+                    days = [entry.day for entry in entries]
+                    found.append(OutdatedDays(source.source, name, version, days, differences))
+    return found
+
+
+def is_outdated(store: Store, entry: LedgerEntry, resource: Resource) -> bool:
+    """Return whether loading a day again with the contract of now would give other rows for the contract's sake."""
+    return any(change.effect != "compatible" for change in changes_since(store, entry, resource))
+
+
+def as_of_now(store: Store, entries: Iterable[LedgerEntry], sources: Mapping[str, Source]) -> Iterator[LedgerEntry]:
+    """Yield records with the version of now where their contract differs from it only in what changes no rows."""
+    known: dict[tuple[str, str, str], bool] = {}
+    for entry in entries:
+        source = sources.get(entry.source)
+        resource = source.resources.get(entry.resource) if source else None
+        if resource is None or entry.contract_version == resource.version:
+            yield entry
+            continue
+        key = (entry.source, entry.resource, entry.contract_version)
+        if key not in known:
+            known[key] = is_outdated(store, entry, resource)
+        yield entry if known[key] else msgspec.structs.replace(entry, contract_version=resource.version)
+
+
+def contract_conflicts(store: Store, sources: Iterable[Source]) -> Sequence[OutdatedDays]:
+    """Return the days that a build must not mix with those of now; see `outdated_days`."""
+    return [days for days in outdated_days(store, sources) if days.is_conflict]
+
+
+def contract_of_record(store: Store, entry: LedgerEntry, resource: Resource) -> Resource:
+    """Return the contract of now with the columns that a day was loaded with.
+
+    Raises:
+        BronzeError: Rules of now are about columns that the day does not have like that.
+    """
+    differences = changes_since(store, entry, resource)
+    if not differences:
+        return resource
+    document = _document(store, entry, resource)
+    now = {column.name: column for column in resource.columns}
+    columns = []
+    for old in old_columns(document):
+        column = now.get(old.name)
+        if column is None or (column.type.replace(" ", ""), field_of(column)) != (old.type, old.key):
+            column = Column(name=old.name, type=old.type, field=old.key, nullable=old.nullable, description="as loaded")
+        columns.append(column)
+    kept = {column.name for column in columns if column == now.get(column.name)}
+    old_names = {column.name for column in columns}
+    new = {column.name for column in resource.columns if not {column.name, column.was} & old_names}
+    # a rule about a column that the day does not have yet says nothing of its rows
+    rules = tuple(rule for rule in resource.rules if not new & set(_columns_of(rule)))
+    asked = {name for rule in rules for name in _columns_of(rule)} | set(resource.primary_key)
+    if missing := sorted(asked - kept - {"dt"}):
+        raise outdated_error(entry, differences, f"column {', '.join(missing)}")
+    return resource.model_copy(update={"columns": tuple(columns), "rules": rules})
+
+
+def _columns_of(rule: Rule) -> Sequence[str]:
+    return (*(rule.unique or ()), *((rule.column,) if rule.column is not None else ()))
+
+
+def outdated_error(entry: LedgerEntry, differences: Sequence[Change], what: str) -> BronzeError:
+    """Return the error about a day that has to be loaded again before something can be done with it."""
+    days = OutdatedDays(entry.source, entry.resource, entry.contract_version, [entry.day], differences)
+    return BronzeError(
+        f"the day was loaded with another contract: {'; '.join(change.what for change in differences)}",
+        where=str(entry.partition),
+        expected=f"{what} as the contract has it now",
+        hint=days.remedy,
+    )
+
+
+def _path(store: Store, source: str, name: str, version: str) -> Path:
+    return store.root / "_contracts" / source / name / f"{version}.json"
+
+
+def _document(store: Store, entry: LedgerEntry, resource: Resource) -> Mapping[str, Any]:
+    path = _path(store, entry.source, entry.resource, entry.contract_version)
+    try:
+        document: Mapping[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return _document_of_file(store.root / entry.path, resource)
+    return document
+
+
+def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:
+    """Return what a Bronze file says of the contract that it was loaded with; the rest is taken for that of now."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        # a file that cannot be read is found by the checks of files
+        return resource.model_dump(mode="json", exclude_defaults=True)
+    now = {column.name: column for column in resource.columns}
+    columns = []
+    for field in schema:
+        if field.name in {ROW, EXTRA}:
+            continue
+        column = now.get(field.name)
+        kind = _type_of(field.type)
+        if column is not None and column.type == "json" and kind == "string":
+            kind = "json"
+        key = field_of(column) if column is not None else field.name
+        columns.append({"name": field.name, "type": kind, "field": key, "nullable": column is None or column.nullable})
+    return resource.model_dump(mode="json", exclude_defaults=True) | {"columns": columns}
+
+
+def _type_of(kind: pa.DataType) -> str:
+    return f"decimal({kind.precision},{kind.scale})" if pa.types.is_decimal(kind) else _TYPES[kind]

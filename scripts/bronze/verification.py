@@ -1,0 +1,51 @@
+"""Verification: the files of Bronze read whole and compared with their records, a part of them each day."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from scripts.bronze.ledger_index import LedgerIndex
+from scripts.bronze.store import verify
+from scripts.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scripts.bronze.store import Store
+
+_PARTS = 28
+"""Days in which all of Bronze is read once."""
+
+
+class Verified(NamedTuple):
+    """What a verification found."""
+
+    partitions: int
+    """Partitions whose files were read."""
+    problems: Sequence[str]
+    """What is wrong, each with what repairs it."""
+    oldest: dt.datetime | None
+    """When the files of the partition that was not read for the longest time were read; None without partitions."""
+
+
+def verify_part(store: Store, now: dt.datetime | None = None) -> Verified:
+    """Read the files that were not read for the longest time; called each day, all are read within a month.
+
+    A load counts as reading. The index forgets when files were read where it is made anew; they are then read again.
+    """
+    moment = now or dt.datetime.now(dt.UTC)
+    with LedgerIndex(store.root) as index:
+        waiting = index.oldest_verifications()
+        month_ago = (moment - dt.timedelta(days=_PARTS)).timestamp()
+        share = math.ceil(len(waiting) / _PARTS)
+        due = [entry for place, (entry, seen) in enumerate(waiting) if place < share or seen < month_ago]
+        problems, whole = [str(problem) for problem in index.problems()], []
+        for entry in due:
+            try:
+                whole.append(verify(store, entry))
+            except PipelineError as error:
+                problems.append(str(error))
+        index.note_verified(whole, moment)
+        return Verified(len(due), problems, index.oldest_verification())

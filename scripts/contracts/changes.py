@@ -1,0 +1,121 @@
+"""Changes of a contract: what they mean for days that were loaded before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scripts.contracts.column import Column
+    from scripts.contracts.source import Resource
+
+Effect = Literal["compatible", "outdated", "conflict"]
+_READING = ("format", "thousands", "decimal_mark", "null_values", "true_values", "false_values")
+_REQUEST = ("path", "params", "load", "response")
+
+
+class Change(NamedTuple):
+    """One difference between the contract that a day was loaded with and that of now."""
+
+    what: str
+    effect: Effect
+    """`compatible`: old and new days go together. `outdated`: so they do, and loading an old day again would give other
+    rows. `conflict`: old and new days must not be mixed."""
+
+
+class OldColumn(NamedTuple):
+    """A column of the contract that a day was loaded with."""
+
+    name: str
+    type: str
+    key: str
+    nullable: bool
+    reading: Mapping[str, Any]
+    """How its values were read, where the contract said something of it."""
+
+
+def old_columns(document: Mapping[str, Any]) -> Sequence[OldColumn]:
+    """Return the columns of a resource's contract as it was kept, whatever else that contract says."""
+    return [
+        OldColumn(
+            column["name"],
+            str(column["type"]).replace(" ", ""),
+            column.get("field") or column["name"],
+            column.get("nullable", True),
+            _reading(column),
+        )
+        for column in document["columns"]
+    ]
+
+
+def field_of(column: Column) -> str:
+    """Return where the source's record holds the value of a column, as the contract says it."""
+    return column.field or column.name
+
+
+def changes(document: Mapping[str, Any], now: Resource) -> Sequence[Change]:
+    """Return the differences between a contract as it was kept and that of now, but for words and rules."""
+    before = {column.name: column for column in old_columns(document)}
+    found = [change for column in now.columns if (change := _of_column(column, before, now)) is not None]
+    renamed = {column.was for column in now.columns} | {
+        old.name for column in now.columns if (old := _same_field(column, before, now)) is not None
+    }
+    present = {column.name for column in now.columns}
+    found += [
+        Change(f"column `{name}` is gone", "conflict") for name in before if name not in present and name not in renamed
+    ]
+    if tuple(document["primary_key"]) != now.primary_key:
+        found.append(Change(f"the primary key was {', '.join(document['primary_key'])}", "outdated"))
+    dumped = now.model_dump(mode="json", exclude_defaults=True)
+    found += [
+        Change(f"`{part}` of the request is another one", "outdated")
+        for part in _REQUEST
+        if document.get(part) != dumped.get(part)
+    ]
+    return found
+
+
+def _reading(column: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in column.items() if key in _READING}
+
+
+def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -> Change | None:
+    old = before.get(column.name)
+    if old is None:
+        return _of_new_column(column, before, now)
+    if old.type != column.type.replace(" ", ""):
+        return Change(f"column `{column.name}` was {old.type} and is {column.type}", "conflict")
+    if old.key != field_of(column):
+        return Change(
+            f"column `{column.name}` was read from field `{old.key}` and is from `{field_of(column)}`", "conflict"
+        )
+    if old.reading != _reading(column.model_dump(mode="json", exclude_defaults=True)):
+        return Change(f"values of column `{column.name}` are read in another way", "outdated")
+    if old.nullable and not column.nullable:
+        return Change(f"column `{column.name}` might be null", "outdated")
+    return None
+
+
+def _of_new_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -> Change | None:
+    if column.was is not None and (old := before.get(column.was)) is not None:
+        if old.type != column.type.replace(" ", ""):
+            return Change(f"column `{old.name}` was {old.type}, and `{column.name}` is {column.type}", "conflict")
+        return Change(f"column `{old.name}` is called `{column.name}` now, as `was` says", "compatible")
+    if (same := _same_field(column, before, now)) is not None:
+        return Change(f"column `{same.name}` is called `{column.name}` now, without `was: {same.name}`", "conflict")
+    effect: Effect = "compatible" if column.nullable else "conflict"
+    return Change(f"column `{column.name}` is new{'' if column.nullable else ', and may not be null'}", effect)
+
+
+def _same_field(column: Column, before: Mapping[str, OldColumn], now: Resource) -> OldColumn | None:
+    """Return the old column that a new one takes its field from."""
+    present = {other.name for other in now.columns}
+    return next(
+        (
+            old
+            for old in before.values()
+            if column.name not in before and old.key == field_of(column) and old.name not in present
+        ),
+        None,
+    )

@@ -1,0 +1,25 @@
+"""How many pages are fetched before they are taken: as many as the source allows and the memory holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scripts.config import settings
+from scripts.extract.rows import Page
+
+if TYPE_CHECKING:
+    from scripts.extract.responses import Answer
+
+_BASE_MB = 224
+"""What a process takes without pages: the interpreter with its libraries, and a row group that is being written."""
+_COPIES = 3
+"""A page in memory: its body, its records, its rows."""
+
+
+def pages_ahead(most: int, answer: Answer) -> int:
+    """Return how many pages like this one may wait in memory, `most` at most and one at least."""
+    config = settings()
+    room = (max(config.memory_limit_mb - _BASE_MB, 0) << 20) // config.parallel_partitions
+    page = answer.page
+    size = int(page.batch.nbytes) if isinstance(page, Page) else sum(map(len, page.records))
+    return max(1, min(most, room // (_COPIES * max(1, size))))

@@ -1,0 +1,221 @@
+"""A contract that changes: what it means for days that are loaded, and that nothing is mixed, cast or lost."""
+
+import datetime as dt
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from scripts.bronze.loaded_contracts import contract_conflicts, is_outdated, outdated_days
+from scripts.bronze.store import quarantined_rows
+from scripts.contracts.source import Source
+from scripts.errors import BronzeError, PipelineError, UsageError
+from scripts.extract.client import Client
+from scripts.ingest_api import ingest_partition
+from scripts.loading.replay import replay_partition
+from scripts.validate_data import validate_partition
+from scripts.warehouse.accounting import check_bronze
+
+DAY = dt.date(2024, 1, 1)
+ID = {"name": "id", "type": "integer", "nullable": False, "description": "d"}
+N = {"name": "n", "type": "integer", "description": "d"}
+M = {"name": "m", "type": "integer", "description": "d"}
+TEXT = {"name": "n", "type": "string", "description": "d"}
+BASE = (ID, N, M)
+
+
+def contract(*columns, url="http://127.0.0.1:1", **changes):
+    items = {"description": "d", "path": "/items", "primary_key": ["id"], "columns": list(columns), **changes}
+    return Source.model_validate(
+        {
+            "source": "demo",
+            "description": "d",
+            "owner": "me@example.com",
+            "base_url": url,
+            "default_resource": "items",
+            "resources": {"items": items},
+        }
+    )
+
+
+@pytest.fixture
+def load(run, mocker):
+    def load_rows(source, rows, day=DAY, *, validate=False):
+        with Client(source) as connection:
+            answer = mocker.Mock(content=json.dumps(rows).encode(), headers={}, links={}, status_code=200)
+            mocker.patch.object(connection, "get", return_value=answer)
+            return ingest_partition(source, "items", day, run, connection, validate=validate)
+
+    return load_rows
+
+
+NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min": 0}}
+
+
+@pytest.mark.parametrize(
+    ("after", "what", "effect"),
+    [
+        ([ID, N, M | {"description": "other"}], None, None),
+        ([M, N, ID], None, None),
+        ([*BASE, {"name": "k", "type": "string", "description": "d"}], "column `k` is new", "compatible"),
+        (
+            [*BASE, {"name": "k", "type": "string", "nullable": False, "description": "d"}],
+            "may not be null",
+            "conflict",
+        ),
+        ([ID, TEXT, M], "column `n` was integer and is string", "conflict"),
+        ([ID, N], "column `m` is gone", "conflict"),
+        ([ID, N, {"name": "w", "field": "m", "type": "integer", "description": "d"}], "without `was: m`", "conflict"),
+        (
+            [ID, N, {"name": "w", "field": "m", "was": "m", "type": "integer", "description": "d"}],
+            "is called `w` now",
+            "compatible",
+        ),
+        ([ID, N, {"name": "w", "was": "m", "type": "string", "description": "d"}], "`w` is string", "conflict"),
+        ([ID, N, M | {"field": "q"}], "was read from field `m`", "conflict"),
+        ([ID, N, M | {"nullable": False}], "column `m` might be null", "outdated"),
+    ],
+)
+def test_each_change_of_columns_has_its_effect(after, what, effect, load, run):
+    entry = load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}])
+    source = contract(*after)
+
+    found = outdated_days(run.store, [source])
+    conflicts = contract_conflicts(run.store, [source])
+
+    assert bool(found) is (effect in {"outdated", "conflict"})
+    assert bool(conflicts) is (effect == "conflict")
+    assert is_outdated(run.store, entry, source.resources["items"]) is bool(found)
+    if found:
+        assert what in str(found[0])
+        assert "pipeline backfill --outdated --source demo --resource items --start-date 2024-01-01" in found[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "effect"),
+    [
+        ({"rules": [NEGATIVE]}, ""),
+        ({"freshness": {"warn_after_hours": 1, "error_after_hours": 2}}, ""),
+        ({"on_mistyped": "evolve"}, ""),
+        ({"pagination": {"type": "link", "stop": "no_next_link"}}, ""),
+        ({"params": {"status": "all"}}, "outdated"),
+        ({"path": "/v2/items"}, "outdated"),
+        ({"primary_key": ["id", "n"]}, "outdated"),
+    ],
+)
+def test_each_other_change_has_its_effect(changes, effect, load, run):
+    load(contract(*BASE), [{"id": 1}])
+
+    found = outdated_days(run.store, [contract(*BASE, **changes)])
+
+    assert bool(found) is bool(effect)
+    assert contract_conflicts(run.store, [contract(*BASE, **changes)]) == []
+
+
+def test_a_day_of_a_version_that_kept_no_contract_is_compared_by_its_file(load, run):
+    load(contract(*BASE), [{"id": 1}])
+    for path in (run.store.root / "_contracts").rglob("*.json"):
+        path.unlink()
+
+    assert outdated_days(run.store, [contract(*BASE, path="/v2/items")]) == []
+    (found,) = contract_conflicts(run.store, [contract(ID, TEXT)])
+    assert "column `n` was integer and is string; column `m` is gone" in str(found)
+
+
+def test_loading_the_days_again_ends_the_conflict(load, run):
+    load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}])
+    source = contract(ID, TEXT)
+    assert contract_conflicts(run.store, [source])
+
+    load(source, [{"id": 1, "n": "1"}])
+
+    assert contract_conflicts(run.store, [source]) == []
+
+
+def test_a_build_refuses_to_mix(load, run, mocker):
+    load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}], validate=True)
+    mocker.patch("scripts.contracts.catalog.load", return_value={"demo": contract(ID, TEXT, M)})
+
+    with pytest.raises(
+        BronzeError, match=r"demo/items: 2024-01-01 loaded with another contract: column `n` was"
+    ) as error:
+        check_bronze(run.store, [])
+    assert "backfill --outdated" in error.value.hint
+    assert "pipeline build --full-refresh" in error.value.hint
+
+
+def test_validation_keeps_a_column_that_the_contract_does_not_have_any_more(load, run):
+    load(contract(*BASE), [{"id": 1, "n": -1, "m": 7}, {"id": 2, "n": 1, "m": 8}])
+
+    entry = validate_partition(contract(ID, N, rules=[NEGATIVE]), "items", DAY, run)
+
+    assert pq.read_table(run.store.root / entry.path)["m"].to_pylist() == [8]
+    (row,) = quarantined_rows(run.store, entry)
+    assert json.loads(row.raw) == {"id": 1, "n": -1, "m": 7}
+
+
+@pytest.mark.parametrize("after", [TEXT, {"name": "n", "field": "x", "type": "integer", "description": "d"}])
+def test_validation_of_a_column_that_was_another_one_is_refused(after, load, run):
+    before, now = (
+        (contract(ID, TEXT), contract(ID, N, rules=[NEGATIVE]))
+        if after is TEXT
+        else (
+            contract(*BASE),
+            contract(ID, after, rules=[NEGATIVE]),
+        )
+    )
+    entry = load(before, [{"id": 1}])
+
+    with pytest.raises(BronzeError, match=r"loaded with another contract.*backfill --outdated"):
+        validate_partition(now, "items", DAY, run)
+    assert run.store.entry(entry.partition) == entry
+
+
+def test_a_rule_about_a_new_column_passes_days_without_it(load, run):
+    load(contract(*BASE), [{"id": 1, "n": 1}])
+    new = {"name": "k", "type": "string", "description": "d"}
+    rule = {"name": "k_given", "severity": "fail", "column": "k", "not_null": True}
+
+    entry = validate_partition(contract(*BASE, new, rules=[rule]), "items", DAY, run)
+
+    assert (entry.status, pq.read_schema(run.store.root / entry.path).names) == (
+        "validated",
+        ["id", "n", "m", "_extra", "_row"],
+    )
+
+
+def test_replay_with_renamed_columns_is_refused_and_loses_nothing(load, run):
+    text = {"name": "n", "type": "string", "description": "d"}
+    number = {"name": "k", "type": "integer", "description": "d"}
+    before = load(contract(ID, text, number), [{"id": 1, "n": "x", "k": 7}, {"id": 2, "n": "y", "k": "bad"}])
+    content = (run.store.root / before.path).read_bytes()
+    now = contract(ID, text | {"name": "nn", "field": "n"}, number | {"type": "string"})
+
+    with pytest.raises(BronzeError, match=r"loaded with another contract.*backfill --outdated"):
+        replay_partition(now, before.partition, run)
+
+    assert (run.store.entry(before.partition), (run.store.root / before.path).read_bytes()) == (before, content)
+
+
+def test_replay_after_a_mended_policy_keeps_the_columns_of_the_day(load, run):
+    before = load(contract(*BASE), [{"id": 1, "n": "bad", "m": 1, "k": "x"}, {"id": 2, "n": 2, "k": "y"}])
+    new = {"name": "k", "type": "string", "description": "d"}
+
+    replayed = replay_partition(contract(*BASE, new, on_mistyped="evolve"), before.partition, run)
+
+    assert (replayed.admitted, replayed.remaining) == (1, 0)
+    entry = run.store.entry(before.partition)
+    rows = pq.read_table(run.store.root / entry.path).to_pylist()
+    assert [(row["id"], row["n"], row["m"]) for row in rows] == [(1, None, 1), (2, 2, None)]
+    assert [json.loads(row["_extra"])["k"] for row in rows] == ["x", "y"]
+
+
+def test_replay_of_a_resource_that_is_gone_is_named(load, run):
+    entry = load(contract(*BASE), [{"id": None}])
+    document = contract(*BASE).model_dump(mode="json", exclude_defaults=True)
+    document["resources"] = {"others": document["resources"]["items"]}
+    other = Source.model_validate(document | {"default_resource": "others"})
+
+    with pytest.raises(UsageError, match="resource `items` is not part of source `demo`") as error:
+        replay_partition(other, entry.partition, run)
+    assert isinstance(error.value, PipelineError)
