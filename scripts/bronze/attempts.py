@@ -120,7 +120,7 @@ def _note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
     )
     try:
         make_dir(path.parent)
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(attempt)) + b"\n")
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(attempt)) + b"\n", mode=0o640)
     except OSError as problem:
         # where the disk is full the work fails for the same reason, and is tried again
         _log.warning("the failed attempt could not be noted: %s", problem)

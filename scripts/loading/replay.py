@@ -58,6 +58,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             differences = changes_since(run.store, entry, resource)
             if any(change.effect == "conflict" for change in differences):
                 raise outdated_error(entry, differences, "the columns")
+            is_current = all(change.effect == "compatible" for change in differences)
             resource = contract_of_record(run.store, entry, resource)
             reader = RowReader(resource)
             rows = quarantined_rows(run.store, entry)
@@ -88,7 +89,8 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
                     rules_version="",
                     bronze=writer.rows,
                     quarantined=len(stay),
-                    contract_version=resource.version,
+                    # rows that were asked for in another way stay rows of that contract
+                    contract_version=resource.version if is_current else entry.contract_version,
                     run_id=run.run_id,
                     loaded_at=dt.datetime.now(dt.UTC),
                 )

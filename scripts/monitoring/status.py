@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.loaded_contracts import outdated_days
+from scripts.bronze.loaded_contracts import as_of_now, outdated_days
 from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
@@ -85,8 +85,10 @@ def read_status(store: Store, *, content: bool = False) -> Status:
         content: Read every file of Bronze and compare its hash, instead of its presence and size.
     """
     with LedgerIndex(store.root) as index:
-        entries, problems = list(index.entries()), [str(problem) for problem in index.problems()]
-        outdated = outdated_days(store, catalog.load().values(), index=index)
+        sources = catalog.read_all().sources
+        entries = list(as_of_now(store, index.entries(), sources))
+        problems = [str(problem) for problem in index.problems()]
+        outdated = outdated_days(store, sources.values(), index=index)
     problems += [f"{days} (next: {days.remedy})" for days in outdated if days.is_conflict]
     notes = [f"{days} (next: {days.remedy})" for days in outdated if not days.is_conflict]
     target = warehouse()

@@ -34,7 +34,7 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
         if (entry := store.entry(partition)) is not None and entry.status == "validated":
             entry.check()
             verify(store, entry)
-    if conflicts := contract_conflicts(store, catalog.load().values()):
+    if conflicts := contract_conflicts(store, catalog.read_all().sources.values()):
         raise BronzeError(
             " | ".join(map(str, conflicts)),
             expected="days of one contract, or `was` where a column was only renamed",

@@ -1,7 +1,9 @@
 """A contract that changes: what it means for days that are loaded, and that nothing is mixed, cast or lost."""
 
 import datetime as dt
+import http.server
 import json
+import threading
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,14 +26,17 @@ TEXT = {"name": "n", "type": "string", "description": "d"}
 BASE = (ID, N, M)
 
 
-def contract(*columns, url="http://127.0.0.1:1", **changes):
-    items = {"description": "d", "path": "/items", "primary_key": ["id"], "columns": list(columns), **changes}
+def contract(*columns, **changes):
+    load = {"mode": "snapshot", "of": "day"}
+    items = {"description": "d", "path": "/items", "primary_key": ["id"], "columns": list(columns), "load": load}
+    items |= changes
     return Source.model_validate(
         {
             "source": "demo",
             "description": "d",
             "owner": "me@example.com",
-            "base_url": url,
+            "base_url": "http://127.0.0.1:1",
+            "base_url_env": "DEMO_BASE_URL",
             "default_resource": "items",
             "resources": {"items": items},
         }
@@ -39,14 +44,34 @@ def contract(*columns, url="http://127.0.0.1:1", **changes):
 
 
 @pytest.fixture
-def load(run, mocker):
+def load(run, env):
+    """Load rows, which a server answers with."""
+    answer = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
     def load_rows(source, rows, day=DAY, *, validate=False):
+        answer[:] = rows
         with Client(source) as connection:
-            answer = mocker.Mock(content=json.dumps(rows).encode(), headers={}, links={}, status_code=200)
-            mocker.patch.object(connection, "get", return_value=answer)
             return ingest_partition(source, "items", day, run, connection, validate=validate)
 
-    return load_rows
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        env("DEMO_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        yield load_rows
+        server.shutdown()
+        thread.join()
 
 
 NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min": 0}}
@@ -134,7 +159,8 @@ def test_loading_the_days_again_ends_the_conflict(load, run):
 
 def test_a_build_refuses_to_mix(load, run, mocker):
     load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}], validate=True)
-    mocker.patch("scripts.contracts.catalog.load", return_value={"demo": contract(ID, TEXT, M)})
+    found = mocker.Mock(sources={"demo": contract(ID, TEXT, M)})
+    mocker.patch("scripts.contracts.catalog.read_all", return_value=found)
 
     with pytest.raises(
         BronzeError, match=r"demo/items: 2024-01-01 loaded with another contract: column `n` was"

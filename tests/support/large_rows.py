@@ -65,6 +65,7 @@ def main(rows, size):
                     "description": "d",
                     "path": "/rows",
                     "primary_key": ["id"],
+                    "load": {"mode": "snapshot", "of": "day"},
                     "pagination": {
                         "type": "page",
                         "page_param": "page",
