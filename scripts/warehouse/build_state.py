@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from scripts.warehouse.project import Node, Project
     from scripts.warehouse.runner import NodeResult
 
-_log = get_logger("build")
 SCHEMAS = frozenset({"_pipeline", "_pipeline_changes"})
 """The schemas that belong to the pipeline."""
 UNSURE = "unsure"
