@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import re
 import shutil
+import sqlite3
 
 import psutil
 import pytest
@@ -75,7 +76,9 @@ class Prefect:
 
     def log(self, run_id):
         """Return the text of a run's log."""
-        lines = self.post("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, limit=200)
+        lines, asked = [], {"flow_run_id": {"any_": [run_id]}}
+        while page := self.post("logs/filter", logs=asked, limit=200, offset=len(lines)):
+            lines += page
         return "\n".join(line["message"] for line in lines)
 
 
@@ -214,9 +217,13 @@ def test_a_run_without_a_process_is_ended_and_what_it_left_is_done(prefect, sink
     body = {"start_date": "2024-03-26", "end_date": "2024-03-26"}
     # as a worker that is gone leaves it: running, with no process
     late = prefect.post(f"deployments/{found}/create_flow_run", parameters=body, state={"type": "PAUSED"})["id"]
-    begun = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).isoformat()
-    state = {"type": "RUNNING", "name": "Running", "timestamp": begun}
+    state = {"type": "RUNNING", "name": "Running"}
     prefect.post(f"flow_runs/{late}/set_state", state=state, force=True)
+    with contextlib.closing(sqlite3.connect(prefect.data_dir / "prefect" / "prefect.db", timeout=60)) as database:
+        begun = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        changed = database.execute("update flow_run set start_time = ? where id = ?", [begun, late]).rowcount
+        database.commit()
+    assert changed == 1
     run = prefect.wait(prefect.start("elt-reconcile/reconcile"))
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     ended = prefect.get(f"flow_runs/{late}")
@@ -242,7 +249,7 @@ def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project):
     assert run["state_type"] == "FAILED"
     assert "dim_users" in run["state"]["message"]
     assert prefect.tasks(run)["build"]["run_count"] == 1
-    assert "| [dim_users.a_user_counts_todos]" in prefect.artifacts(run)["summary"]
+    assert "| [dim_users](" in prefect.artifacts(run)["summary"]
     assert published(prefect) == before
 
 
