@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _ROW_GROUP = 65_536
-_GROUP_BYTES = 32 << 20
+_GROUP_BYTES = 16 << 20
 """Values of a row group in memory; a group ends after the row that reaches it, so that large rows make small groups."""
 
 

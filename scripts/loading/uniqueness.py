@@ -98,6 +98,6 @@ def _positions_by_duckdb(path: Path, columns: Sequence[str], folder: Path) -> np
     """  # noqa: S608 — columns of a checked contract
     with (
         tempfile.TemporaryDirectory(prefix="unique-", dir=folder) as spill,
-        duckdb.connect(config={"memory_limit": "256MB", "threads": "2", "temp_directory": spill}) as connection,
+        duckdb.connect(config={"memory_limit": "128MB", "threads": "1", "temp_directory": spill}) as connection,
     ):
         return np.asarray(connection.execute(query, [str(path)]).fetchnumpy()["file_row_number"], np.int64)

@@ -237,7 +237,7 @@ def test_replay_after_a_mended_policy_keeps_the_columns_of_the_day(load, run):
 
 
 def test_replay_of_a_resource_that_is_gone_is_named(load, run):
-    entry = load(contract(*BASE), [{"id": None}])
+    entry = load(contract(*BASE), [{"id": 1}, {"id": None}])
     document = contract(*BASE).model_dump(mode="json", exclude_defaults=True)
     document["resources"] = {"others": document["resources"]["items"]}
     other = Source.model_validate(document | {"default_resource": "others"})

@@ -39,6 +39,7 @@ def test_a_partition_is_one_file_a_record_and_a_quarantine(load, run):
 
     files = sorted(path.relative_to(run.store.root).as_posix() for path in run.store.root.rglob("*") if path.is_file())
     assert files == [
+        f"_contracts/jsonplaceholder/posts/{entry.contract_version}.json",
         "_ledger/jsonplaceholder/posts/2024-01-02.json",
         "_quarantine/jsonplaceholder/posts/2024-01-02.jsonl",
         "jsonplaceholder/posts/dt=2024-01-02/part-0.parquet",
