@@ -1,0 +1,29 @@
+"""A small warehouse without dbt: one table of numbers, versions with their records."""
+
+import json
+
+from scripts.warehouse import history
+from scripts.warehouse.versions import reading, writing
+
+
+def build(warehouse, number, *, keep=3, empty=False, publish=True, rows=0):
+    """Add a number, and publish; returns the version."""
+    with warehouse.building(purpose="a test", timeout=60):
+        with writing(warehouse.clone(empty=empty)) as connection:
+            connection.execute(f"create table if not exists numbers as select -1 - i as n from range({rows}) as r (i)")
+            connection.execute("insert into numbers values (?)", [number])
+        about = {"run_id": f"run{number}", "triggered_by": "test", "built_at": "2024-01-02T00:00:00+00:00"}
+        about |= {"seconds": 1.0, "nodes": [], "rows": {"numbers": number}}
+        (warehouse.workspace / "build.json").write_text(json.dumps(about))
+        if not publish:
+            return None
+        history.complete(warehouse)
+        version = warehouse.publish(keep=keep)
+        history.complete(warehouse)
+        return version
+
+
+def numbers(path):
+    """Return the numbers of a version, without the rows that only fill it."""
+    with reading(path) as connection:
+        return [row[0] for row in connection.execute("select n from numbers where n >= 0 order by all").fetchall()]
