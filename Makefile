@@ -191,7 +191,7 @@ sample-api: core ## Serve the sample API on 127.0.0.1:3000
 	@$(BIN)/python -m scripts.sample_api --port 3000
 
 .PHONY: test
-test: lint types test-unit test-integration test-warehouse test-dags ## Run every check: lint, types, unit, integration, dbt and DAG tests
+test: lint types test-unit test-integration test-crash-sample test-warehouse test-dags ## Run every check: lint, types, unit, integration, dbt and DAG tests
 
 .PHONY: lint
 lint: setup ## Lint, formatting, and that generated files are up to date
@@ -232,6 +232,14 @@ test-integration: setup ## Tests of loads against the sample API: faults, kills,
 .PHONY: test-warehouse
 test-warehouse: setup ## Tests of builds with dbt: fresh, incremental, killed, read
 	@$(PYTEST) tests/warehouse
+
+.PHONY: test-crash-sample
+test-crash-sample: setup ## Tests of cuts of power: a sample of the states
+	@$(PYTEST) tests/crash
+
+.PHONY: test-crash
+test-crash: setup ## The same with all states
+	@CRASH_STATES=all $(PYTEST) tests/crash
 
 .PHONY: test-dags
 test-dags: setup ## Tests of what every DAG has to have

@@ -136,12 +136,20 @@ class StorageFullError(StorageError):
     exit_code = 12
 
 
+class MemoryLimitError(TerminalError):
+    """The process may not have as much memory as the work needs."""
+
+    exit_code = 13
+
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def from_os_error(error: OSError, *, where: str = "") -> StorageError:
-    """Return the storage error that says in one line what an `OSError` means for the person who reads it."""
+def from_os_error(error: OSError, *, where: str = "") -> StorageError | MemoryLimitError:
+    """Return the error that says in one line what an `OSError` means for the person who reads it."""
     place = str(error.filename or where)
+    if error.errno == errno.ENOMEM:
+        return out_of_memory(error)
     if error.errno in _FULL:
         return StorageFullError(
             "no space left on the disk",
@@ -156,3 +164,12 @@ def from_os_error(error: OSError, *, where: str = "") -> StorageError:
             hint="mend its owner or mode, or set DATA_DIR to another folder; `pipeline doctor` checks it",
         )
     return StorageError(f"{error.strerror or error}", where=place, hint="`pipeline doctor` checks the data folder")
+
+
+def out_of_memory(error: BaseException | str) -> MemoryLimitError:
+    """Return the error that says in one line that memory ran out."""
+    return MemoryLimitError(
+        f"memory ran out: {str(error) or type(error).__name__}",
+        hint="raise the limit of the process (`ulimit -v`, or of its container), then run the same command again;"
+        " nothing was lost",
+    )

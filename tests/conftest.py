@@ -1,6 +1,7 @@
 """Fixtures that all tests share: a data folder of their own, and the sample API over HTTP."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -70,17 +71,25 @@ def blog():
 def start():
     """Run a command, the pipeline's own by default, as a process in the environment of the test."""
 
-    def run_process(*arguments, program=PIPELINE, cwd=config.PROJECT_DIR, timeout=280, **environ):
-        return subprocess.run(
-            [*program, *map(str, arguments)],
+    def run_process(*arguments, program=PIPELINE, cwd=config.PROJECT_DIR, timeout=2800, **environ):
+        command = [*program, *map(str, arguments)]
+        env = os.environ | {"PYTHONPATH": str(config.PROJECT_DIR)}
+        env |= {name: str(value) for name, value in environ.items()}
+        with subprocess.Popen(
+            command,
             cwd=cwd,
-            env=os.environ
-            | {"PYTHONPATH": str(config.PROJECT_DIR)}
-            | {name: str(value) for name, value in environ.items()},
+            env=env,
             text=True,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except BaseException:
+                # also what the process has started, such as dbt
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     return run_process

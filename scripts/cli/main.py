@@ -27,6 +27,7 @@ Exit codes:
   10  locked by another process for too long
   11  storage: a folder cannot be written
   12  storage: the disk is full
+  13  memory: the process may not have as much as it needs
 """
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING
 
 from scripts.config import settings
-from scripts.errors import PipelineError, UsageError, from_os_error
+from scripts.errors import MemoryLimitError, PipelineError, UsageError, from_os_error, out_of_memory
 from scripts.utils.logging_config import setup_logging
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 NOBODY_READS = 141
 """What a shell makes of a program that the end of its reader ends, as in `pipeline status | head -1`."""
+_LEAST_ADDRESS_SPACE = 2_000_000_000
+"""Libraries reserve far more than they use; with less, some of them fail to load or end the process."""
 
 
 def start_logging() -> None:
@@ -30,6 +33,7 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
     try:
         if sys.stdout is None:
             raise UsageError("stdout is closed", hint="send it to a file or to /dev/null instead")
+        _check_memory()
         start_logging()
         return _flushed(work() or 0)
     except PipelineError as error:
@@ -45,6 +49,25 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
         return NOBODY_READS
     except OSError as error:
         return fail(from_os_error(error))
+    except MemoryError as error:
+        return fail(out_of_memory(error))
+    except ImportError as error:
+        # how the loader of a library says that memory ran out
+        if not any(words in str(error) for words in ("failed to map segment", "annot allocate memory")):
+            raise
+        return fail(out_of_memory(error))
+
+
+def _check_memory() -> None:
+    """Refuse a limit that ends some library in the middle of its work, by an abort that nobody can catch."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit not in {resource.RLIM_INFINITY, -1} and limit < _LEAST_ADDRESS_SPACE:
+        raise MemoryLimitError(
+            f"the address space is limited to {limit // 1_000_000} MB",
+            where="ulimit -v",
+            expected=f"at least {_LEAST_ADDRESS_SPACE // 1_000_000} MB",
+            hint="`ulimit -v unlimited`; limit a container's memory instead; nothing was lost",
+        )
 
 
 def _flushed(code: int) -> int:

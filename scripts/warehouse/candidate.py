@@ -51,7 +51,7 @@ def read(target: Warehouse) -> Candidate | None:
     """Return the record of the candidate; None where there is no candidate, or its base is not published any more."""
     try:
         found = msgspec.json.decode(_file(target).read_bytes(), type=Candidate)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if found.base == target.current() and target.build_path.exists() else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from scripts.errors import WarehouseError
+from scripts.errors import WarehouseError, out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,8 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except duckdb.Error as error:
         what = "cannot be read" if opened else "cannot be opened"
         message = first_line(error)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise out_of_memory(message) from error
         raise WarehouseError(f"{what}: {message}", where=str(path), hint=repair(message) or _IN_USE) from error
 
 
@@ -55,6 +57,8 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("checkpoint")
     except duckdb.Error as error:
         message = first_line(error)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise out_of_memory(message) from error
         raise WarehouseError(
             f"the build cannot be written: {message}",
             where=str(path),

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
-from scripts.errors import StorageFullError, WarehouseError
+from scripts.errors import MemoryLimitError, StorageFullError, WarehouseError
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.failure_messages import describe_failures, one_line
 from scripts.warehouse.project import named_variables
@@ -124,6 +124,12 @@ def run_dbt(
             hint="free space, then `pipeline build`; what is published has not changed",
         )
     message, hint = describe_failures(bad, complaints, code, target)
+    if "Out of Memory Error" in text:
+        raise MemoryLimitError(
+            f"the build needs more memory: {message}",
+            where="dbt",
+            hint="raise DUCKDB_MEMORY_LIMIT, then `pipeline build`; what is published has not changed",
+        )
     raise DbtFailedError(message, results, hint=hint)
 
 

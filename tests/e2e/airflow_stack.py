@@ -95,12 +95,12 @@ class Airflow:
             )
             return {str(row[0]) for row in connection.execute(query).fetchall()}
 
-    def wait(self, dag_id, run_id, timeout=180):
+    def wait(self, dag_id, run_id, timeout=1800):
         """Return a run when it has ended."""
         path = f"dags/{dag_id}/dagRuns/{quote(run_id)}"
         return wait_for(lambda: (run := self.get(path))["state"] in DONE and run, f"{dag_id} {run_id}", timeout)
 
-    def wait_for_loads(self, timeout=300):
+    def wait_for_loads(self, timeout=3000):
         """Return when nothing runs and nothing waits in the chain from Bronze to Gold."""
         quiet = 0
         deadline = time.monotonic() + timeout

@@ -63,7 +63,7 @@ def test_the_python_of_the_page_for_analysts_runs(demo, tmp_path):
     (script,) = blocks(QUERY_PAGE, "python")
     (tmp_path / "data").symlink_to(demo.folder)
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, text=True, capture_output=True, check=False, timeout=120
+        [sys.executable, "-c", script], cwd=tmp_path, text=True, capture_output=True, check=False, timeout=1200
     )
 
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@ import socket
 import time
 
 
-def wait_for(condition, what, timeout=120):
+def wait_for(condition, what, timeout=1200):
     """Return what a condition gives as soon as it gives something."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):

@@ -194,7 +194,7 @@ def test_pages_are_fetched_concurrently_over_kept_alive_connections(load, api, m
     handler = api.RequestHandlerClass
     real = handler.do_GET
     tickets = itertools.count()
-    four = threading.Barrier(4, timeout=20)
+    four = threading.Barrier(4, timeout=200)
 
     def watch(self):
         connections.add(self.client_address)

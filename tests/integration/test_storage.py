@@ -145,7 +145,7 @@ def test_who_waits_says_each_holder_once_also_one_that_writes_its_name_late(tmp_
     steps = iter([lambda: name("the first"), lambda: None, lambda: name("the next"), held.close])
     mocker.patch("scripts.utils.files.time.sleep", side_effect=lambda _: next(steps)())
     log = mocker.patch("scripts.utils.files._log")
-    with locked(path, purpose="the last", timeout=60):
+    with locked(path, purpose="the last", timeout=600):
         pass
 
     told = [call.args[1].split(" (")[0] for call in log.info.call_args_list]
@@ -158,7 +158,7 @@ def test_a_lock_without_a_file_to_keep_is_still_exclusive(tmp_path):
 
     def work():
         for _ in range(20):
-            with locked(path, purpose="work", timeout=60, keep_file=False):
+            with locked(path, purpose="work", timeout=600, keep_file=False):
                 with guard:
                     inside.append(1)
                     most.append(len(inside))
@@ -195,7 +195,7 @@ def test_two_loads_of_one_partition_wait_for_each_other(api):
         )
         for _ in range(3)
     ]
-    results = [process.communicate(timeout=120) for process in processes]
+    results = [process.communicate(timeout=1200) for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert {json.loads(out)[0]["fetched"] for out, _ in results} == {550}

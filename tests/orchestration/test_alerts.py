@@ -27,7 +27,7 @@ def alerts(tmp_path_factory):
             },
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=1200,
             check=False,
         )
         assert done.returncode == 0, done.stderr

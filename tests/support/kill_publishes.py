@@ -16,7 +16,7 @@ STATE = Path(sys.argv[1]).with_suffix(".json")
 
 def publish(number, at=0):
     def work():
-        with WAREHOUSE.building(purpose="a test", timeout=10):
+        with WAREHOUSE.building(purpose="a test", timeout=100):
             path = WAREHOUSE.clone()
             with writing(path) as connection:
                 connection.execute("create table if not exists numbers (number integer)")

@@ -8,7 +8,7 @@ from scripts.warehouse.versions import reading, writing
 
 def build(warehouse, number, *, keep=3, empty=False, publish=True, rows=0):
     """Add a number, and publish; returns the version."""
-    with warehouse.building(purpose="a test", timeout=60):
+    with warehouse.building(purpose="a test", timeout=600):
         with writing(warehouse.clone(empty=empty)) as connection:
             connection.execute(f"create table if not exists numbers as select -1 - i as n from range({rows}) as r (i)")
             connection.execute("insert into numbers values (?)", [number])

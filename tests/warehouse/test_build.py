@@ -87,7 +87,7 @@ def test_days_in_any_order_and_twice_give_the_same_tables_under_a_reader(load_da
                 text=True,
             )
     build()
-    count, _ = reader.communicate("stop\n", timeout=60)
+    count, _ = reader.communicate("stop\n", timeout=600)
 
     assert reader.returncode == 0
     assert int(count) > 20
@@ -242,7 +242,7 @@ def test_two_builds_started_together_both_succeed(load_days):
         )
         for _ in range(2)
     ]
-    results = [process.communicate(timeout=200) for process in both]
+    results = [process.communicate(timeout=2000) for process in both]
 
     assert [process.returncode for process in both] == [0, 0], results
     assert sorted(json.loads(out)["version"] or "nothing to do" for out, _ in results) == ["000001", "nothing to do"]

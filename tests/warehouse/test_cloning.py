@@ -120,7 +120,7 @@ def test_a_file_that_another_process_has_open_is_in_use(tmp_path, program):
     ) as reader:
         assert reader.stdout.readline() == "open\n"
         assert not cloning.is_unused(path)
-        reader.communicate("\n", timeout=60)
+        reader.communicate("\n", timeout=600)
 
 
 def test_a_file_with_a_second_name_is_in_use(tmp_path):
