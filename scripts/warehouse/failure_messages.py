@@ -76,12 +76,11 @@ def _without_repeats(message: str, node: Mapping[str, Any] | None) -> str:
 def _line_of(message: str, node: Mapping[str, Any]) -> str:
     """Return the line of the model's file that holds the text which DuckDB's error shows."""
     # dbt puts its own statement before the model's SQL, so that the number of the line would mislead
-    if quoted := re.search(r"LINE \d+: (?:\.\.\.)?(.*?)(?:\.\.\.)?\s*\^", message):
-        wanted = quoted.group(1).strip()
-        for place, line in enumerate((node.get("raw_code") or "").splitlines(), 1):
-            if wanted and wanted in one_line(line):
-                return f":{place}"
-    return ""
+    wanted = [found.strip() for found in re.findall(r"LINE \d+: (?:\.\.\.)?(.*?)(?:\.\.\.)?\s*\^", message)]
+    # an error without the text names the column or function that it does not find
+    wanted += re.findall(r"(?:column|function|name|table) (?:with name )?[\"'`]?(\w+)[\"'`]?", message, re.IGNORECASE)
+    lines = [one_line(line) for line in (node.get("raw_code") or "").splitlines()]
+    return next((f":{place}" for text in wanted if text for place, line in enumerate(lines, 1) if text in line), "")
 
 
 def _remedy(bad: Sequence[NodeResult], nodes: Mapping[str, Mapping[str, Any]]) -> str:
