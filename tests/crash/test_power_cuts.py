@@ -198,9 +198,10 @@ def test_the_warehouse_is_the_old_one_or_the_new_one(record, disk, unit, capsys)
 
 
 def test_the_checker_finds_a_decision_that_is_not_synced(api, record, disk):
+    """All states: the comparison of hashes at recovery leaves few of them, which a small sample misses."""
     before, after, operations = record("reload", mild, "decision without a sync")
 
-    _, bad = bad_states(before, operations, disk, old_or_new(before, after), sample=600)
+    _, bad = bad_states(before, operations, disk, old_or_new(before, after), sample=20_000)
 
     assert bad
 
