@@ -178,15 +178,20 @@ def test_a_request_that_makes_no_sense_is_refused_in_words(prefect, parameters, 
     assert message in run["state"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("parameters", "name"), [({"source": "nope"}, "'nope' is not one of"), ({"sauce": "shop"}, "sauce")]
-)
-def test_a_parameter_or_source_that_does_not_exist_is_refused_by_name(prefect, parameters, name):
+def test_a_source_that_does_not_exist_is_refused_by_name(prefect):
     found = prefect.get("deployments/name/elt/range")["id"]
-    body = {"parameters": {"start_date": "2024-03-05", "end_date": "2024-03-05", **parameters}}
+    body = {"parameters": {"start_date": "2024-03-05", "end_date": "2024-03-05", "source": "nope"}}
     answer = prefect.session.post(f"{prefect.url}/deployments/{found}/create_flow_run", json=body, timeout=60)
     assert answer.status_code == 409
-    assert name in answer.text
+    assert "'nope' is not one of" in answer.text
+
+
+def test_a_parameter_that_does_not_exist_is_named_and_loads_nothing(prefect, source):
+    asked = sum(source.requests_by_path.values())
+    run = prefect.run("2024-03-05", sauce="shop")
+    assert run["state_type"] in ("FAILED", "CRASHED")
+    assert "sauce" in run["state"]["message"]
+    assert sum(source.requests_by_path.values()) == asked
 
 
 def flow_process(run_id):
