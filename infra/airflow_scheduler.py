@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import sys
 
+import pandas as pd  # noqa: F401 — shared by fork
 from airflow.__main__ import main
 
-# the DAG files' own imports, and the core's
+# the DAG files' own imports, and the core's; pyarrow imports pandas when it makes its first array
 import dag_support  # noqa: F401 — shared by fork
 import scripts.loading.partitions
+import scripts.monitoring.digest
 import scripts.monitoring.status
-import scripts.validate_data  # noqa: F401 — shared by fork
+import scripts.planning.reconcile
+import scripts.validate_data
+import scripts.warehouse.build  # noqa: F401 — shared by fork
 
 if __name__ == "__main__":
     sys.argv[1:1] = ["scheduler"]
