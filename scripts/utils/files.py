@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 from scripts.errors import LockedError, from_os_error
@@ -25,14 +26,19 @@ _POLL_SECONDS = 0.1
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that every reader, also after a crash, finds the old content or the new one.
 
-    `mode` is the file's from its first moment on, less what the umask takes away.
+    `mode` is the file's from its first moment on, less what the umask takes away. Threads, processes and containers may
+    write the same file at once: one of their contents stays, whole.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb", opener=functools.partial(os.open, mode=mode)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # process ids repeat in containers and threads
+    try:
+        with open(temporary, "xb", opener=functools.partial(os.open, mode=mode)) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_dir(path.parent)
 
 
