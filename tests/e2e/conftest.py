@@ -24,7 +24,7 @@ FLAGS = (
 )
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     """Tests that share a server run in one worker: all that use Airflow, and the others by their file."""
     for item in items:
