@@ -247,7 +247,7 @@ test-dags: setup ## Tests of what every DAG has to have
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests of the whole with a real Airflow and foreign servers; see tests/e2e
-	@$(PYTEST) --dist loadgroup tests/e2e
+	@$(PYTEST) tests/e2e
 
 .PHONY: test-compose
 test-compose: setup ## Tests of docker compose: from nothing, killed, restarted, copied, in production; needs Docker

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from xdist.scheduler import LoadFileScheduling
 
 from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import serving
@@ -24,13 +25,21 @@ FLAGS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items):
-    """Tests that share a server run in one worker: all that use Airflow, and the others by their file."""
-    for item in items:
-        shared = [name for name in ("airflow", "demo") if name in item.fixturenames]
-        group = shared[0] if shared else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+AIRFLOW = ("test_airflow.py", "test_backfills.py", "test_docs.py", "test_webhook_airflow.py")
+"""The files whose tests use one Airflow."""
+
+
+class SharedServers(LoadFileScheduling):
+    """Files that share a server run in one worker, which starts the server once; every other file by itself."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.split("::")[0].rpartition("/")[2]
+        return "airflow" if file in AIRFLOW else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Group by servers; xdist's own groups (`xdist_group`) do nothing with pytest 9.2."""
+    return SharedServers(config, log)
 
 
 @dataclasses.dataclass(frozen=True)
