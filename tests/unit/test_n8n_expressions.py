@@ -19,11 +19,16 @@ DAY_AFTER_TOMORROW = str(TODAY + dt.timedelta(days=2))
 
 
 def evaluate(name, current=None, **nodes):
-    """Return what an expression gives, with the output of the nodes that have run and of the one before."""
+    """Return what an expression gives, with the output of the nodes that have run and of the one before.
+
+    As n8n does it, a node that ended with an error has no success output (0), and its error output is not readable.
+    """
     values = {node.replace("__", " "): value for node, value in nodes.items()}
     context = (
         f"const $json = {json.dumps(current)}, outputs = {json.dumps(values)};"
-        "const $ = (name) => ({ isExecuted: name in outputs, first: () => ({ json: outputs[name] }) });"
+        "const unreadable = () => { throw new Error('illegal access') };"
+        "const first = (json, output) => 'error' in json ? (output === 0 ? undefined : unreadable()) : { json };"
+        "const $ = (name) => ({ isExecuted: name in outputs, first: (output) => first(outputs[name], output) });"
     )
     code = f"(() => {{ {context} return JSON.stringify({(FOLDER / name).read_text()}); }})()"
     return json.loads(ENGINE.eval(code))
@@ -216,7 +221,8 @@ def test_no_answer_is_told_with_what_is_known(request_, token, asked, again, cod
     nodes = {"Read request": request_, "Get Airflow token": token}
     nodes |= {"Ask the pipeline": asked} if asked is not None else {}
     nodes |= {"Look again": again} if again is not None else {}
-    error = evaluate("backfill_trigger/502_no_answer.js", {}, **nodes)["error"]
+    last = list(nodes.values())[-1]
+    error = evaluate("backfill_trigger/502_no_answer.js", last, **nodes)["error"]
     assert error["code"] == code
     assert words in error["message"]
     assert error["details"][0]["field"] == "airflow"
