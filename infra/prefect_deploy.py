@@ -40,6 +40,10 @@ def main(pool: str) -> None:
         before = {found["id"]: settings_of(found) for found in _deployments(client)}
         file = REPOSITORY / "prefect" / "prefect.yaml"
         subprocess.run([PREFECT, "deploy", "--all", "--prefect-file", str(file)], check=True)
+        for deployment in _deployments(client):
+            # Prefect takes parameters that the flow does not have, and its run ends without a word of them
+            schema = deployment["parameter_openapi_schema"] | {"additionalProperties": False}
+            client.request("PATCH", f"/deployments/{deployment['id']}", json={"parameter_openapi_schema": schema})
         if os.environ.get("OVERWRITE") == "yes":
             return
         for deployment in _deployments(client):

@@ -62,7 +62,8 @@ const plan = (from, to) => {
       console.error(`n8n: workflow ${workflow.name} ${reason}; \`make n8n-export\` brings it into the repository, \`make n8n-import OVERWRITE=yes\` replaces it`);
     }
     if (reason !== null) continue;
-    fs.writeFileSync(path.join(to, `${workflow.id}.json`), JSON.stringify(workflow));
+    // n8n publishes no archived workflow
+    fs.writeFileSync(path.join(to, `${workflow.id}.json`), JSON.stringify({ ...workflow, isArchived: false }));
     // one that somebody has switched off stays off
     const off = row && known[workflow.id] && !row.active && process.env.OVERWRITE !== 'yes';
     if (canBePublished(workflow) && !off) console.log(workflow.id);

@@ -31,6 +31,8 @@ if "PREFECT_HOME" not in os.environ:
     home = settings().data_dir / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
+# threads of the flow's own log without a run, which is no reason for a warning each
+os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 sys.path.append(str(Path(__file__).resolve().parent))
 
 from prefect import flow, get_run_logger, task

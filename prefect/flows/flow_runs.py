@@ -47,7 +47,7 @@ def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  
     """Send the alert on a flow run that failed or crashed; Prefect calls it by these names, or by position."""
     error = error_of(state)
     links = {"run": url_for(flow_run) or ""}
-    title = f"Prefect {flow_run.name}"
+    title = f"Prefect {_current_name(flow_run)}"
     alerts.notify(alerts.Alert(alerts.kind_of(error), title, str(error), links, key=str(flow_run.id)))
 
 
@@ -106,6 +106,15 @@ def end_orphans() -> Sequence[str]:
                 links = {"run": url_for(run) or ""}
                 alerts.notify(alerts.Alert("task failed", f"Prefect {run.name}", text, links, key=str(run.id)))
     return ended
+
+
+def _current_name(run: FlowRun) -> str:
+    # the worker that tells of a crash knows the run as it was before its flow gave it a name
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(run.id).name
+    except Exception:  # noqa: BLE001 — an alert with the first name is better than none
+        return run.name
 
 
 def _is_orphan(run: FlowRun) -> bool:

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze import attempts
-from scripts.bronze.ledger import Partition
 from scripts.bronze.store import Store
 from scripts.config import settings
 from scripts.errors import WarehouseError
@@ -15,14 +14,13 @@ from scripts.warehouse import candidate
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.next_plan import held_partitions, plan_of_build
 from scripts.warehouse.project import project_digest
-from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scripts.bronze.attempts import Attempt
-    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.ledger import LedgerEntry, Partition
 
 
 class Published(NamedTuple):
@@ -59,11 +57,12 @@ def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
             elif not plan.is_empty and not plan.partitions:
                 reasons.append("nodes or tests of the dbt project have changed")
     known = candidate.read(target)
+    validated = candidate.digest(_valid(ledger))
     return Published(
         version,
         held,
         reasons,
-        awaits_gold=known is not None and known.awaits_gold and _holds(target.build_path, ledger),
+        awaits_gold=known is not None and known.awaits_gold and known.validated_digest == validated,
         attempt=attempts.read(attempt_path()),
         fingerprint=_fingerprint(ledger, project_digest()),
     )
@@ -74,26 +73,9 @@ def attempt_path() -> Path:
     return warehouse().root / "attempt.json"
 
 
-_SEEN = "select source, resource, dt, content_hash from _pipeline.partitions where status = 'validated'"
-
-
-def _holds(build: Path, ledger: Mapping[Partition, LedgerEntry]) -> bool:
-    try:
-        with reading(build) as connection:
-            seen = _held(connection.execute(_SEEN).fetchall())
-    except WarehouseError:
-        return False
-    return seen == _valid(ledger)
-
-
-def _held(rows: Sequence[tuple[object, ...]]) -> Mapping[Partition, str]:
-    return {Partition(*row[:3]): str(row[3]) for row in rows}  # type: ignore[arg-type]
-
-
 def _valid(ledger: Mapping[Partition, LedgerEntry]) -> Mapping[Partition, str]:
     return {partition: entry.content_hash for partition, entry in ledger.items() if entry.status == "validated"}
 
 
 def _fingerprint(ledger: Mapping[Partition, LedgerEntry], project: str) -> str:
-    content = sorted((str(partition), content) for partition, content in _valid(ledger).items())
-    return hashlib.sha256(json.dumps([project, content]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([project, candidate.digest(_valid(ledger))]).encode()).hexdigest()

@@ -203,6 +203,7 @@ def _build(
         now = _run(build, project, plan, now)
         with writing(target.build_path) as connection:
             doubtful = build_state.doubt(connection, build.store, project, plan)
+            validated = build_state.validated_partitions(connection)
         if not doubtful:
             break
         _log.warning("%d partitions were loaded again while they were read, such as %s", len(doubtful), doubtful[0])
@@ -212,7 +213,8 @@ def _build(
             where="build",
             hint="`pipeline build` when the loads have ended; what is published has not changed",
         )
-    candidate.write(target, msgspec.structs.replace(now, state="built"))
+    digest = candidate.digest(validated)
+    candidate.write(target, msgspec.structs.replace(now, state="built", validated_digest=digest))
     version = None
     if build.layer != "silver":
         version = _publish(build, project, now, started)

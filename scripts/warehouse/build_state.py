@@ -246,6 +246,14 @@ def held_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition,
     return {Partition(*row[:3]): row[3] for row in rows}
 
 
+def validated_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, str]:
+    """Return the content of each validated partition of the ledger as the build has seen it."""
+    rows = connection.execute(
+        "select source, resource, dt, content_hash from _pipeline.partitions where status = 'validated'"
+    ).fetchall()
+    return {Partition(*row[:3]): row[3] for row in rows}
+
+
 def put_models(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelRows]) -> None:
     """Replace the row counts of the nodes."""
     connection.execute("delete from _pipeline.models")

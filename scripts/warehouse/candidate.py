@@ -5,6 +5,7 @@ The record lies beside the copy, in `builds/.next/candidate.json`, until the cop
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from scripts.utils.files import write_atomically
 from scripts.warehouse.runner import NodeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scripts.warehouse.versions import Warehouse
@@ -40,11 +41,22 @@ class Candidate(msgspec.Struct, frozen=True):
     """Tables and views that it does not have any more."""
     partitions: tuple[Partition, ...] = ()
     """Partitions that were brought into it since it was copied."""
+    validated_digest: str = ""
+    """Of the validated partitions that it was built from, once it is built; see `digest`."""
 
     @property
     def awaits_gold(self) -> bool:
         """Whether Silver is complete in it, and Gold can be built on it."""
         return (self.layer, self.state) == ("silver", "built")
+
+
+def digest(validated: Mapping[Partition, str]) -> str:
+    """Return a hash of partitions and the hashes of their contents.
+
+    It is kept with the candidate, whose file nobody opens but the build: a reader's lock would stop the build.
+    """
+    content = sorted((str(partition), content) for partition, content in validated.items())
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
 def read(target: Warehouse) -> Candidate | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from scripts.errors import WarehouseError, out_of_memory
+from scripts.errors import LockedError, WarehouseError, out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _STORAGE_VERSION = "v1.5.0"
 _REPAIR = "`pipeline rollback`, or rebuild it from Bronze with `pipeline build --full-refresh`"
-_IN_USE = "close what has it open for writing; `pipeline doctor` checks the folder"
+_IN_USE = "close what has it open; `pipeline doctor` checks the folder"
 _DAMAGE = ("Corrupt database file", "Could not read enough bytes", "not a valid DuckDB database file", "version number")
 
 
@@ -47,7 +47,12 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a build for writing; it is checkpointed and closed when the block ends well."""
+    """Open a build for writing; it is checkpointed and closed when the block ends well.
+
+    Raises:
+        WarehouseError: It can't be opened or written.
+        LockedError: Another process has it open.
+    """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
     try:
@@ -57,6 +62,10 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("checkpoint")
     except duckdb.Error as error:
         message = first_line(error)
+        if "Conflicting lock is held" in message:
+            raise LockedError(
+                f"another process has the build's file open: {message}", where=str(path), hint=_IN_USE
+            ) from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise out_of_memory(message) from error
         raise WarehouseError(

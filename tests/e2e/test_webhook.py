@@ -179,7 +179,8 @@ def test_what_somebody_changes_in_n8n_survives_a_restart_until_it_is_overwritten
     with database:
         query = "update workflow_entity set nodes = replace(nodes, 'Yesterday''s run', 'Our run') where id = ?"
         assert database.execute(query, ["ingestionTrigge1"]).rowcount == 1
-        database.execute("update workflow_entity set isArchived = 1, active = 0 where id = 'backfillTrigger1'")
+        archived = "isArchived = 1, active = 0, activeVersionId = null"
+        database.execute(f"update workflow_entity set {archived} where id = 'backfillTrigger1'")
 
     def nodes():
         return database.execute("select nodes from workflow_entity where id = 'ingestionTrigge1'").fetchone()[0]

@@ -1,11 +1,17 @@
 """Builds layer by layer, as the orchestrators make them, and builds that go on from what failed."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from scripts import config
+from scripts.bronze.run import Run
 from scripts.config import PROJECT_DIR
+from scripts.errors import LockedError
+from scripts.planning import reconcile
+from scripts.planning.published import read_published
 from scripts.warehouse import candidate
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.runner import DbtFailedError
@@ -18,6 +24,10 @@ DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 
 def models(done):
     return {result.name for result in done.results if result.kind == "model"}
+
+
+def awaits_gold():
+    return read_published(reconcile.read_ledger(Run.create(triggered_by="test").store)).awaits_gold
 
 
 @pytest.fixture
@@ -54,6 +64,30 @@ def test_silver_then_gold_is_the_whole_build(load_days, build, tmp_path, env):
     assert build(layer="silver").is_empty
     assert build(layer="gold").is_empty
     assert warehouse().versions() == ["000001"]
+
+
+def test_what_awaits_gold_is_known_without_opening_what_the_build_writes(load_days, build):
+    load_days(DAYS[0])
+    build(layer="silver")
+    # a reader of this file would hold a lock that stops the build of Gold
+    warehouse().build_path.write_bytes(b"")
+    assert awaits_gold()
+
+    load_days(DAYS[1])
+    assert not awaits_gold(), "Silver does not hold the second day"
+
+
+def test_a_build_whose_file_another_process_has_open_may_be_tried_again(load_days, build):
+    load_days(DAYS[0])
+    build(layer="silver")
+    script = "import duckdb, sys; held = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); input()"
+    command = [sys.executable, "-c", script, str(warehouse().build_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        reader.stdout.readline()
+        with pytest.raises(LockedError, match="another process has the build's file open"):
+            build(layer="gold")
+        reader.stdin.close()
+    assert build(layer="gold").version == "000001"
 
 
 def test_gold_without_a_candidate_does_the_whole_build(load_days, build):
