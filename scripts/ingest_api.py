@@ -37,6 +37,7 @@ from scripts.extract.limits import within_limits
 from scripts.extract.responses import RawPage, normalize_response
 from scripts.extract.rows import RowReader
 from scripts.extract.transport import part_deadline
+from scripts.loading import breaker
 from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
 from scripts.loading.completeness import Arrivals, Completeness, require_admitted
 from scripts.loading.rule_checks import RuleChecker
@@ -159,14 +160,15 @@ def ingest_partition(
                 _log.info("loaded by run %s meanwhile", known.run_id)
                 return known
             completeness, since = Completeness(), _watermark(resource, partition, run)
-            while True:
-                started, tries = dt.datetime.now(dt.UTC), retries.Retries()
-                answers = Fetcher(source, day, connection, tries, since).answers(name, reader)
-                checker = RuleChecker(resource) if validate else None
-                blank = _empty_entry(partition, resource, run, started)
-                entry, arrivals = _stage(answers, resource, staged, reader, blank, checker)
-                if completeness.is_reached(arrivals):
-                    break
+            with breaker.watching(source.source, run):
+                while True:
+                    started, tries = dt.datetime.now(dt.UTC), retries.Retries()
+                    answers = Fetcher(source, day, connection, tries, since).answers(name, reader)
+                    checker = RuleChecker(resource) if validate else None
+                    blank = _empty_entry(partition, resource, run, started)
+                    entry, arrivals = _stage(answers, resource, staged, reader, blank, checker)
+                    if completeness.is_reached(arrivals):
+                        break
             require_admitted(entry, resource, arrivals.reason)
             entry = msgspec.structs.replace(entry, retries=tries.count)
             verdict = None

@@ -1,6 +1,6 @@
 """Failed attempts: a small record of each work that failed and was not done since, so that it is repeated sensibly.
 
-A load's lies in `_attempts/`, beside the ledger; success removes it.
+A load's is in `_attempts/`, beside the ledger; success removes it. A source that does not answer has one of its own.
 """
 
 from __future__ import annotations
@@ -76,6 +76,17 @@ def path_of(store: Store, partition: Partition) -> Path:
     return store.root / "_attempts" / partition.source / partition.resource / f"{partition.day}.json"
 
 
+def path_of_source(store: Store, source: str) -> Path:
+    """Return where the loads are noted that failed because a source did not answer."""
+    return store.root / "_attempts" / f"{source}.json"
+
+
+def unavailable_sources(store: Store) -> Mapping[str, Attempt]:
+    """Return the last load that failed because its source did not answer, by source; one that succeeds removes it."""
+    found = {path.stem: read(path) for path in sorted((store.root / "_attempts").glob("*.json"))}
+    return {source: attempt for source, attempt in found.items() if attempt is not None}
+
+
 def all_of(store: Store) -> Mapping[Partition, Attempt]:
     """Return the attempts that failed, by partition."""
     found = {}
@@ -100,12 +111,13 @@ def noting(path: Path, run: Run, *, fingerprint: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _note(path, error, run, fingerprint)
+        note(path, error, run, fingerprint)
         raise
     path.unlink(missing_ok=True)
 
 
-def _note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
+def note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
+    """Note a failure; it counts the failures one after another that have the same fingerprint."""
     known = read(path)
     attempt = Attempt(
         failed_at=dt.datetime.now(dt.UTC),

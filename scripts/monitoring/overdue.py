@@ -36,6 +36,11 @@ def silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due
 def _silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
     for name, error in found.broken.items():
         yield f"contract {name}", f"contract `{name}` is broken, its source is not loaded: {error}"
+    for name, words in found.unavailable.items():
+        yield (
+            f"unavailable {name}",
+            f"source `{name}` does not answer: {words} (next: when it answers, `pipeline reconcile` loads what is due)",
+        )
     yield from _missing(found)
     yield from _late(catalog, ledger, found)
     yield from _not_published(ledger, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.bronze.ledger import LedgerEntry, Partition
@@ -69,6 +70,8 @@ class Due(NamedTuple):
     build: BuildDue
     broken: Mapping[str, str]
     """Contracts that are not valid, by name: nothing of their sources can be loaded."""
+    unavailable: Mapping[str, str] = MappingProxyType({})
+    """Sources that do not answer, by name, in words."""
 
     @property
     def ready(self) -> Sequence[Work]:
@@ -102,6 +105,7 @@ class Due(NamedTuple):
                 "waits_for": self.build.waits_for,
             },
             "broken_contracts": dict(self.broken),
+            "unavailable_sources": dict(self.unavailable),
         }
 
 

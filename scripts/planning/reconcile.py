@@ -9,6 +9,7 @@ from scripts.bronze import attempts
 from scripts.bronze.loaded_contracts import as_of_now
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
+from scripts.loading import breaker
 from scripts.loading.partitions import Outcome, load
 from scripts.planning.due import Due, Planned, due, plan, state_of
 from scripts.planning.published import attempt_path, read_published
@@ -43,7 +44,14 @@ def examine(store: Store, now: dt.datetime | None = None) -> Due:
     """Return what is due now."""
     ledger = read_ledger(store)
     moment = now or dt.datetime.now(dt.UTC)
-    return due(catalog.read_all(), ledger, attempts.all_of(store), read_published(ledger), moment)
+    found = due(catalog.read_all(), ledger, attempts.all_of(store), read_published(ledger), moment)
+    unavailable = {
+        source: f"{attempt.count} loads failed in a row, the last at {attempt.failed_at:%Y-%m-%d %H:%M} (UTC):"
+        f" {attempt.message}"
+        for source, attempt in attempts.unavailable_sources(store).items()
+        if attempt.count >= breaker.FAILURES
+    }
+    return found._replace(unavailable=unavailable)
 
 
 def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
