@@ -24,6 +24,7 @@ def build(
 ) -> int:
     """Build Silver and Gold from what changed, test them, and publish."""
     from scripts.cli.printing import show_build, show_build_plan
+    from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import build as build_and_note
     from scripts.warehouse.next_plan import read_plan
@@ -37,6 +38,7 @@ def build(
     finally:
         # a red build is what the page is for
         refresh(started.store)
+    tell_quarantine(started.store, done.partitions, run_id=started.run_id)
     show_build(done, as_json=as_json)
     return 0
 

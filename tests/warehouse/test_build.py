@@ -23,6 +23,7 @@ from scripts.sample_api import data
 from scripts.validate_data import validate_partition
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.runner import DbtFailedError, target_dir
+from tests.support.alert_sink import alert_sink
 from tests.support.tables import tables
 
 pytestmark = pytest.mark.slow
@@ -308,6 +309,18 @@ def test_status_adds_up_and_finds_a_lost_row(load_days, build):
 
     (problem,) = [problem for problem in read_status(store).problems if "stg_events" in problem]
     assert "107 rows, expected 108: distinct keys in Bronze" in problem
+
+
+def test_the_command_sends_one_message_about_the_rows_in_quarantine(load_days, start, env):
+    load_days(*DAYS)
+    with alert_sink() as sink:
+        env("SLACK_WEBHOOK", sink.url)
+        for _ in range(2):
+            done = start("build")
+            assert done.returncode == 0, done.stderr
+    (text,) = sink.texts
+    quarantined = sum(entry.quarantined for entry in Run.create(triggered_by="test").store.entries())
+    assert text.startswith(f"ROWS QUARANTINED: {quarantined} of ")
 
 
 def test_dbt_commands_run_on_a_copy(load_days, build, start):
