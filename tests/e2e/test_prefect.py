@@ -298,9 +298,9 @@ def test_the_daily_deployment_fails_with_what_failed(prefect, source):
 
 
 ATTACK = """
-const [api, headers, done] = arguments;
+const [api, name, headers, done] = arguments;
 const json = { 'Content-Type': 'application/json', ...headers };
-const flow = { method: 'POST', headers: json, body: JSON.stringify({ name: 'planted' }) };
+const flow = { method: 'POST', headers: json, body: JSON.stringify({ name }) };
 const simple = { method: 'POST', mode: 'no-cors', headers: { 'Content-Type': 'text/plain' }, body: flow.body };
 const told = (answer) => answer.type === 'opaque' ? 'sent' : `HTTP ${answer.status}`;
 const tried = [[api + '/flows/', flow], [api + '/flows/', simple], [api + '/flows/filter', { ...flow, body: '{}' }]];
@@ -316,11 +316,11 @@ def test_a_page_of_another_site_can_start_nothing(prefect, browser):
     """What the page needs to plant a deployment whose pull step is a shell command is to make a flow first."""
     with foreign_page() as server:
         browser.get(f"http://127.0.0.1:{server.server_port}/")
-        assert browser.execute_async_script(ATTACK, prefect.url, {}) == ["TypeError", "sent", "TypeError"]
+        assert browser.execute_async_script(ATTACK, prefect.url, "planted", {}) == ["TypeError", "sent", "TypeError"]
         assert "planted" not in names_of_flows(prefect)
         # not even with the login: the browser does not let it ask
         login = {"Authorization": requests.auth._basic_auth_str(*prefect.session.auth)}
-        assert browser.execute_async_script(ATTACK, prefect.url, login) == ["TypeError", "sent", "TypeError"]
+        assert browser.execute_async_script(ATTACK, prefect.url, "planted", login) == ["TypeError", "sent", "TypeError"]
     assert "planted" not in names_of_flows(prefect)
 
 
@@ -328,11 +328,15 @@ def test_its_own_page_may_ask_with_the_login_and_a_token(prefect, browser):
     browser.get(prefect.page)
     login = {"Authorization": requests.auth._basic_auth_str(*prefect.session.auth)}
     # without the token, which only a page that may read answers can have
-    assert browser.execute_async_script(ATTACK, prefect.url, login) == ["HTTP 403", "HTTP 403", "HTTP 403"]
+    assert browser.execute_async_script(ATTACK, prefect.url, "own", login) == ["HTTP 403", "HTTP 403", "HTTP 403"]
     token = {name: value for name, value in prefect.session.headers.items() if name.startswith("Prefect-Csrf")}
-    assert browser.execute_async_script(ATTACK, prefect.url, token) == ["HTTP 401", "HTTP 403", "HTTP 401"]
-    assert "planted" not in names_of_flows(prefect)
-    assert browser.execute_async_script(ATTACK, prefect.url, login | token) == ["HTTP 201", "HTTP 403", "HTTP 200"]
+    assert browser.execute_async_script(ATTACK, prefect.url, "own", token) == ["HTTP 401", "HTTP 403", "HTTP 401"]
+    assert "own" not in names_of_flows(prefect)
+    assert browser.execute_async_script(ATTACK, prefect.url, "own", login | token) == [
+        "HTTP 201",
+        "HTTP 403",
+        "HTTP 200",
+    ]
 
 
 @pytest.mark.parametrize("auth", [None, ("admin", "admin"), ("admin", "")])
