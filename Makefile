@@ -231,7 +231,7 @@ test-integration: setup ## Tests of loads against the sample API: faults, kills,
 
 .PHONY: test-warehouse
 test-warehouse: setup ## Tests of builds with dbt: fresh, incremental, killed, read
-	@$(PYTEST) tests/warehouse
+	@$(PYTEST) --dist worksteal tests/warehouse
 
 .PHONY: test-crash-sample
 test-crash-sample: setup ## Tests of cuts of power: a sample of the states
