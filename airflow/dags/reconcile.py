@@ -10,7 +10,7 @@ Every few minutes (`RECONCILE_MINUTES`) it derives from the ledger what is due, 
   published and no build is under way.
 
 - `tell_problems` sends what no failed run could tell: days that are missing or not published though nothing failed,
-  because a run was killed, deleted, paused or never started; and once more when all is well again.
+  because a run was killed, deleted, paused or never started; and once more when it is over.
 
 Nothing due: the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
 
@@ -80,7 +80,7 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def tell_problems(*, dag_run: Any = None) -> str:
-        """Send an alert on what is overdue though no run has failed, once, and one when it is well again."""
+        """Send an alert on what is overdue though no run has failed, once, and once more when it is over."""
         from scripts.monitoring.digest import tell_health
 
         if (message := tell_health(start_run(dag_run.run_id).store)) is None:

@@ -7,7 +7,9 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from scripts.bronze import attempts
+from scripts.config import settings
 from scripts.errors import SourceUnavailableError
+from scripts.utils.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,8 @@ def watching(source: str, run: Run) -> Iterator[None]:
     try:
         yield
     except SourceUnavailableError as error:
-        attempts.note(path, error, run, run.run_id)
+        # loads that run at the same time count together
+        with locked(path.with_suffix(".lock"), purpose=f"load of {source}", timeout=settings().lock_timeout):
+            attempts.note(path, error, run, run.run_id)
         raise
     path.unlink(missing_ok=True)

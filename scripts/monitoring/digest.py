@@ -52,22 +52,21 @@ def about_quarantine(entries: Sequence[LedgerEntry], *, run_id: str) -> alerts.A
 
 
 def tell_health(store: Store) -> alerts.Alert | None:
-    """Send what nobody could tell: what is overdue although no run has failed; and when all of it is well again.
+    """Send one message about what is overdue although no run has failed, and about what is not overdue any more.
 
-    A run that fails tells of itself. One that was killed, deleted, or never started does not: what it left undone is
-    due, and a reconciling run finds it. A problem is told once.
+    A run that fails sends its own alert. A run that was killed, deleted, or never started does not: the partitions that
+    it left are due, and a reconciling run finds them. Each problem is sent once when it begins and once when it ends.
     """
     found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
     problems = overdue.silent(catalog.read_all(), read_ledger(store), found)
     known = _read(path)
-    if problems and (new := [text for name, text in problems.items() if name not in known]):
-        message = alerts.Alert(
-            "data overdue", f"{len(new)} problems", "\n".join(new), key=f"overdue {sorted(problems)}"
-        )
-    elif known and not problems:
-        message = alerts.Alert("data overdue", "all is well again", "\n".join(known.values()), key=f"well {found.at}")
-    else:
-        message = None
+    new = [text for name, text in problems.items() if name not in known]
+    over = [text for name, text in known.items() if name not in problems]
+    message = None
+    if new or over:
+        title = f"{len(new)} problems" if new else f"problems that are over: {len(over)}" if problems else "all is well again"
+        body = [*new, *(f"over: {text}" for text in over)]
+        message = alerts.Alert("data overdue", title, "\n".join(body), key=f"overdue {sorted(problems)} {found.at}")
     if message is not None:
         alerts.notify(message)
     if problems != known:

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from scripts.bronze.ledger import DriftNote, RuleNote
+from scripts.bronze.run import Run
 from scripts.loading.partitions import load, partitions
 from scripts.monitoring.digest import about_quarantine, tell_health, tell_quarantine
+from scripts.sample_api.server import Fault
 from tests.support.alert_sink import alert_sink
 from tests.support.shop import entry, shop
 
@@ -69,4 +71,23 @@ def test_a_run_that_could_not_tell_is_told_of_once_and_again_when_all_is_well(ap
     tell_health(run.store)
     tell_health(run.store)
     assert [text.splitlines()[0] for text in sink.texts[1:]] == ["DATA OVERDUE: all is well again"]
+    assert "over: jsonplaceholder/users: " in sink.texts[1]
     assert json.loads((run.store.root.parent / "alerts" / "overdue.json").read_text()) == {}
+
+
+def test_a_problem_that_is_over_is_told_although_another_stays(api, run, sink, env):
+    env("API_RETRIES", 0)
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    days = [yesterday - dt.timedelta(days=number) for number in range(5)]
+    load(run, partitions([days[0], days[2]], ["jsonplaceholder"], ["users"]))
+    api.faults.append(Fault("status", path="/posts", status=503, times=10_000))
+    load(run, partitions(days, ["jsonplaceholder"], ["posts"]))
+    tell_health(run.store)
+    assert sink.texts[-1].startswith("DATA OVERDUE: ")
+    assert "source `jsonplaceholder` does not answer" in sink.texts[-1]
+
+    api.faults.clear()
+    load(Run.create(triggered_by="test"), partitions(days, ["jsonplaceholder"], ["posts"]))
+    tell_health(run.store)
+    assert sink.texts[-1].splitlines()[0] == "DATA OVERDUE: problems that are over: 1"
+    assert "over: source `jsonplaceholder` does not answer" in sink.texts[-1]
