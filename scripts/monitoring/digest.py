@@ -64,7 +64,8 @@ def tell_health(store: Store) -> alerts.Alert | None:
     over = [text for name, text in known.items() if name not in problems]
     message = None
     if new or over:
-        title = f"{len(new)} problems" if new else f"problems that are over: {len(over)}" if problems else "all is well again"
+        end = f"problems that are over: {len(over)}" if problems else "all is well again"
+        title = f"{len(new)} problems" if new else end
         body = [*new, *(f"over: {text}" for text in over)]
         message = alerts.Alert("data overdue", title, "\n".join(body), key=f"overdue {sorted(problems)} {found.at}")
     if message is not None:
