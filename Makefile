@@ -206,6 +206,7 @@ lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/bandit -q -c pyproject.toml -r scripts infra airflow prefect
 	@$(BIN)/hadolint infra/Dockerfile.airflow
 	@$(BIN)/shellcheck infra/*.sh n8n/*.sh
+	@$(BIN)/sqlfluff lint -q dbt
 	@$(BIN)/codespell
 
 .PHONY: types

@@ -13,9 +13,9 @@ from dotenv.parser import parse_stream
 from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from scripts.addresses import is_loopback, keeps_secrets
 from scripts.errors import SettingsError
-from scripts.redaction import register_secret
+from scripts.security.addresses import is_loopback, keeps_secrets
+from scripts.security.redaction import register_secret
 
 PROJECT_DIR = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parent.parent)
 """The folder that holds `dbt/` and `.env`; relative paths in the settings start here."""

@@ -10,8 +10,8 @@ import contextlib
 import errno
 from typing import TYPE_CHECKING
 
-from scripts.outside_text import one_line
-from scripts.redaction import redact
+from scripts.security.outside_text import one_line
+from scripts.security.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

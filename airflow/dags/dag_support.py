@@ -28,7 +28,7 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import UsageError
 from scripts.monitoring import alerts
-from scripts.redaction import on_secret, redact, without_secrets
+from scripts.security.redaction import on_secret, redact, without_secrets
 from scripts.utils.days import day_range, parse_day, today
 from scripts.utils.logging_config import mask_every_log
 

@@ -53,7 +53,7 @@ from scripts.loading import partitions
 from scripts.monitoring.digest import tell_health, tell_quarantine
 from scripts.monitoring.report import refresh
 from scripts.planning import reconcile
-from scripts.redaction import without_secrets
+from scripts.security.redaction import without_secrets
 from scripts.utils.days import day_range, parse_day
 from scripts.utils.files import locked
 from scripts.utils.logging_config import mask_every_log

@@ -21,7 +21,7 @@ from scripts.errors import (
     UsageError,
     WarehouseError,
 )
-from scripts.redaction import redact
+from scripts.security.redaction import redact
 from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 

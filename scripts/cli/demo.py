@@ -13,6 +13,7 @@ from scripts.bronze.run import Run
 from scripts.cli.printing import exit_code, show_quarantine, show_run
 from scripts.cli.tables import progress
 from scripts.config import PROJECT_DIR
+from scripts.errors import DataError
 from scripts.loading.partitions import load, partitions
 from scripts.monitoring.report import refresh
 from scripts.monitoring.status import read_status
@@ -71,7 +72,7 @@ def run_demo() -> int:
     _say(f"How the data is, to open in a browser: {data / 'docs' / 'health.html'}\n")
     look = f"DATA_DIR={data} uv run pipeline dbt show --limit 5 --inline"
     _say(f'The warehouse is {data / "warehouse.duckdb"}; look around with\n  {look} "{_LOOK}"\n')
-    return exit_code(outcomes) or int(bool(read_status(run.store).problems))
+    return exit_code(outcomes) or (DataError.exit_code if read_status(run.store).problems else 0)
 
 
 def _say(text: str) -> None:

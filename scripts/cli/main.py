@@ -28,6 +28,10 @@ Exit codes:
   11  storage: a folder cannot be written
   12  storage: the disk is full
   13  memory: the process may not have as much as it needs
+ 130  interrupted by Ctrl-C: what was loaded stays
+ 141  what reads stdout has ended, as in `pipeline status | head -1`
+
+`pipeline dbt` ends with dbt's own code.
 """
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scripts.contracts.resource_checks import lift_children
 from scripts.contracts.source import Source
 from scripts.errors import ContractError, UsageError
-from scripts.redaction import redact
+from scripts.security.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

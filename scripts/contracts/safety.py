@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scripts.addresses import is_link_local, keeps_secrets
 from scripts.config import Settings, settings
+from scripts.security.addresses import is_link_local, keeps_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -25,7 +25,7 @@ from scripts.contracts.connection import (
 from scripts.errors import SettingsError, SourceRejectedError, SourceUnavailableError
 from scripts.extract.functions import load_function
 from scripts.extract.transport import new_session
-from scripts.redaction import register_secret
+from scripts.security.redaction import register_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -18,7 +18,7 @@ from scripts.contracts.templates import fill
 from scripts.errors import PipelineError, SettingsError, SourceRejectedError, SourceUnavailableError
 from scripts.extract import retries
 from scripts.extract.functions import load_function
-from scripts.redaction import register_secret
+from scripts.security.redaction import register_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -15,8 +15,8 @@ from scripts.config import settings
 from scripts.errors import PipelineError, SourceRejectedError, SourceUnavailableError, TerminalError
 from scripts.extract.rate_limits import wait_asked
 from scripts.extract.transport import without_query
-from scripts.outside_text import one_line
-from scripts.redaction import without_secrets
+from scripts.security.outside_text import one_line
+from scripts.security.redaction import without_secrets
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:

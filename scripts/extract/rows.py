@@ -18,7 +18,7 @@ from scripts.contracts.types import ROW, MisfitError, arrow_schema, compact, to_
 from scripts.errors import DataError
 from scripts.extract.drift import Drift
 from scripts.extract.json_text import MISREAD, count_escaped, count_keys, has_repeated_key, split_list, split_object
-from scripts.outside_text import HIDDEN
+from scripts.security.outside_text import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

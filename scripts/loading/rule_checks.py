@@ -18,7 +18,7 @@ from scripts.bronze.parquet import read_batches
 from scripts.loading import custom_checks
 from scripts.loading.predicates import compile_predicates
 from scripts.loading.uniqueness import RepeatedKeys
-from scripts.outside_text import HIDDEN
+from scripts.security.outside_text import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 import requests
 
-from scripts import outside_text
 from scripts.config import settings
 from scripts.errors import DataError, WarehouseError
+from scripts.security import outside_text
 from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pythonjsonlogger.json import JsonFormatter
 from typing_extensions import override
 
-from scripts.outside_text import lines, one_line
-from scripts.redaction import redact, without_secrets
+from scripts.security.outside_text import lines, one_line
+from scripts.security.redaction import redact, without_secrets
 
 if TYPE_CHECKING:
     import types

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scripts.contracts import catalog
 from scripts.errors import WarehouseError
-from scripts.outside_text import HIDDEN, one_line
+from scripts.security.outside_text import HIDDEN, one_line
 from scripts.warehouse.runner import BAD_STATUSES
 from scripts.warehouse.versions import reading
 

@@ -11,7 +11,7 @@ from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.monitoring.digest import about_quarantine
 from scripts.monitoring.report import write_report
-from scripts.outside_text import HIDDEN
+from scripts.security.outside_text import HIDDEN
 from scripts.utils.days import parse_day
 from scripts.validate_data import validate_partition
 from scripts.warehouse import failing_rows

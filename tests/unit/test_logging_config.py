@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from scripts.redaction import redact, register_secret
+from scripts.security.redaction import redact, register_secret
 from scripts.utils.logging_config import log_context, setup_logging
 
 

@@ -15,10 +15,10 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts import redaction
 from scripts.errors import SourceRejectedError
-from scripts.outside_text import one_line
-from scripts.redaction import on_secret, redact, register_secret, without_secrets
+from scripts.security import redaction
+from scripts.security.outside_text import one_line
+from scripts.security.redaction import on_secret, redact, register_secret, without_secrets
 from scripts.utils.logging_config import get_logger, setup_logging
 
 SECRETS = (
@@ -183,7 +183,7 @@ def test_every_handler_of_every_logger_gets_masked_records():
 
 def test_an_error_that_nobody_catches_shows_no_secret(start):
     program = (
-        "import threading, sys; from scripts.redaction import register_secret;"
+        "import threading, sys; from scripts.security.redaction import register_secret;"
         "from scripts.utils.exit_codes import start_logging; start_logging(); register_secret('p@ss/w+rd')\n"
         "def work(): raise ValueError('thread p%40ss%2Fw%2Brd')\n"
         "thread = threading.Thread(target=work); thread.start(); thread.join()\n"

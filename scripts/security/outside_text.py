@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from scripts.redaction import longest_secret, redact
+from scripts.security.redaction import longest_secret, redact
 
 HIDDEN = "(hidden: sensitive)"
 """What stands for a value of a column that its contract calls sensitive."""
