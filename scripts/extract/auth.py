@@ -116,7 +116,8 @@ class _OAuth2(requests.auth.AuthBase):
         self._client_id = _secret(auth.client_id_env, source)
         self._client_secret = _secret(auth.client_secret_env, source) if auth.client_secret_env else ""
         self._refresh_token = _secret(auth.refresh_token_env, source) if auth.refresh_token_env else ""
-        self._token = ""  # nosec B105 — there is none before the first request
+        # there is none before the first request
+        self._token = ""  # nosec B105
         self._ends = 0.0
         self._lock = threading.Lock()
 
