@@ -139,6 +139,8 @@ def running_alone(folder: Path, name: str) -> Iterator[None]:
         command = [sys.executable, str(Path(__file__).resolve()), mark]
         guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         os.environ[MARK] = mark
+        # a program that names itself by setproctitle, such as Airflow's, would write over its mark
+        os.environ["SPT_NOENV"] = "1"
         try:
             yield
         finally:

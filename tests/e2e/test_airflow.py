@@ -305,7 +305,8 @@ def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, pro
     failed = airflow.tasks("dbt_dag", red["dag_run_id"])["build_gold"]
     assert failed["try_number"] == 1, "a red model is no transient error"
     alert = wait_for(lambda: [text for text in sink.texts if text.startswith("DBT FAILED")], "the alert")[-1]
-    assert "unit_test `dim_users.a_user_counts_todos` error" in alert
+    assert "model `dim_users` error: Parser Error" in alert
+    assert "models/marts/dim_users.sql" in alert
     assert "#a-dbt-model-or-test-failed" in alert
 
     assert airflow.clear(failed).status_code == 200

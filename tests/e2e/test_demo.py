@@ -30,7 +30,7 @@ def comparable(line):
 def transcript():
     """Return the lines of `make demo` in the README, without the marks of what is left out."""
     (block,) = [text for text in blocks(README, "console") if text.startswith("$ make demo")]
-    lines = [line for line in block.split("$ make test")[0].splitlines()[1:] if line.strip(" …")]
+    lines = [line for line in block.splitlines()[1:] if line.strip(" …")]
     return [comparable(line) for line in lines]
 
 

@@ -80,6 +80,16 @@ def test_what_an_earlier_launcher_left_is_ended_by_the_next_start(launch):
     assert psutil.wait_procs(found, timeout=10)[1] == []
 
 
+def test_a_program_that_has_given_itself_another_name_keeps_its_mark(launch):
+    launcher, _ = launch()
+    deadline = time.monotonic() + 20
+    while not (
+        named := [one for one in programs(psutil.Process(launcher.pid)) if "xxx" in one.name() + one.cmdline()[0]]
+    ):
+        assert time.monotonic() < deadline
+    assert MARK in named[0].environ()
+
+
 def test_a_program_that_does_not_end_when_told_to_is_killed(tmp_path):
     code = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"

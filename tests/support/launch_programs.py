@@ -10,6 +10,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "infra")]
 from local_stack import LocalStack, running_alone
 
 SLEEP = "import time; time.sleep(600)"
+# as Airflow's API server does it
+NAMED = f"import setproctitle; setproctitle.setproctitle('xxx time.sleep ' + 'x' * 500); {SLEEP}"
 # a grandchild in a session of its own, without the launcher's environment
 PARENT = f"""
 import subprocess, sys, time
@@ -20,7 +22,7 @@ time.sleep(600)
 
 def main(folder):
     with contextlib.suppress(KeyboardInterrupt), running_alone(folder, "the stack"):
-        commands = {"alone": [sys.executable, "-c", SLEEP], "parent": [sys.executable, "-c", PARENT]}
+        commands = {"alone": [sys.executable, "-c", NAMED], "parent": [sys.executable, "-c", PARENT]}
         stack = LocalStack(commands, dict(os.environ), folder / "logs")
         try:
             for name in commands:
