@@ -63,8 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prefect import Task
-    from prefect.client.schemas.objects import TaskRun
-    from prefect.states import State
+    from prefect.client.schemas.objects import State, TaskRun
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.warehouse.build import BuildResult
@@ -72,8 +71,11 @@ if TYPE_CHECKING:
 
 _config = settings()
 ALL_DAILY = "all daily"
-SourceName = Literal[(ALL_DAILY, *catalog.names())]  # type: ignore[valid-type]
-"""What the form offers: a source, or all that their contracts call daily."""
+if TYPE_CHECKING:
+    SourceName = str
+else:
+    # what the form offers: a source, or all that their contracts call daily
+    SourceName = Literal[(ALL_DAILY, *catalog.names())]
 
 
 def _is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 — Prefect's signature
@@ -180,7 +182,8 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
 
     ingested = [ingest.submit(partition, run_id, asked_at, again=again) for partition in due]
     validated = [
-        validate.submit(partition, run_id, wait_for=[loaded]) for partition, loaded in zip(due, ingested, strict=True)
+        validate.submit(partition, run_id, return_state=False, wait_for=[loaded])
+        for partition, loaded in zip(due, ingested, strict=True)
     ]
     for future in [*ingested, *validated]:
         future.wait()
