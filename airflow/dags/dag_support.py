@@ -255,13 +255,16 @@ def run_build(
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from scripts.planning.reconcile import build
+    from scripts.planning.reconcile import noting_build
     from scripts.warehouse import data_docs
+    from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
     run = start_run(dag_run.run_id)
     try:
-        done = build(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=ti.try_number > 1)
+        with noting_build(run):
+            retry = ti.try_number > 1
+            done = build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
     except DbtFailedError as error:
         ti.xcom_push(key="results", value=table(error.results))
         for result in error.results:

@@ -57,6 +57,7 @@ from scripts.utils.files import locked
 from scripts.utils.logging_config import mask_every_log
 from scripts.validate_data import validate_partition
 from scripts.warehouse import data_docs
+from scripts.warehouse.build import build_warehouse
 from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
 if TYPE_CHECKING:
@@ -114,8 +115,9 @@ def validate(partition: Partition, run_id: str) -> LedgerEntry:
 def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) -> BuildResult:
     """Build Silver and Gold from what changed, test, and publish; waits for another build that is under way."""
     try:
-        with concurrency(BUILDS, occupy=1):
-            done = reconcile.build(_start_run(run_id), full_refresh=full_refresh, full_tests=full_tests)
+        run = _start_run(run_id)
+        with concurrency(BUILDS, occupy=1), reconcile.noting_build(run):
+            done = build_warehouse(run, full_refresh=full_refresh, full_tests=full_tests)
     except DbtFailedError as error:
         _show_results("Nothing was published", error.results)
         # a red build is what the page is for
