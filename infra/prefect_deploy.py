@@ -12,9 +12,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -50,14 +53,14 @@ def main(pool: str) -> None:
             now, then = settings_of(deployment), before.get(deployment["id"])
             if then is None or now == then:
                 continue
-            client.request("PATCH", f"/deployments/{deployment['id']}", json=then)
+            client.request("PATCH", "/deployments/{id}", path_params={"id": deployment["id"]}, json=then)
             changed = [name for name, value in then.items() if now[name] != value]
             print(
                 f"kept what was set in Prefect at {deployment['name']}: {', '.join(changed)}; OVERWRITE=yes replaces it"
             )
 
 
-def _deployments(client: Any) -> list[dict[str, Any]]:  # noqa: ANN401 — Prefect's client
+def _deployments(client: SyncPrefectClient) -> list[dict[str, Any]]:
     return list(client.request("POST", "/deployments/filter", json={}).json())
 
 

@@ -9,19 +9,12 @@ import contextlib
 import datetime as dt
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from airflow.sdk import (
-    Asset,
-    AssetAlias,
-    AsyncCallback,
-    BaseDeadlineReference,
-    DeadlineAlert,
-    ExceptionRetryPolicy,
-    RetryAction,
-    RetryRule,
-)
+from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
 from scripts import errors
 from scripts.config import settings
@@ -36,12 +29,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from airflow.sdk import DAG
+    from airflow.sdk.definitions.context import Context
+    from airflow.sdk.types import DagRunProtocol, OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
+    from sqlalchemy.orm import Session
+
     from scripts.bronze.run import Run
     from scripts.monitoring.alerts import Kind
     from scripts.warehouse.build import BuildResult
     from scripts.warehouse.candidate import Layer
+    from scripts.warehouse.runner import NodeResult
 
-P, T = ParamSpec("P"), TypeVar("T")
+T = TypeVar("T")
 _log = logging.getLogger("pipeline.airflow")
 
 BRONZE_RESOURCES = AssetAlias("bronze_resources")
@@ -80,7 +79,7 @@ class RunCreated(BaseDeadlineReference):
     Airflow's own `DAGRUN_QUEUED_AT` makes every clear of a failed run end in HTTP 500 (apache/airflow#70368, 3.3.2).
     """
 
-    def _evaluate_with(self, *, session: Any) -> dt.datetime:  # noqa: ARG002 — Airflow's signature
+    def _evaluate_with(self, *, session: Session) -> dt.datetime:  # noqa: ARG002 — Airflow's signature
         return dt.datetime.now(dt.UTC)
 
 
@@ -123,7 +122,7 @@ def table_assets(layer: str) -> Mapping[str, Asset]:
     return {path.stem: Asset(f"{layer}/{path.stem}") for path in sorted(folder.rglob("*.sql"))}
 
 
-def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: Any) -> None:
+def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: OutletEventAccessorsProtocol) -> None:
     """Emit the event of each table that a build has made, with its rows and the days that came in."""
     from scripts.warehouse.versions import reading
 
@@ -138,7 +137,7 @@ def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: 
                 outlet_events[asset].add_partitions(list(days))
 
 
-def refuse_unknown(dag_run: Any, dag: Any) -> None:
+def refuse_unknown(dag_run: DagRunProtocol, dag: DAG) -> None:
     """Refuse a run whose configuration has a key that is no parameter of the DAG.
 
     Raises:
@@ -184,12 +183,12 @@ def days_of(
     return day_range(day, day)
 
 
-def was_cleared(ti: Any) -> bool:
+def was_cleared(ti: RuntimeTaskInstanceProtocol) -> bool:
     """Return whether a person has cleared the task: a wish to do its work again."""
-    return bool(ti.max_tries > (ti.task.retries or 0))
+    return ti.max_tries > (ti.task.retries or 0)
 
 
-def start_silver(ti: Any) -> None:
+def start_silver(ti: RuntimeTaskInstanceProtocol) -> None:
     """Start a run of Silver, unless one is queued or running already: it builds all that the ledger holds.
 
     Raises:
@@ -203,7 +202,7 @@ def start_silver(ti: Any) -> None:
     start_dag("pipeline_silver", ti)
 
 
-def start_dag(dag_id: str, ti: Any) -> None:
+def start_dag(dag_id: str, ti: RuntimeTaskInstanceProtocol) -> None:
     """Start a run of another DAG.
 
     Raises:
@@ -243,8 +242,8 @@ def start_run(run_id: str) -> Run:
 
 def run_build(
     layer: Layer,
-    dag_run: Any,
-    ti: Any,
+    dag_run: DagRunProtocol,
+    ti: RuntimeTaskInstanceProtocol,
     *,
     full_refresh: bool,
     full_tests: bool = False,
@@ -256,13 +255,16 @@ def run_build(
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from scripts.planning.reconcile import build
+    from scripts.planning.reconcile import noting_build
     from scripts.warehouse import data_docs
+    from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
     run = start_run(dag_run.run_id)
     try:
-        done = build(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=ti.try_number > 1)
+        with noting_build(run):
+            retry = ti.try_number > 1
+            done = build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
     except DbtFailedError as error:
         ti.xcom_push(key="results", value=table(error.results))
         for result in error.results:
@@ -277,11 +279,14 @@ def run_build(
     return done
 
 
-def one_line_errors(work: Callable[P, T]) -> Callable[P, T]:
-    """Let a task fail with the one line that its reader needs, without the way that the error took."""
+def one_line_errors(work: Callable[..., T]) -> Callable[..., T]:
+    """Let a task fail with the one line that its reader needs, without the way that the error took.
+
+    What is returned takes any arguments: Airflow adds the run, the task instance and the like to those of the DAG file.
+    """
 
     @functools.wraps(work)
-    def do(*args: P.args, **kwargs: P.kwargs) -> T:
+    def do(*args: object, **kwargs: object) -> T:
         try:
             return work(*args, **kwargs)
         except errors.PipelineError as error:
@@ -295,7 +300,7 @@ def one_line_errors(work: Callable[P, T]) -> Callable[P, T]:
     return do
 
 
-def table(results: Sequence[Any]) -> list[dict[str, Any]]:
+def table(results: Sequence[NodeResult]) -> list[dict[str, Any]]:
     """Return how each model and test ended, as rows for an XCom."""
     return [
         {"name": result.name, "kind": result.kind, "status": result.status, "seconds": round(result.seconds, 2)}
@@ -304,12 +309,12 @@ def table(results: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def alert_failure(context: Mapping[str, Any]) -> None:
+def alert_failure(context: Context) -> None:
     """Send the alert on a task that failed for good."""
     ti, error = context["ti"], context.get("exception")
     label = getattr(ti, "rendered_map_index", None) or ""
     run_id = context.get("run_id", ti.run_id)
-    kind = alerts.kind_of(error)
+    kind = alerts.kind_of(error if isinstance(error, BaseException) else None)
     if kind != "dbt failed":
         kind = KINDS.get(ti.task_id, kind)
     alerts.notify(
@@ -342,7 +347,7 @@ async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> 
     await asyncio.to_thread(alerts.notify, alert)
 
 
-def _log_url(ti: Any) -> str:
+def _log_url(ti: RuntimeTaskInstanceProtocol) -> str:
     mapped = f"/mapped/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
     return f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(ti.run_id)}/tasks/{ti.task_id}{mapped}"
 

@@ -20,7 +20,7 @@ from what failed. To take back a published version: `pipeline rollback`. See the
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, TriggerRule, task
 
@@ -38,6 +38,9 @@ from dag_support import (
     start_silver,
     table_assets,
 )
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol, OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
 SUNDAY = 6
 
@@ -62,7 +65,11 @@ with DAG(
     @task(pool=POOL, inlets=list(table_assets("silver").values()), outlets=[GOLD, *table_assets("gold").values()])
     @one_line_errors
     def build_gold(
-        *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
+        *,
+        params: dict[str, Any],
+        dag_run: DagRunProtocol,
+        ti: RuntimeTaskInstanceProtocol,
+        outlet_events: OutletEventAccessorsProtocol,
     ) -> dict[str, Any]:
         """Build Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
         from scripts.monitoring.digest import tell_quarantine
@@ -79,7 +86,7 @@ with DAG(
 
     @task(pool=POOL)
     @one_line_errors
-    def write_docs(*, dag_run: Any = None) -> str:
+    def write_docs(*, dag_run: DagRunProtocol) -> str:
         """Write dbt's site for the people who use the data."""
         from scripts.warehouse import data_docs
 
@@ -88,7 +95,7 @@ with DAG(
     # a red build is what the page is for
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
-    def write_health(*, dag_run: Any = None) -> str:
+    def write_health(*, dag_run: DagRunProtocol) -> str:
         """Write the health page, and `health.json`: version, row counts, freshness, problems."""
         from scripts.monitoring.report import write_pages
 
@@ -96,7 +103,7 @@ with DAG(
 
     @task
     @one_line_errors
-    def start_next_build(*, dag_run: Any = None, ti: Any = None) -> None:
+    def start_next_build(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> None:
         """Start Silver again for what was loaded while this build was under way; skipped where there is nothing."""
         from airflow.sdk.exceptions import AirflowSkipException
 

@@ -17,12 +17,15 @@ Every morning, whether or not anything else ran:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task
 
 from dag_support import deadline, defaults, one_line_errors, start_run
 from scripts.errors import DataError
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol
 
 with DAG(
     "maintenance",
@@ -43,7 +46,7 @@ with DAG(
 
     @task
     @one_line_errors
-    def verify_ledger(*, dag_run: Any = None) -> int:
+    def verify_ledger(*, dag_run: DagRunProtocol) -> int:
         """Read a part of Bronze and compare it with its records, all of it once a month; returns its partitions."""
         from scripts.bronze.verification import verify_part
         from scripts.monitoring.status import read_status
@@ -57,7 +60,7 @@ with DAG(
 
     @task
     @one_line_errors
-    def check_freshness(*, dag_run: Any = None) -> list[dict[str, Any]]:
+    def check_freshness(*, dag_run: DagRunProtocol) -> list[dict[str, Any]]:
         """Compare the last loaded day of each daily source with the limits of its contract."""
         from scripts.monitoring import health
 
@@ -76,7 +79,7 @@ with DAG(
 
     @task
     @one_line_errors
-    def report_quarantine(*, params: dict[str, Any], dag_run: Any = None) -> int:
+    def report_quarantine(*, params: dict[str, Any], dag_run: DagRunProtocol) -> int:
         """Send a reminder of rows that have been in quarantine for long; returns their number."""
         from scripts.monitoring import alerts, health
 
@@ -87,7 +90,7 @@ with DAG(
 
     @task
     @one_line_errors
-    def prune(*, params: dict[str, Any], dag_run: Any = None) -> list[str]:
+    def prune(*, params: dict[str, Any], dag_run: DagRunProtocol) -> list[str]:
         """Delete old versions, logs and leftovers, or list them; returns their paths."""
         from airflow.sdk.configuration import conf
 

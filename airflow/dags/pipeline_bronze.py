@@ -24,7 +24,7 @@ Links on each task lead to its ledger record, its quarantined rows and the runbo
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, TriggerRule, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
@@ -43,8 +43,11 @@ from dag_support import (
 from scripts.contracts import catalog
 from scripts.errors import UsageError
 
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol, OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
+
 MOST_PARTITIONS = 1000
-DATE = {"type": ["null", "string"], "format": "date"}
+DATE: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
 RESOURCES = sorted({name for names in catalog.resource_names().values() for name in names})
 LABEL = "{{ task.op_kwargs.get('partition', {})['label'] | default('') }}"
 # a day that has begun is finished before the next one begins
@@ -87,7 +90,7 @@ with DAG(
     def plan(
         *,
         params: dict[str, Any],
-        dag_run: Any = None,
+        dag_run: DagRunProtocol,
         partition_key: str | None = None,
         logical_date: dt.datetime | None = None,
     ) -> list[dict[str, Any]]:
@@ -125,7 +128,9 @@ with DAG(
 
     @task(map_index_template=LABEL, weight_rule="absolute", priority_weight=INGEST_FIRST)
     @one_line_errors
-    def ingest(partition: dict[str, Any], *, dag_run: Any = None, ti: Any = None) -> dict[str, Any]:
+    def ingest(
+        partition: dict[str, Any], *, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol
+    ) -> dict[str, Any]:
         """Fetch one resource of one day into Bronze, unless another process did so since it was asked for."""
         from scripts.extract.client import Client
         from scripts.ingest_api import ingest_partition
@@ -146,7 +151,9 @@ with DAG(
 
     @task(map_index_template=LABEL, outlets=[BRONZE_RESOURCES], weight_rule="absolute", priority_weight=VALIDATE_FIRST)
     @one_line_errors
-    def validate(partition: dict[str, Any], *, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Any]:
+    def validate(
+        partition: dict[str, Any], *, dag_run: DagRunProtocol, outlet_events: OutletEventAccessorsProtocol
+    ) -> dict[str, Any]:
         """Check the rows against the rules of the contract, and announce the partition if it adds up."""
         from scripts.utils.days import parse_day
         from scripts.validate_data import validate_partition
@@ -156,7 +163,7 @@ with DAG(
             source, partition["resource"], parse_day(partition["day"]), start_run(dag_run.run_id)
         )
         entry.check()
-        counts = {
+        counts: dict[str, Any] = {
             "day": partition["day"],
             "fetched": entry.fetched,
             "bronze": entry.bronze,
@@ -174,7 +181,7 @@ with DAG(
 
     @task(trigger_rule=TriggerRule.ALL_DONE, weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors
-    def start_build(*, dag_run: Any = None, ti: Any = None) -> None:
+    def start_build(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> None:
         """Start Silver, also when a resource failed; skipped where a run of Silver waits for the loads already."""
         from scripts.bronze.ledger import Partition
         from scripts.utils.days import parse_day
@@ -188,7 +195,7 @@ with DAG(
 
     @task(weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors
-    def check_row_counts(*, dag_run: Any = None, ti: Any = None) -> dict[str, int]:
+    def check_row_counts(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> dict[str, int]:
         """Check that fetched = Bronze + quarantined over the whole run; this task is red when a resource is."""
         from scripts.bronze.ledger import Partition
         from scripts.utils.days import parse_day

@@ -22,7 +22,7 @@ See the runbook, *A dbt model or test failed* (`docs/runbook.md`).
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, task
 
@@ -39,6 +39,9 @@ from dag_support import (
     start_run,
     table_assets,
 )
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol, OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
 QUIET = dt.timedelta(minutes=2)
 """Bronze runs that have not loaded anything for so long hang, wait for a source, or cannot run."""
@@ -58,7 +61,7 @@ with DAG(
 
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
     @one_line_errors
-    def wait_for_loads(*, dag_run: Any = None, ti: Any = None) -> bool:
+    def wait_for_loads(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> bool:
         """Wait for the Bronze runs under way, so that one build serves them all."""
         from scripts.planning.reconcile import last_load
 
@@ -71,14 +74,18 @@ with DAG(
     @task(pool=POOL, inlets=bronze_assets(), outlets=[SILVER, *table_assets("silver").values()])
     @one_line_errors
     def build_silver(
-        *, params: dict[str, Any], dag_run: Any = None, ti: Any = None, outlet_events: Any = None
+        *,
+        params: dict[str, Any],
+        dag_run: DagRunProtocol,
+        ti: RuntimeTaskInstanceProtocol,
+        outlet_events: OutletEventAccessorsProtocol,
     ) -> dict[str, Any]:
         """Build Silver into a candidate; the XCom `results` tells how each model and test ended."""
         from scripts.warehouse.build import warehouse
 
         done = run_build("silver", dag_run, ti, full_refresh=params["full_refresh"])
         days = sorted({str(partition.day) for partition in done.partitions})
-        outlet_events[SILVER].extra = {"partitions": len(done.partitions), "days": days[:1] + days[-1:]}
+        outlet_events[SILVER].extra = {"partitions": len(done.partitions), "days": [*days[:1], *days[-1:]]}
         announce_tables("silver", warehouse().build_path, days, outlet_events)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 

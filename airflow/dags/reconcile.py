@@ -22,13 +22,16 @@ or `pipeline backfill` for it. `pipeline due` shows what waits, and for what. Se
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dag_support import deadline, defaults, one_line_errors, start_dag, start_run, start_silver
 from scripts.config import settings
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol, RuntimeTaskInstanceProtocol
 
 with DAG(
     "reconcile",
@@ -45,7 +48,7 @@ with DAG(
 
     @task
     @one_line_errors
-    def load_due(*, dag_run: Any = None, ti: Any = None) -> list[str]:
+    def load_due(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> list[str]:
         """Load and validate what is due; returns the partitions."""
         from scripts.loading import partitions
         from scripts.planning import reconcile
@@ -64,7 +67,7 @@ with DAG(
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
-    def start_build(*, dag_run: Any = None, ti: Any = None) -> None:
+    def start_build(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> None:
         """Start the build that is due, where none is under way."""
         from scripts.planning.reconcile import examine
 
@@ -79,7 +82,7 @@ with DAG(
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
-    def tell_problems(*, dag_run: Any = None) -> str:
+    def tell_problems(*, dag_run: DagRunProtocol) -> str:
         """Send an alert on what is overdue though no run has failed, once, and once more when it is over."""
         from scripts.monitoring.digest import tell_health
 

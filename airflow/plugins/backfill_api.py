@@ -43,6 +43,9 @@ from scripts.planning.backfill_request import BackfillRequest, Reprocess, check_
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sqlalchemy.orm import Session
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 _LOCK_KEY = 7_240_317
 """Of the advisory lock by which API servers take turns; any number that nobody else uses."""
 
@@ -134,7 +137,7 @@ def find(
 
 
 def _start(
-    session: Any, request: BackfillRequest, days: Days, *, wait: bool, user: str, callback_url: str | None
+    session: Session, request: BackfillRequest, days: Days, *, wait: bool, user: str, callback_url: str | None
 ) -> dict[str, Any]:
     others = active(session)
     same = next((backfill for backfill in others if request_of(backfill) == request), None)
@@ -207,11 +210,11 @@ def _detail(field: str, message: str) -> dict[str, Any]:
 class KnownConfOnly:
     """Refuses a backfill of the DAG whose configuration holds keys that nobody reads, at Airflow's own API and form."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         """Take the application behind it."""
         self.app = app
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request, or answer 422."""
         path = scope.get("path", "").rstrip("/")
         is_backfill = re.search(r"/api/v2/backfills(/dry_run)?$", path) is not None
@@ -236,7 +239,7 @@ class KnownConfOnly:
             pass
         replay = iter(messages)
 
-        async def receive_again() -> Any:
+        async def receive_again() -> Message:
             return next(replay, None) or await receive()
 
         await self.app(scope, receive_again, send)

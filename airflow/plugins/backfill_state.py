@@ -30,23 +30,31 @@ from scripts.planning.backfill_request import BackfillRequest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from sqlalchemy.orm import Session
+
     from scripts.bronze.store import Store
+    from scripts.planning.backfill_request import Reprocess
 
 DAG_ID = "pipeline_bronze"
 LAYERS = ("pipeline_silver", "dbt_dag")
 MAX_ACTIVE_RUNS = 4
 _RUNS_AT_ONCE = 10
+_REPROCESS: Mapping[ReprocessBehavior, Reprocess] = {
+    ReprocessBehavior.NONE: "none",
+    ReprocessBehavior.FAILED: "failed",
+    ReprocessBehavior.COMPLETED: "completed",
+}
 UNDER_WAY = (DagRunState.RUNNING, DagRunState.QUEUED)
 
 
 class Days:
     """The days of a request: what the ledger says of each, and what runs."""
 
-    def __init__(self, session: Any, request: BackfillRequest, loaded: Mapping[dt.date, bool]) -> None:
+    def __init__(self, session: Session, request: BackfillRequest, loaded: Mapping[dt.date, bool]) -> None:
         """Read the runs of the days."""
         self.request, self.loaded = request, loaded
         first, last = request.days[0], request.days[-1]
-        cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused)
+        cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
         query = (
             select(DagRun.partition_key, DagRun.state, DagRun.run_id, DagRun.backfill_id.in_(cancelled))
             .where(DagRun.dag_id == DAG_ID, DagRun.partition_key.between(first.isoformat(), last.isoformat()))
@@ -135,12 +143,12 @@ class Days:
 
 
 def create(
-    session: Any, request: BackfillRequest, due: Iterable[dt.date], user: str, callback_url: str | None
+    session: Session, request: BackfillRequest, due: Iterable[dt.date], user: str, callback_url: str | None
 ) -> Backfill:
     """Make a backfill of Airflow with a run for each day that is due."""
     serialized = session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID))
     first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (request.days[0], request.days[-1]))
-    cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused)
+    cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
     # they would hold their days for ever
     session.execute(
         update(DagRun)
@@ -179,7 +187,7 @@ def create(
     return backfill
 
 
-def active(session: Any) -> list[Backfill]:
+def active(session: Session) -> list[Backfill]:
     """Return the backfills that still have something to run, the oldest first.
 
     Airflow notices the end of one up to 30 seconds later; here it is noted at once.
@@ -197,7 +205,7 @@ def active(session: Any) -> list[Backfill]:
     return found
 
 
-def last_id(session: Any, request: BackfillRequest, since: dt.timedelta | None = None) -> int | None:
+def last_id(session: Session, request: BackfillRequest, since: dt.timedelta | None = None) -> int | None:
     """Return the last backfill that was made for a request, if it was made lately."""
     query = select(Backfill).where(Backfill.dag_id == DAG_ID).order_by(Backfill.id.desc()).limit(200)
     if since is not None:
@@ -205,7 +213,7 @@ def last_id(session: Any, request: BackfillRequest, since: dt.timedelta | None =
     return next((found.id for found in session.scalars(query) if request_of(found) == request), None)
 
 
-def what_is_paused(session: Any, backfill: Backfill | None) -> str:
+def what_is_paused(session: Session, backfill: Backfill | None) -> str:
     """Return what is paused, and the remedy; empty where nothing is."""
     dag = session.get(DagModel, DAG_ID)
     if dag is None or dag.is_stale:
@@ -223,8 +231,8 @@ def request_of(backfill: Backfill) -> BackfillRequest:
     span = (backfill.to_date.date() - backfill.from_date.date()).days
     days = tuple(backfill.from_date.date() + dt.timedelta(days=offset) for offset in range(span + 1))
     resources = tuple(sorted(asked.get("resources") or ()))
-    behavior = ReprocessBehavior(backfill.reprocess_behavior).value
-    return BackfillRequest(days, asked.get("source"), resources, behavior)
+    behavior = ReprocessBehavior(backfill.reprocess_behavior)
+    return BackfillRequest(days, asked.get("source"), resources, _REPROCESS[behavior])
 
 
 def _not_published(request: BackfillRequest) -> Sequence[object]:

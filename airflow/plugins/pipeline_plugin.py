@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from airflow.models.dagrun import DagRun
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.monitoring.alerts import Kind
@@ -57,7 +59,7 @@ class LedgerLink(BaseOperatorLink):
 
     name = "Ledger record"
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 — Airflow's signature
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 — Airflow's signature
         """Return the address, or nothing for a task without a partition."""
         return _partition_link("ledger", ti_key)
 
@@ -67,7 +69,7 @@ class QuarantineLink(BaseOperatorLink):
 
     name = "Quarantined rows"
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 — Airflow's signature
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 — Airflow's signature
         """Return the address, or nothing for a task without a partition."""
         return _partition_link("quarantine", ti_key)
 
@@ -77,7 +79,7 @@ class RunbookLink(BaseOperatorLink):
 
     name = "Runbook"
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 — Airflow's signature
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 — Airflow's signature
         """Return the address, or nothing for a task of another project."""
         if ti_key.dag_id not in _DAGS:
             return ""
@@ -85,7 +87,7 @@ class RunbookLink(BaseOperatorLink):
         return alerts.runbook_url(kind) if "://" in settings().docs_url else f"{PREFIX}/runbook#{alerts.RUNBOOK[kind]}"
 
 
-def _partition_link(page: str, ti_key: Any) -> str:
+def _partition_link(page: str, ti_key: TaskInstanceKey) -> str:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import select

@@ -59,14 +59,14 @@ from scripts.utils.files import locked
 from scripts.utils.logging_config import mask_every_log
 from scripts.validate_data import validate_partition
 from scripts.warehouse import data_docs
+from scripts.warehouse.build import build_warehouse
 from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prefect import Task
-    from prefect.client.schemas.objects import TaskRun
-    from prefect.states import State
+    from prefect.client.schemas.objects import State, TaskRun
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.warehouse.build import BuildResult
@@ -74,8 +74,11 @@ if TYPE_CHECKING:
 
 _config = settings()
 ALL_DAILY = "all daily"
-SourceName = Literal[(ALL_DAILY, *catalog.names())]  # type: ignore[valid-type]
-"""What the form offers: a source, or all that their contracts call daily."""
+if TYPE_CHECKING:
+    SourceName = str
+else:
+    # what the form offers: a source, or all that their contracts call daily
+    SourceName = Literal[(ALL_DAILY, *catalog.names())]
 
 
 def _is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 — Prefect's signature
@@ -114,8 +117,9 @@ def validate(partition: Partition, run_id: str) -> LedgerEntry:
 def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) -> BuildResult:
     """Build Silver and Gold from what changed, test, and publish; waits for another build that is under way."""
     try:
-        with concurrency(BUILDS, occupy=1):
-            done = reconcile.build(_start_run(run_id), full_refresh=full_refresh, full_tests=full_tests)
+        run = _start_run(run_id)
+        with concurrency(BUILDS, occupy=1), reconcile.noting_build(run):
+            done = build_warehouse(run, full_refresh=full_refresh, full_tests=full_tests)
     except DbtFailedError as error:
         _show_results("Nothing was published", error.results)
         # a red build is what the page is for
@@ -182,7 +186,8 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
 
     ingested = [ingest.submit(partition, run_id, asked_at, again=again) for partition in due]
     validated = [
-        validate.submit(partition, run_id, wait_for=[loaded]) for partition, loaded in zip(due, ingested, strict=True)
+        validate.submit(partition, run_id, return_state=False, wait_for=[loaded])
+        for partition, loaded in zip(due, ingested, strict=True)
     ]
     for future in [*ingested, *validated]:
         future.wait()

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prefect import Flow
-    from prefect.client.schemas.objects import FlowRun
-    from prefect.states import State
+    from prefect.client.schemas.objects import FlowRun, State
 
 FLOWS = ("elt", "elt-daily", "elt-reconcile")
 BUILDS = "warehouse-build"

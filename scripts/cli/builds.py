@@ -26,7 +26,8 @@ def build(
     from scripts.cli.printing import show_build, show_build_plan
     from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
-    from scripts.planning.reconcile import build as build_and_note
+    from scripts.planning.reconcile import noting_build
+    from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.next_plan import read_plan
 
     started = options.start_run()
@@ -34,7 +35,8 @@ def build(
         show_build_plan(read_plan(started, full_refresh=full_refresh, full_tests=full_tests), as_json=as_json)
         return 0
     try:
-        done = build_and_note(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
+        with noting_build(started):
+            done = build_warehouse(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
     finally:
         # a red build is what the page is for
         refresh(started.store)

@@ -118,14 +118,16 @@ def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again
     from scripts.cli.printing import exit_code, show_outcomes, show_run
     from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
-    from scripts.planning.reconcile import build
+    from scripts.planning.reconcile import noting_build
+    from scripts.warehouse.build import build_warehouse
 
     outcomes = _do_load(started, wanted, ("ingest", "validate"), again=again)
     if outcomes and all(outcome.error for outcome in outcomes):
         show_outcomes(outcomes, as_json=as_json)
         return exit_code(outcomes)
     try:
-        done = build(started, full_refresh=full_refresh)
+        with noting_build(started):
+            done = build_warehouse(started, full_refresh=full_refresh)
     finally:
         # a red build is what the page is for
         refresh(started.store)

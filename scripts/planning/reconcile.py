@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +18,11 @@ from scripts.utils.logging_config import get_logger
 from scripts.warehouse.build import BuildResult, build_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.run import Run
     from scripts.bronze.store import Store
-    from scripts.warehouse.candidate import Layer
 
 _log = get_logger("reconcile")
 
@@ -90,23 +90,12 @@ def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry],
     return is_done
 
 
-def build(
-    run: Run,
-    layer: Layer = "all",
-    *,
-    full_refresh: bool = False,
-    full_tests: bool = False,
-    retry: bool = False,
-    drop: Collection[str] = (),
-) -> BuildResult:
-    """Build and publish (see `build_warehouse`); a failure is noted until a build succeeds.
-
-    Raises:
-        PipelineError: See `build_warehouse`.
-    """
+@contextlib.contextmanager
+def noting_build(run: Run) -> Iterator[None]:
+    """Note a build of the block that fails, until one succeeds; what is due depends on it."""
     fingerprint = read_published(read_ledger(run.store)).fingerprint
     with attempts.noting(attempt_path(), run, fingerprint=fingerprint):
-        return build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
+        yield
 
 
 def load_due(run: Run, found: Due) -> Sequence[Outcome]:
@@ -134,7 +123,8 @@ def reconcile(run: Run) -> Reconciled:
         return Reconciled(outcomes, None, None, after)
     _log.info("a build is due: %s", "; ".join(after.build.reasons))
     try:
-        done, error = build(run), None
+        with noting_build(run):
+            done, error = build_warehouse(run), None
     except PipelineError as problem:
         done, error = None, problem
     return Reconciled(outcomes, done, error, examine(run.store))

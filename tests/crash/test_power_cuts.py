@@ -22,7 +22,6 @@ from tests.crash.states import crash_states, read_tree, write_tree
 from tests.support import toy_warehouse
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(6000),
     pytest.mark.skipif(recording.STRACE is None and not os.environ.get("REQUIRE_STRACE"), reason="needs strace"),
 ]

@@ -10,7 +10,7 @@ from scripts.config import PROJECT_DIR
 
 from .n8n_stack import SECRET, running_n8n
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(9000)]
+pytestmark = pytest.mark.timeout(9000)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 

@@ -21,7 +21,7 @@ from tests.support.page import foreign_page
 from .launcher import launched
 from .waiting import free_port, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(6000)]
+pytestmark = pytest.mark.timeout(6000)
 
 DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 

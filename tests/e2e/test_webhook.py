@@ -15,7 +15,7 @@ from tests.support.fake_airflow import PASSWORD, TOKEN, fake_airflow
 from .n8n_stack import SECRET, running_n8n
 from .waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(6000)]
+pytestmark = pytest.mark.timeout(6000)
 
 MONTH = {"start_date": "2024-01-01", "end_date": "2024-01-31"}
 

@@ -18,6 +18,7 @@ def states(api, start):
     return by_label
 
 
+@pytest.mark.slow
 def test_a_load_killed_at_any_instruction_leaves_the_old_partition_or_the_new_one(states):
     absent = {"file": None, "ledger": None, "quarantined": 0}
     for label in ("first", "mild", "strict"):

@@ -3,6 +3,7 @@
 import json
 
 import duckdb
+import pytest
 
 DAYS = ("--start-date", "2024-01-01", "--end-date", "2024-01-02")
 BOTH = ("--source", "jsonplaceholder", "--source", "coin_prices")
@@ -18,6 +19,7 @@ def tables(path):
         return {name: sorted(map(str, warehouse.execute(f"from {name}").fetchall())) for (name,) in names}
 
 
+@pytest.mark.slow
 def test_a_run_brings_every_row_to_the_published_file_and_a_second_one_changes_nothing(start, api, tmp_path):
     first = start("run", *DAYS, *BOTH, "--json")
     assert first.returncode == 0, first.stderr

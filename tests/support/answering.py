@@ -1,10 +1,20 @@
 """A server that answers each request by a function of the test."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import http.server
-import threading
 import urllib.parse
+from typing import TYPE_CHECKING
+
+from .threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Answer = tuple[int, Mapping[str, str], bytes]
+    """Status, headers and body."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,26 +23,27 @@ class Ask:
 
     method: str
     path: str
-    query: dict
-    headers: dict
+    query: dict[str, str]
+    headers: dict[str, str]
     text: str
     base: str
 
 
 @contextlib.contextmanager
-def answering(answer):
-    """Serve `answer(ask)`, which returns (status, headers, body), and yield the address and the requests so far."""
-    asked = []
+def answering(answer: Callable[[Ask], Answer]) -> Iterator[tuple[str, list[Ask]]]:
+    """Serve `answer(ask)`, and yield the address and the requests so far."""
+    asked: list[Ask] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        server: http.server.ThreadingHTTPServer
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             parts = urllib.parse.urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
             text = self.rfile.read(length).decode()
             query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
-            base = f"http://127.0.0.1:{self.server.server_address[1]}"
+            base = f"http://127.0.0.1:{self.server.server_port}"
             ask = Ask(self.command, urllib.parse.unquote(parts.path), query, dict(self.headers), text, base)
             asked.append(ask)
             status, headers, body = answer(ask)
@@ -47,16 +58,10 @@ def answering(answer):
 
         do_POST = do_GET  # noqa: N815 — the name that http.server calls
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with in_thread(server, poll_seconds=0.02):
+        yield f"http://127.0.0.1:{server.server_port}", asked

@@ -3,13 +3,19 @@
 Counts what importing the DAG files does: modules that are imported, connections and files that are opened.
 """
 
+from __future__ import annotations
+
 import json
 import sys
+from typing import TYPE_CHECKING, Any
 
-opened = []
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+opened: list[str] = []
 
 
-def watch(event, arguments):
+def watch(event: str, arguments: tuple[object, ...]) -> None:
     if event in {"socket.connect", "socket.getaddrinfo", "sqlite3.connect", "subprocess.Popen"}:
         opened.append(f"{event} {str(arguments)[:200]}")
 
@@ -25,7 +31,7 @@ bag = DagBag(sys.argv[1])
 imported = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
 
 
-def about(dag):
+def about(dag: DAG) -> dict[str, Any]:
     return {
         "doc": dag.doc_md or "",
         "tags": sorted(dag.tags),

@@ -1,13 +1,23 @@
 """A stand-in for Airflow, with the API of the pipeline in it, that can be down, slow, wrong and rude."""
 
+from __future__ import annotations
+
 import http.server
 import itertools
 import json
 import threading
 import time
 import urllib.parse
+from typing import TYPE_CHECKING, Any
 
 from .threads import in_thread
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from urllib.parse import SplitResult
+
+    Document = dict[str, Any]
+    Answer = tuple[int, Document]
 
 PASSWORD, TOKEN = "the-service-password", "a.fake.token"
 KEY = ("start_date", "end_date", "source", "resources", "reprocess")
@@ -23,33 +33,36 @@ class FakeAirflow(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.reset()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget everything."""
-        self.backfills, self.calls, self.rudeness = [], [], {}
+        self.backfills: list[Document] = []
+        self.calls: list[tuple[str, Any]] = []
+        self.rudeness: dict[str, Document] = {}
         self.ids, self.guard = itertools.count(1), threading.Lock()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: FakeAirflow
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.answer("GET")
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self.answer("POST")
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
-    def answer(self, method):
+    def answer(self, method: str) -> None:
         parts = urllib.parse.urlsplit(self.path)
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
         route = self.route(method, parts.path)
@@ -75,16 +88,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send(*(done or self.do(route, body, parts)))
 
-    def do(self, route, body, parts):
+    def do(self, route: str, body: Any, parts: SplitResult) -> Answer:
         if route == "token":
             right = body == {"username": "n8n", "password": PASSWORD}
             return (201, {"access_token": TOKEN}) if right else (401, {"detail": "Invalid credentials"})
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return 401, {"detail": "Not authenticated"}
-        return getattr(self, route)(body, parts)
+        answers = {"ask": self.ask, "find": self.find, "progress": self.progress}
+        return answers.get(route, self.nothing)(body, parts)
 
     @staticmethod
-    def route(method, path):
+    def route(method: str, path: str) -> str:
         known = {
             ("POST", "/auth/token"): "token",
             ("POST", "/pipeline/backfills"): "ask",
@@ -92,7 +106,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         }
         return known.get((method, path), "progress" if path.startswith("/pipeline/backfills/") else "nothing")
 
-    def ask(self, body, _):
+    def ask(self, body: Any, _: SplitResult) -> Answer:
         key = {name: body[name] for name in KEY}
         about = {"dag_id": "pipeline_bronze", **key, "days": 1, "time_zone": "UTC"}
         if body["dry_run"]:
@@ -107,24 +121,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.server.backfills.append(made)
         return 202, about | {"backfill_id": made["id"], "status": "accepted"}
 
-    def find(self, _, parts):
-        asked = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+    def find(self, _: Any, parts: SplitResult) -> Answer:
+        asked: Document = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
         asked["resources"] = [name for name in asked["resources"].split(",") if name]
         for known in self.server.backfills:
             if known["key"] == {"source": None} | asked:
                 return 202, {"dag_id": "pipeline_bronze", "backfill_id": known["id"], "status": "accepted"}
         return 404, {"error": {"code": "not_found", "message": "nothing was started", "details": []}}
 
-    def progress(self, _, parts):
+    def progress(self, _: Any, parts: SplitResult) -> Answer:
         wanted = parts.path.rpartition("/")[2]
         if wanted in {str(known["id"]) for known in self.server.backfills}:
             return 200, {"dag_id": "pipeline_bronze", "backfill_id": int(wanted), "status": "running"}
         return 404, {"error": {"code": "not_found", "message": "There is no such backfill.", "details": []}}
 
-    def nothing(self, *_):
+    def nothing(self, *_: Any) -> Answer:
         return 404, {"detail": "Not Found"}
 
-    def send(self, status, document):
+    def send(self, status: int, document: Document | str) -> None:
         text = document if isinstance(document, str) else json.dumps(document)
         self.send_response(status)
         self.send_header("Content-Type", "text/html" if isinstance(document, str) else "application/json")
@@ -133,6 +147,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-def fake_airflow():
+def fake_airflow() -> AbstractContextManager[FakeAirflow]:
     """Serve for a block."""
     return in_thread(FakeAirflow())

@@ -1,15 +1,15 @@
 """Build this process's warehouse, and die before the instruction whose number is given; 0 prints a dot for each."""
 
+from __future__ import annotations
+
 import sys
 
-sys.path.insert(0, "tests/support")
 sys.path.insert(0, ".")
-
-from killer import die_at
 
 from scripts import config
 from scripts.bronze.run import Run
 from scripts.warehouse import build
+from tests.support.killer import die_at
 
 POINT = int(sys.argv[1])
 if POINT == 0:

@@ -1,13 +1,15 @@
 """Kill the reload of a partition at every instruction; print what readers find, and what the next run makes of it."""
 
+from __future__ import annotations
+
 import datetime as dt
+import functools
 import hashlib
 import json
 import sys
+from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, "tests/support")
-
-from killer import die_at, in_child
+sys.path.insert(0, ".")
 
 from scripts.bronze.ledger import Partition
 from scripts.bronze.run import Run
@@ -15,6 +17,10 @@ from scripts.contracts import catalog
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.validate_data import validate_partition
+from tests.support.killer import die_at, in_child
+
+if TYPE_CHECKING:
+    from scripts.contracts.source import Source
 
 DAY = dt.date(2024, 1, 2)
 WHAT = Partition("jsonplaceholder", "posts", DAY)
@@ -24,14 +30,14 @@ DOCUMENT["resources"]["posts"] |= {"on_mistyped": "evolve", "rules": []}
 MILD = type(STRICT).model_validate(DOCUMENT)
 
 
-def load(source):
+def load(source: Source) -> None:
     run = Run.create(triggered_by="test")
     with Client(source) as connection:
         ingest_partition(source, "posts", DAY, run, connection)
     validate_partition(source, "posts", DAY, run)
 
 
-def state():
+def state() -> dict[str, Any]:
     """What a reader of the files sees, and what the ledger says."""
     store = Run.create(triggered_by="test").store
     data = store.data_path(WHAT)
@@ -45,8 +51,8 @@ def state():
     }
 
 
-def report(label, number=0, *, recover=False):
-    def work():
+def report(label: str, number: int = 0, *, recover: bool = False) -> None:
+    def work() -> None:
         if recover:
             Run.create(triggered_by="test").store.recover()
         print(json.dumps({"label": label, "number": number, **state()}))
@@ -54,17 +60,19 @@ def report(label, number=0, *, recover=False):
     in_child(work)
 
 
-def main():
-    for label, before, after in (("first", None, STRICT), ("mild", STRICT, MILD), ("strict", MILD, STRICT)):
+def main() -> None:
+    changes: list[tuple[str, Source | None, Source]]
+    changes = [("first", None, STRICT), ("mild", STRICT, MILD), ("strict", MILD, STRICT)]
+    for label, before, after in changes:
         number = 0
         while True:
             number += 1
             if before is not None:
-                in_child(lambda source=before: load(source))
+                in_child(functools.partial(load, before))
                 if number == 1:
                     report("before " + label)
 
-            def work(at=number, source=after):
+            def work(at: int = number, source: Source = after) -> None:
                 die_at(at)
                 load(source)
 

@@ -1,21 +1,22 @@
 """Kill a publish at every instruction that touches a file; print what a reader finds after each."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, "tests/support")
-
-from killer import die_at, in_child
+sys.path.insert(0, ".")
 
 from scripts.warehouse.versions import Warehouse, reading, writing
+from tests.support.killer import die_at, in_child
 
 WAREHOUSE = Warehouse(Path(sys.argv[1]))
 STATE = Path(sys.argv[1]).with_suffix(".json")
 
 
-def publish(number, at=0):
-    def work():
+def publish(number: int, at: int = 0) -> int:
+    def work() -> None:
         with WAREHOUSE.building(purpose="a test", timeout=100):
             path = WAREHOUSE.clone()
             with writing(path) as connection:
@@ -28,8 +29,8 @@ def publish(number, at=0):
     return in_child(work)
 
 
-def look(number, before):
-    def work():
+def look(number: int, before: list[int] | None) -> list[int]:
+    def work() -> None:
         with reading(WAREHOUSE.path) as connection:
             found = [row[0] for row in connection.execute("select number from numbers order by all").fetchall()]
         STATE.write_text(json.dumps(found))
@@ -38,10 +39,11 @@ def look(number, before):
 
     if in_child(work) != 0:
         raise SystemExit(f"a reader failed after round {number}")
-    return json.loads(STATE.read_text())
+    found: list[int] = json.loads(STATE.read_text())
+    return found
 
 
-def main():
+def main() -> None:
     publish(0)
     publish(1)
     before = look(1, None)

@@ -4,9 +4,17 @@ The work runs in a forked child, in which an audit hook counts openings, renames
 below a folder, and `os.fsync`; at the given count the child kills itself. The process that forks uses no threads.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import FileDescriptorLike
 
 _EVENTS = frozenset(
     {
@@ -25,11 +33,11 @@ _EVENTS = frozenset(
 )
 
 
-def die_at(count, *, tell=None):
+def die_at(count: int, *, tell: int | None = None) -> None:
     """From now on kill this process before instruction number `count`; with `tell`, note the number of each."""
     seen = 0
 
-    def step():
+    def step() -> None:
         nonlocal seen
         seen += 1
         if tell is not None:
@@ -37,7 +45,7 @@ def die_at(count, *, tell=None):
         if seen == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def hook(event, arguments):
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _EVENTS:
             return
         if event == "open" and (
@@ -49,7 +57,7 @@ def die_at(count, *, tell=None):
 
     real = os.fsync
 
-    def fsync(handle):
+    def fsync(handle: FileDescriptorLike) -> None:
         step()
         real(handle)
 
@@ -57,14 +65,15 @@ def die_at(count, *, tell=None):
     sys.addaudithook(hook)
 
 
-def in_child(work):
+def in_child(work: Callable[[], None]) -> int:
     """Do the work in a forked child; returns its exit code, or minus the signal that ended it."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            code = work() or 0
+            work()
+            code = 0
         finally:
             sys.stdout.flush()
             os._exit(code)

@@ -3,6 +3,8 @@
 python large_rows.py ROWS PAGE_SIZE
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import http.server
 import multiprocessing
@@ -10,6 +12,7 @@ import resource
 import sys
 import urllib.parse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -19,14 +22,17 @@ from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.validate_data import validate_partition
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
 ROW = 1_000_000
 
 
-def serve(rows, channel):
+def serve(rows: int, channel: Connection) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
             page, size = int(asked["page"][0]), int(asked["size"][0])
             numbers = range((page - 1) * size, min(page * size, rows))
@@ -39,15 +45,15 @@ def serve(rows, channel):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    channel.send(server.server_address[1])
+    channel.send(server.server_port)
     server.serve_forever()
 
 
-def main(rows, size):
+def main(rows: int, size: int) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(rows, theirs), daemon=True)
     process.start()
@@ -96,7 +102,7 @@ def main(rows, size):
     process.terminate()
 
 
-def peak():
+def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 

@@ -1,5 +1,7 @@
 """A launcher of harmless programs, as those of `infra/` are made: python launch_programs.py FOLDER."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
@@ -20,7 +22,7 @@ time.sleep(600)
 """
 
 
-def main(folder):
+def main(folder: Path) -> None:
     with contextlib.suppress(KeyboardInterrupt), running_alone(folder, "the stack"):
         commands = {"alone": [sys.executable, "-c", NAMED], "parent": [sys.executable, "-c", PARENT]}
         stack = LocalStack(commands, dict(os.environ), folder / "logs")

@@ -1,16 +1,22 @@
 """Call Airflow's callbacks as Airflow does, with one error of each kind."""
 
+from __future__ import annotations
+
 import asyncio
 import sys
 import types
+from typing import TYPE_CHECKING, cast
 
 sys.path.insert(0, sys.argv[1])
 
 import dag_support
 from scripts import errors
 
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
 
-def fail(task_id, error, map_index=-1):
+
+def fail(task_id: str, error: BaseException | None, map_index: int = -1) -> None:
     ti = types.SimpleNamespace(
         dag_id="pipeline_bronze",
         task_id=task_id,
@@ -18,7 +24,7 @@ def fail(task_id, error, map_index=-1):
         map_index=map_index,
         rendered_map_index="s/r 2024-01-01" if map_index >= 0 else None,
     )
-    dag_support.alert_failure({"ti": ti, "exception": error})
+    dag_support.alert_failure(cast("Context", {"ti": ti, "exception": error}))
 
 
 fail("load.ingest", errors.SourceUnavailableError("HTTP 503"), map_index=2)

@@ -4,49 +4,87 @@
 (status, headers, body) for one request, where `rows` is how many rows the API has.
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .answering import Answer, Ask
+
+    Keys = dict[str, Any]
+    """A part of a contract."""
+    Answering = Callable[[Ask, int], Answer]
 
 JSON = {"Content-Type": "application/json"}
 PAGE = 2
 ID = {"name": "id", "type": "integer", "nullable": False, "description": "Key."}
 
 
-def ok(value, **headers):
+class Shape(NamedTuple):
+    """An API."""
+
+    contract: Keys
+    source: Keys
+    answer: Answering
+
+
+SHAPES: dict[str, Shape] = {}
+
+
+def shape(name: str, contract: Keys, **source: Any) -> Callable[[Answering], Answering]:
+    """Keep the function as what answers for an API."""
+
+    def keep(answer: Answering) -> Answering:
+        SHAPES[name] = Shape(contract, source, answer)
+        return answer
+
+    return keep
+
+
+def ok(value: object, **headers: str) -> Answer:
     return 200, {**JSON, **headers}, json.dumps(value).encode()
 
 
-def ids(rows, start=0, size=10**9):
+def ids(rows: int, start: int = 0, size: int = 10**9) -> list[int]:
     """Return the ids of one page, from 1."""
     return list(range(1, rows + 1))[start : start + size]
 
 
-def column(name, kind="string", **more):
+def records(rows: int, start: int = 0, size: int = 10**9, name: str = "id") -> list[Keys]:
+    """Return the records of one page that have nothing but an id."""
+    return [{name: i} for i in ids(rows, start, size)]
+
+
+def column(name: str, kind: str = "string", **more: Any) -> Keys:
     return {"name": name, "type": kind, "description": name, **more}
 
 
-def resource(*columns, key=("id",), path="/items", **more):
+def resource(*columns: Keys, key: tuple[str, ...] = ("id",), path: str = "/items", **more: Any) -> Keys:
     return {"description": "x", "path": path, "primary_key": list(key), "columns": list(columns) or [ID], **more}
 
 
-def envelope(path, **more):
+def envelope(path: str, **more: Any) -> Keys:
     return {"shape": "envelope", "data_path": path, **more}
 
 
-def number_page(ask, name="page", first=1):
+def cursor(param: str, *, stop: str = "no_cursor", size_param: str | None = None, **more: Any) -> Keys:
+    """Return a pagination by cursors; with `size_param`, of pages of `PAGE` records."""
+    size = {"size_param": size_param, "page_size": PAGE} if size_param else {}
+    return {"type": "cursor", "cursor_param": param, "stop": stop, **size, **more}
+
+
+def offset(stop: str, **more: Any) -> Keys:
+    """Return a pagination by offsets, of pages of `PAGE` records."""
+    return {"type": "offset", "page_size": PAGE, "stop": stop, **more}
+
+
+def number_page(ask: Ask, name: str = "page", first: int = 1) -> int:
     return int(ask.query.get(name, first)) - first
-
-
-SHAPES = {}
-
-
-def shape(name, contract, **source):
-    def keep(answer):
-        SHAPES[name] = (contract, source, answer)
-        return answer
-
-    return keep
 
 
 @shape(
@@ -59,7 +97,7 @@ def shape(name, contract, **source):
         pagination={"type": "link"},
     ),
 )
-def github_issues(ask, rows):
+def github_issues(ask: Ask, rows: int) -> Answer:
     page = number_page(ask)
     more = (page + 1) * PAGE < rows
     link = {"Link": f'<{ask.base}/repositories/7/issues?page={page + 2}>; rel="next"'} if more else {}
@@ -72,18 +110,12 @@ def github_issues(ask, rows):
         {**ID, "type": "string"},
         column("created", "timestamp", format="epoch"),
         response=envelope("data"),
-        pagination={
-            "type": "cursor",
-            "cursor_param": "starting_after",
-            "cursor_field": "id",
-            "has_more_path": "has_more",
-            "stop": "has_more_false",
-            "size_param": "limit",
-            "page_size": PAGE,
-        },
+        pagination=cursor(
+            "starting_after", cursor_field="id", has_more_path="has_more", stop="has_more_false", size_param="limit"
+        ),
     ),
 )
-def stripe_charges(ask, rows):
+def stripe_charges(ask: Ask, rows: int) -> Answer:
     start = int(ask.query.get("starting_after", "ch_0").removeprefix("ch_"))
     data = [{"id": f"ch_{i}", "created": 1704067200 + i} for i in ids(rows, start, PAGE)]
     return ok({"data": data, "has_more": start + PAGE < rows})
@@ -99,7 +131,7 @@ def stripe_charges(ask, rows):
     ),
     auth={"type": "api_key", "value_env": "DEMO_TOKEN", "header": "X-Shopify-Access-Token"},
 )
-def shopify_orders(ask, rows):
+def shopify_orders(ask: Ask, rows: int) -> Answer:
     if ask.headers.get("X-Shopify-Access-Token") != "secret":
         return 401, JSON, b'{"errors": "no token"}'
     if "page_info" in ask.query and "status" in ask.query:
@@ -117,10 +149,10 @@ def shopify_orders(ask, rows):
         column("email", field="properties.email"),
         params={"archived": False, "limit": PAGE},
         response=envelope("results"),
-        pagination={"type": "cursor", "cursor_param": "after", "cursor_path": "paging.next.after", "stop": "no_cursor"},
+        pagination=cursor("after", cursor_path="paging.next.after"),
     ),
 )
-def hubspot_objects(ask, rows):
+def hubspot_objects(ask: Ask, rows: int) -> Answer:
     if ask.query["archived"] != "false":
         return 400, JSON, b'{"message": "archived has to be true or false"}'
     start = int(ask.query.get("after", 0))
@@ -138,15 +170,15 @@ OAUTH = {
 }
 
 
-def token(ask):
+def token(ask: Ask) -> Answer:
     """Answer the token request of a client that knows its secret."""
     if "grant_type=client_credentials" not in ask.text or "Basic" not in ask.headers.get("Authorization", ""):
         return 400, JSON, b'{"error": "invalid_client"}'
     return ok({"access_token": "tok", "token_type": "Bearer", "expires_in": 3600})
 
 
-def authorized(answer):
-    def guarded(ask, rows):
+def authorized(answer: Answering) -> Answering:
+    def guarded(ask: Ask, rows: int) -> Answer:
         if ask.path == "/token":
             return token(ask)
         return answer(ask, rows) if ask.headers.get("Authorization") == "Bearer tok" else (401, JSON, b"{}")
@@ -168,7 +200,7 @@ def authorized(answer):
     auth=OAUTH,
 )
 @authorized
-def salesforce_query(ask, rows):
+def salesforce_query(ask: Ask, rows: int) -> Answer:
     start = int(ask.path.rpartition("-")[2]) if "-" in ask.path else 0
     found = [{"id": i, "CreatedDate": "2024-01-01T10:00:00.000+0000"} for i in ids(rows, start, PAGE)]
     done = start + PAGE >= rows
@@ -188,20 +220,20 @@ def salesforce_query(ask, rows):
     auth=OAUTH,
 )
 @authorized
-def microsoft_graph(ask, rows):
+def microsoft_graph(ask: Ask, rows: int) -> Answer:
     start = int(ask.query.get("$skiptoken", 0))
     more = {"@odata.nextLink": f"{ask.base}/items?$skiptoken={start + PAGE}"} if start + PAGE < rows else {}
-    return ok({"@odata.count": rows, "value": [{"id": i} for i in ids(rows, start, PAGE)], **more})
+    return ok({"@odata.count": rows, "value": records(rows, start, PAGE), **more})
 
 
 @shape(
     "django_rest",
     resource(response=envelope("results"), total={"path": "count"}, pagination={"type": "link", "next_path": "next"}),
 )
-def django_rest(ask, rows):
+def django_rest(ask: Ask, rows: int) -> Answer:
     page = number_page(ask)
     following = f"{ask.base}/items?page={page + 2}" if (page + 1) * PAGE < rows else None
-    return ok({"count": rows, "next": following, "results": [{"id": i} for i in ids(rows, page * PAGE, PAGE)]})
+    return ok({"count": rows, "next": following, "results": records(rows, page * PAGE, PAGE)})
 
 
 @shape(
@@ -211,11 +243,11 @@ def django_rest(ask, rows):
         pagination={"type": "page", "size_param": None, "page_size": PAGE, "stop": "short_page"},
     ),
 )
-def django_rest_without_count(ask, rows):
+def django_rest_without_count(ask: Ask, rows: int) -> Answer:
     page = number_page(ask)
     if page and page * PAGE >= rows:
         return 404, JSON, b'{"detail": "Invalid page."}'
-    return ok({"results": [{"id": i} for i in ids(rows, page * PAGE, PAGE)]})
+    return ok({"results": records(rows, page * PAGE, PAGE)})
 
 
 @shape(
@@ -224,25 +256,23 @@ def django_rest_without_count(ask, rows):
         method="POST",
         body={"filter": {"timestamp": "created_time", "created_time": {"on_or_after": "{day}"}}},
         response=envelope("results"),
-        pagination={
-            "type": "cursor",
-            "cursor_param": "start_cursor",
-            "send_in": "body",
-            "cursor_path": "next_cursor",
-            "has_more_path": "has_more",
-            "stop": "has_more_false",
-            "size_param": "page_size",
-            "page_size": PAGE,
-        },
+        pagination=cursor(
+            "start_cursor",
+            send_in="body",
+            cursor_path="next_cursor",
+            has_more_path="has_more",
+            stop="has_more_false",
+            size_param="page_size",
+        ),
     ),
 )
-def notion_query(ask, rows):
+def notion_query(ask: Ask, rows: int) -> Answer:
     body = json.loads(ask.text)
     if ask.method != "POST" or body["filter"]["created_time"]["on_or_after"] != "2024-01-01" or body["page_size"] != 2:
         return 400, JSON, b"{}"
     start = int(body.get("start_cursor", 0))
     more = start + PAGE < rows
-    found = [{"id": i} for i in ids(rows, start, PAGE)]
+    found = records(rows, start, PAGE)
     return ok({"results": found, "has_more": more, "next_cursor": str(start + PAGE) if more else None})
 
 
@@ -258,17 +288,16 @@ def notion_query(ask, rows):
         },
         response=envelope("$.data.repository.issues.edges[*].node"),
         error={"path": "errors", "message_path": "$.errors[0].message"},
-        pagination={
-            "type": "cursor",
-            "cursor_param": "variables.after",
-            "send_in": "body",
-            "cursor_path": "data.repository.issues.pageInfo.endCursor",
-            "has_more_path": "data.repository.issues.pageInfo.hasNextPage",
-            "stop": "has_more_false",
-        },
+        pagination=cursor(
+            "variables.after",
+            send_in="body",
+            cursor_path="data.repository.issues.pageInfo.endCursor",
+            has_more_path="data.repository.issues.pageInfo.hasNextPage",
+            stop="has_more_false",
+        ),
     ),
 )
-def graphql_github(ask, rows):
+def graphql_github(ask: Ask, rows: int) -> Answer:
     body = json.loads(ask.text)
     if "{edges{node{id}}" not in body["query"]:
         return ok({"errors": [{"message": "Parse error"}]})
@@ -283,18 +312,12 @@ def graphql_github(ask, rows):
     resource(
         response=envelope("issues"),
         total={"path": "total"},
-        pagination={
-            "type": "offset",
-            "offset_param": "startAt",
-            "limit_param": "maxResults",
-            "page_size": 1000,
-            "stop": "total",
-        },
+        pagination=offset("total", offset_param="startAt", limit_param="maxResults", page_size=1000),
     ),
 )
-def jira_v2(ask, rows):
+def jira_v2(ask: Ask, rows: int) -> Answer:
     start, size = int(ask.query["startAt"]), min(int(ask.query["maxResults"]), PAGE)
-    found = [{"id": i} for i in ids(rows, start, size)]
+    found = records(rows, start, size)
     return ok({"startAt": start, "maxResults": size, "total": rows, "issues": found})
 
 
@@ -302,22 +325,20 @@ def jira_v2(ask, rows):
     "jira_v3",
     resource(
         response=envelope("issues"),
-        pagination={
-            "type": "cursor",
-            "cursor_param": "nextPageToken",
-            "cursor_path": "nextPageToken",
-            "has_more_path": "isLast",
-            "stop": "is_last_true",
-            "size_param": "maxResults",
-            "page_size": PAGE,
-        },
+        pagination=cursor(
+            "nextPageToken",
+            cursor_path="nextPageToken",
+            has_more_path="isLast",
+            stop="is_last_true",
+            size_param="maxResults",
+        ),
     ),
 )
-def jira_v3(ask, rows):
+def jira_v3(ask: Ask, rows: int) -> Answer:
     start = int(ask.query.get("nextPageToken", 0))
     last = start + PAGE >= rows
     more = {} if last else {"nextPageToken": str(start + PAGE)}
-    return ok({"issues": [{"id": i} for i in ids(rows, start, PAGE)], "isLast": last, **more})
+    return ok({"issues": records(rows, start, PAGE), "isLast": last, **more})
 
 
 @shape(
@@ -330,20 +351,15 @@ def jira_v3(ask, rows):
         for_each={"values": {"channel": ["C1"]}, "carry": {"channel": "channel"}},
         response=envelope("messages"),
         error={"path": "ok", "ok_values": [True], "message_path": "error", "retry_values": ["ratelimited"]},
-        pagination={
-            "type": "cursor",
-            "cursor_param": "cursor",
-            "cursor_path": "response_metadata.next_cursor",
-            "stop": "no_cursor",
-        },
+        pagination=cursor("cursor", cursor_path="response_metadata.next_cursor"),
     ),
 )
-def slack_history(ask, rows):
+def slack_history(ask: Ask, rows: int) -> Answer:
     if ask.query["channel"] != "C1":
         return ok({"ok": False, "error": "channel_not_found"})
     start = int(ask.query.get("cursor", 0))
     more = str(start + PAGE) if start + PAGE < rows else ""
-    messages = [{"ts": i} for i in ids(rows, start, PAGE)]
+    messages = records(rows, start, PAGE, name="ts")
     return ok({"ok": True, "messages": messages, "response_metadata": {"next_cursor": more}})
 
 
@@ -358,7 +374,7 @@ def slack_history(ask, rows):
     auth=OAUTH,
 )
 @authorized
-def google_sheets(_ask, rows):
+def google_sheets(_ask: Ask, rows: int) -> Answer:
     values = [["id", "note"], *([str(i), "x"] if i % 2 else [str(i)] for i in ids(rows))]
     return ok({"range": "A1:Z", **({"values": values} if rows else {})})
 
@@ -378,10 +394,10 @@ def google_sheets(_ask, rows):
         response=envelope("rows"),
         no_rows={"missing_list": True},
         total={"path": "rowCount"},
-        pagination={"type": "offset", "send_in": "body", "page_size": PAGE, "stop": "total"},
+        pagination=offset("total", send_in="body"),
     ),
 )
-def google_analytics(ask, rows):
+def google_analytics(ask: Ask, rows: int) -> Answer:
     body = json.loads(ask.text)
     if body["dateRanges"][0]["startDate"] != "2024-01-01":
         return 400, JSON, b"{}"
@@ -402,10 +418,10 @@ def google_analytics(ask, rows):
         params={"format": "geojson", "orderby": "time"},
         load={"mode": "incremental", "start_param": "starttime", "end_param": "endtime", "format": "%Y-%m-%dT%H:%M:%S"},
         response=envelope("$.features[*]"),
-        pagination={"type": "offset", "first_offset": 1, "page_size": PAGE, "stop": "short_page"},
+        pagination=offset("short_page", first_offset=1),
     ),
 )
-def usgs_earthquakes(ask, rows):
+def usgs_earthquakes(ask: Ask, rows: int) -> Answer:
     if (ask.query["starttime"], ask.query["endtime"]) != ("2024-01-01T00:00:00", "2024-01-02T00:00:00"):
         return 400, JSON, b"{}"
     start = int(ask.query["offset"])
@@ -422,16 +438,10 @@ def usgs_earthquakes(ask, rows):
         {**ID, "format": "text"},
         column("amount", "decimal(12, 2)"),
         params={"$order": ":id"},
-        pagination={
-            "type": "offset",
-            "offset_param": "$offset",
-            "limit_param": "$limit",
-            "page_size": PAGE,
-            "stop": "short_page",
-        },
+        pagination=offset("short_page", offset_param="$offset", limit_param="$limit"),
     ),
 )
-def socrata(ask, rows):
+def socrata(ask: Ask, rows: int) -> Answer:
     start, size = int(ask.query["$offset"]), int(ask.query["$limit"])
     return ok([{"id": str(i), "amount": "1.50"} for i in ids(rows, start, size)])
 
@@ -440,9 +450,9 @@ def socrata(ask, rows):
     "coingecko_markets",
     resource(pagination={"type": "page", "page_size": PAGE, "stop": "short_page"}, params={"vs_currency": "usd"}),
 )
-def coingecko_markets(ask, rows):
+def coingecko_markets(ask: Ask, rows: int) -> Answer:
     size = int(ask.query["per_page"])
-    return ok([{"id": i} for i in ids(rows, number_page(ask) * size, size)])
+    return ok(records(rows, number_page(ask) * size, size))
 
 
 @shape(
@@ -458,7 +468,7 @@ def coingecko_markets(ask, rows):
         response={"shape": "rows", "data_path": "prices", "names": ["moment", "price"]},
     ),
 )
-def coingecko_chart(ask, rows):
+def coingecko_chart(ask: Ask, rows: int) -> Answer:
     if ask.path != "/coins/bitcoin/market_chart":
         return 404, JSON, b"{}"
     return ok({"prices": [[1704067200000 + i, 42000.5] for i in ids(rows)], "market_caps": []})
@@ -475,7 +485,7 @@ def coingecko_chart(ask, rows):
         response={"shape": "columnar", "data_path": "hourly"},
     ),
 )
-def open_meteo(ask, rows):
+def open_meteo(ask: Ask, rows: int) -> Answer:
     if ask.query["start_date"] != "2024-01-01":
         return 400, JSON, b'{"error": true, "reason": "start_date"}'
     times = [f"2024-01-01T{i:02d}:00" for i in ids(rows)]
@@ -492,7 +502,7 @@ def open_meteo(ask, rows):
         no_rows={"status": [404]},
     ),
 )
-def wikimedia_pageviews(ask, rows):
+def wikimedia_pageviews(ask: Ask, rows: int) -> Answer:
     if not ask.path.endswith("/all-access/2024/01/01"):
         return 400, JSON, b"{}"
     if not rows:
@@ -511,7 +521,7 @@ def wikimedia_pageviews(ask, rows):
     ),
     auth={"type": "api_key", "value_env": "DEMO_TOKEN", "query": "api_key"},
 )
-def nasa_neo(ask, rows):
+def nasa_neo(ask: Ask, rows: int) -> Answer:
     if ask.query.get("api_key") != "secret":
         return 403, JSON, b'{"error": {"code": "API_KEY_INVALID"}}'
     found = {"2024-01-01": [{"id": str(i)} for i in ids(rows)]} if rows else {}
@@ -526,11 +536,11 @@ def nasa_neo(ask, rows):
         params={"series_id": "GNPCA", "file_type": "json"},
         response=envelope("observations"),
         total={"path": "count"},
-        pagination={"type": "offset", "page_size": PAGE, "stop": "total"},
+        pagination=offset("total"),
     ),
     auth={"type": "api_key", "value_env": "DEMO_TOKEN", "query": "api_key"},
 )
-def fred(ask, rows):
+def fred(ask: Ask, rows: int) -> Answer:
     if ask.query.get("api_key") != "secret":
         return 400, JSON, b'{"error_code": 400}'
     start, size = int(ask.query["offset"]), int(ask.query["limit"])
@@ -539,7 +549,7 @@ def fred(ask, rows):
 
 
 @shape("ndjson_file", resource(response={"shape": "array", "format": "ndjson"}, path="/{day}.ndjson"))
-def ndjson_file(_ask, rows):
+def ndjson_file(_ask: Ask, rows: int) -> Answer:
     body = "".join(json.dumps({"id": i}) + "\n" for i in ids(rows)).encode()
     return 200, {"Content-Type": "application/x-ndjson"}, body
 
@@ -555,18 +565,18 @@ def ndjson_file(_ask, rows):
         path="/{day:%Y%m%d}.csv",
     ),
 )
-def csv_file(_ask, rows):
+def csv_file(_ask: Ask, rows: int) -> Answer:
     lines = ["id;Größe;price;sold", *(f'{i};"ä ""x""; y";1.234,5;true' for i in ids(rows))]
     return 200, {"Content-Type": "text/csv"}, "\r\n".join(lines).encode("cp1252")
 
 
 @shape("json_gz_file", resource(path="/{day}.json.gz"))
-def json_gz_file(_ask, rows):
-    return 200, {"Content-Type": "application/gzip"}, gzip.compress(json.dumps([{"id": i} for i in ids(rows)]).encode())
+def json_gz_file(_ask: Ask, rows: int) -> Answer:
+    return 200, {"Content-Type": "application/gzip"}, gzip.compress(json.dumps(records(rows)).encode())
 
 
 @shape("jsonl_gz_file", resource(path="/{day}.jsonl.gz", response={"shape": "array", "format": "ndjson"}))
-def jsonl_gz_file(_ask, rows):
+def jsonl_gz_file(_ask: Ask, rows: int) -> Answer:
     body = "".join(json.dumps({"id": i}) + "\n" for i in ids(rows)).encode()
     return 200, {"Content-Type": "application/gzip"}, gzip.compress(body)
 
@@ -580,7 +590,7 @@ def jsonl_gz_file(_ask, rows):
         no_rows={"missing_list": True},
     ),
 )
-def rss(_ask, rows):
+def rss(_ask: Ask, rows: int) -> Answer:
     moment = "Mon, 01 Jan 2024 10:00:00 +0000"
     items = "".join(f"<item><guid>{i}</guid><pubDate>{moment}</pubDate></item>" for i in ids(rows))
     text = f'<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>{items}</channel></rss>'
@@ -592,23 +602,16 @@ def rss(_ask, rows):
     resource(
         response=envelope("results"),
         error={"path": "status", "ok_values": ["OK", "ZERO_RESULTS"], "message_path": "error_message"},
-        pagination={
-            "type": "cursor",
-            "cursor_param": "pagetoken",
-            "cursor_path": "next_page_token",
-            "stop": "no_cursor",
-        },
+        pagination=cursor("pagetoken", cursor_path="next_page_token"),
     ),
     auth={"type": "api_key", "value_env": "DEMO_TOKEN", "query": "key"},
 )
-def google_places(ask, rows):
+def google_places(ask: Ask, rows: int) -> Answer:
     if ask.query.get("key") != "secret":
         return ok({"status": "REQUEST_DENIED", "error_message": "The key is invalid.", "results": []})
     start = int(ask.query.get("pagetoken", 0))
     more = {"next_page_token": str(start + PAGE)} if start + PAGE < rows else {}
-    return ok(
-        {"status": "OK" if rows else "ZERO_RESULTS", "results": [{"id": i} for i in ids(rows, start, PAGE)], **more}
-    )
+    return ok({"status": "OK" if rows else "ZERO_RESULTS", "results": records(rows, start, PAGE), **more})
 
 
 @shape(
@@ -619,16 +622,10 @@ def google_places(ask, rows):
         params={"$inlinecount": "allpages"},
         response=envelope("d.results"),
         total={"path": "d.__count"},
-        pagination={
-            "type": "offset",
-            "offset_param": "$skip",
-            "limit_param": "$top",
-            "page_size": PAGE,
-            "stop": "total",
-        },
+        pagination=offset("total", offset_param="$skip", limit_param="$top"),
     ),
 )
-def sap_odata_v2(ask, rows):
+def sap_odata_v2(ask: Ask, rows: int) -> Answer:
     start, size = int(ask.query["$skip"]), int(ask.query["$top"])
     found = [{"id": i, "CreatedAt": "/Date(1704067200000)/"} for i in ids(rows, start, size)]
     return ok({"d": {"__count": str(rows), "results": found}})
@@ -641,11 +638,11 @@ def sap_odata_v2(ask, rows):
         column("name", field="fields.Name"),
         params={"pageSize": PAGE},
         response=envelope("records"),
-        pagination={"type": "cursor", "cursor_param": "offset", "cursor_path": "offset", "stop": "no_cursor"},
+        pagination=cursor("offset", cursor_path="offset"),
     ),
     auth={"type": "bearer", "token_env": "DEMO_TOKEN"},
 )
-def airtable(ask, rows):
+def airtable(ask: Ask, rows: int) -> Answer:
     if ask.headers.get("Authorization") != "Bearer secret":
         return 401, JSON, b"{}"
     start = int(ask.query.get("offset", 0))
@@ -653,6 +650,6 @@ def airtable(ask, rows):
     return ok({"records": found, **({"offset": str(start + PAGE)} if start + PAGE < rows else {})})
 
 
-def pages(rows):
+def pages(rows: int) -> int:
     """Return how many pages hold so many rows."""
     return math.ceil(rows / PAGE)

@@ -1,15 +1,24 @@
 """A source, its ledger and its failed attempts as plain data, and what is due of them."""
 
+from __future__ import annotations
+
 import datetime as dt
+from typing import TYPE_CHECKING, Any
 
 from scripts.bronze.attempts import Attempt
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.contracts.catalog import Catalog
 from scripts.contracts.source import Source
-from scripts.planning.due import due
+from scripts.planning.due import Due, due
 from scripts.planning.published import Published
 
-SHOP = {
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scripts.bronze.ledger import Status
+    from scripts.errors import ContractError
+
+SHOP: dict[str, Any] = {
     "source": "shop",
     "description": "A shop.",
     "owner": "shop@example.com",
@@ -27,15 +36,24 @@ SHOP = {
 NOW = "2024-01-10T00:30"
 
 
-def at(text):
+def at(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
 
 
-def shop(**keys):
+def shop(**keys: Any) -> Source:
     return Source.model_validate(SHOP | keys)
 
 
-def entry(source, day, *, status="validated", started=None, version=None, content="a", quarantined=0):
+def entry(
+    source: Source,
+    day: str,
+    *,
+    status: Status = "validated",
+    started: str | None = None,
+    version: str | None = None,
+    content: str = "a",
+    quarantined: int = 0,
+) -> LedgerEntry:
     moment = at(started) if started else at(f"{day}T00:00") + dt.timedelta(days=1, minutes=1)
     return LedgerEntry(
         source.source,
@@ -59,14 +77,23 @@ def entry(source, day, *, status="validated", started=None, version=None, conten
     )
 
 
-def find(source, *entries, attempts=None, published=None, now=NOW, broken=None):
+def find(
+    source: Source,
+    *entries: LedgerEntry,
+    attempts: Mapping[Partition, Attempt] | None = None,
+    published: Published | None = None,
+    now: str = NOW,
+    broken: Mapping[str, ContractError] | None = None,
+) -> Due:
     ledger = {item.partition: item for item in entries}
     catalog = Catalog({source.source: source}, broken or {})
     held = {item.partition: item.content_hash for item in entries if item.status == "validated"}
     return due(catalog, ledger, attempts or {}, published or Published("000001", held), at(now))
 
 
-def failed(source, day, *, final, count=1, at_time=NOW, version=None):
+def failed(
+    source: Source, day: str, *, final: bool, count: int = 1, at_time: str = NOW, version: str | None = None
+) -> dict[Partition, Attempt]:
     attempt = Attempt(
         at(at_time),
         "SomeError",

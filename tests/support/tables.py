@@ -1,9 +1,17 @@
 """Reading a published warehouse whole, to compare it with another."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import duckdb
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
-def tables(path, schemas=("silver", "gold")):
+
+def tables(path: Path, schemas: Sequence[str] = ("silver", "gold")) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of every table of some schemas, sorted, by the table's name."""
     with duckdb.connect(str(path), read_only=True) as connection:
         names = connection.execute(

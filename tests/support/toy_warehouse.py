@@ -1,13 +1,26 @@
 """A small warehouse without dbt: one table of numbers, versions with their records."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 from scripts.warehouse import history
 from scripts.warehouse.versions import reading, writing
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def build(warehouse, number, *, keep=3, empty=False, publish=True, rows=0):
-    """Add a number, and publish; returns the version."""
+    from scripts.warehouse.versions import Warehouse
+
+
+def build(
+    warehouse: Warehouse, number: int, *, keep: int = 3, empty: bool = False, publish: bool = True, rows: int = 0
+) -> str | None:
+    """Add a number, and publish; returns the version.
+
+    A table that is made new has `rows` negative numbers, which only fill it.
+    """
     with warehouse.building(purpose="a test", timeout=600):
         with writing(warehouse.clone(empty=empty)) as connection:
             connection.execute(f"create table if not exists numbers as select -1 - i as n from range({rows}) as r (i)")
@@ -23,7 +36,7 @@ def build(warehouse, number, *, keep=3, empty=False, publish=True, rows=0):
         return version
 
 
-def numbers(path):
+def numbers(path: Path) -> list[int]:
     """Return the numbers of a version, without the rows that only fill it."""
     with reading(path) as connection:
         return [row[0] for row in connection.execute("select n from numbers where n >= 0 order by all").fetchall()]

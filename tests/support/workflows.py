@@ -1,9 +1,12 @@
 """What can be wrong with a workflow file of n8n, without n8n."""
 
+from __future__ import annotations
+
 import itertools
 import json
 import re
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 from py_mini_racer import JSEvalException, MiniRacer
@@ -11,7 +14,13 @@ from py_mini_racer import JSEvalException, MiniRacer
 from n8n_workflows import SECRET
 from scripts.config import PROJECT_DIR
 
-NODES = json.loads(dotenv_values(PROJECT_DIR / "infra" / "n8n.env")["NODES_INCLUDE"])
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    Node = Mapping[str, Any]
+    Nodes = Mapping[str, Node]
+
+NODES = json.loads(dotenv_values(PROJECT_DIR / "infra" / "n8n.env")["NODES_INCLUDE"] or "[]")
 """The node types that n8n loads."""
 OUTPUTS = {"if": 2, "httpRequest": 2}
 ENDS = {"respondToWebhook", "stopAndError", "stickyNote"}
@@ -19,15 +28,16 @@ STARTS = {"webhook", "errorTrigger", "manualTrigger", "scheduleTrigger", "sticky
 engine = MiniRacer()
 
 
-def strings(value):
+def strings(value: object) -> Iterator[str]:
     """Yield every string in a document."""
     if isinstance(value, str):
         yield value
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    parts: Iterable[object] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
         yield from strings(part)
 
 
-def problems(workflow):
+def problems(workflow: Node) -> list[str]:
     """Return what is wrong with a workflow, in words."""
     nodes = {node["name"]: node for node in workflow["nodes"]}
     found = [
@@ -51,7 +61,7 @@ def problems(workflow):
     return found
 
 
-def _links(workflow, nodes):
+def _links(workflow: Node, nodes: Nodes) -> Iterator[str]:
     reached = set()
     # where nobody waits for an answer, a last node may be of any type
     answers = any(node["type"].endswith(".webhook") for node in nodes.values())
@@ -74,7 +84,7 @@ def _links(workflow, nodes):
             yield f"nothing leads to {name!r}"
 
 
-def _crossings(workflow, nodes):
+def _crossings(workflow: Node, nodes: Nodes) -> Iterator[str]:
     """Yield wires that cross, as straight lines between the nodes."""
     wires = [
         (source, link["node"])
@@ -89,12 +99,12 @@ def _crossings(workflow, nodes):
             yield f"the wires {a!r} to {b!r} and {c!r} to {d!r} cross"
 
 
-def _side(start, end, point):
+def _side(start: Sequence[float], end: Sequence[float], point: Sequence[float]) -> int:
     turn = (end[0] - start[0]) * (point[1] - start[1]) - (end[1] - start[1]) * (point[0] - start[0])
     return (turn > 0) - (turn < 0)
 
 
-def _node(node, nodes):
+def _node(node: Node, nodes: Nodes) -> Iterator[str]:
     kind, parameters = node["type"].removeprefix("n8n-nodes-base."), node["parameters"]
     if node["type"] not in NODES:
         yield f"node type {node['type']} is not loaded"
@@ -111,7 +121,7 @@ def _node(node, nodes):
         yield from _text(text, nodes)
 
 
-def _text(text, nodes):
+def _text(text: str, nodes: Nodes) -> Iterator[str]:
     if SECRET.search(text):
         yield "holds what looks like a secret"
     if "{{" in text and not text.startswith("="):

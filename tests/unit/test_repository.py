@@ -75,6 +75,33 @@ def test_every_model_has_a_file_beside_it_that_states_its_grain_and_columns():
         assert all(column["description"] for column in model["columns"])
 
 
+def test_every_macro_is_described_with_its_arguments():
+    folders = ("macros", "tests/generic")
+    text = "".join(path.read_text() for name in folders for path in (PROJECT_DIR / "dbt" / name).glob("*.sql"))
+    written = {
+        ("test_" if kind == "test" else "") + name: [part.partition("=")[0].strip() for part in arguments.split(",")]
+        for kind, name, arguments in re.findall(r"\{%-?\s*(macro|test)\s+(\w+)\(([^)]*)\)", text)
+    }
+    document = yaml.safe_load((PROJECT_DIR / "dbt" / "macros" / "_macros.yml").read_text())
+    described = {macro["name"]: [item["name"] for item in macro["arguments"]] or [""] for macro in document["macros"]}
+
+    assert described == written
+    for macro in document["macros"]:
+        assert macro["description"], macro["name"]
+        assert all(item["type"] and item["description"] for item in macro["arguments"]), macro["name"]
+
+
+def test_what_exposures_use_is_public():
+    folder = PROJECT_DIR / "dbt" / "models"
+    project = yaml.safe_load((PROJECT_DIR / "dbt" / "dbt_project.yml").read_text())["models"]["data_pipeline"]
+    exposures = [item for document in dbt_documents().values() for item in document.get("exposures", [])]
+    used = {name for item in exposures for link in item["depends_on"] for name in re.findall(r"ref\('(\w+)'\)", link)}
+    folders = {path.relative_to(folder).parts[0] for path in folder.rglob("*.sql") if path.stem in used}
+
+    assert used
+    assert {project[name].get("+access") for name in folders} == {"public"}
+
+
 def test_every_mart_says_how_many_rows_it_has_and_why():
     for path in (PROJECT_DIR / "dbt" / "models" / "marts").glob("*.sql"):
         text = path.read_text()

@@ -26,8 +26,6 @@ from scripts.warehouse.runner import DbtFailedError, target_dir
 from tests.support.alert_sink import alert_sink
 from tests.support.tables import tables
 
-pytestmark = pytest.mark.slow
-
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 
 

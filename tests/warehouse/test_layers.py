@@ -17,8 +17,6 @@ from scripts.warehouse.build import warehouse
 from scripts.warehouse.runner import DbtFailedError
 from tests.support.tables import tables
 
-pytestmark = pytest.mark.slow
-
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 
 

@@ -16,7 +16,7 @@ from scripts.utils.days import day_range
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.runner import DbtFailedError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 MART = "models/marts"

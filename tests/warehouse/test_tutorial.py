@@ -15,7 +15,7 @@ import pytest
 
 from scripts.config import PROJECT_DIR
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = pytest.mark.timeout(3000)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"\A(?:#|--) ((?:scripts|dbt)/\S+)\n")
 CATEGORIES = ("beauty", "groceries", "tops")
