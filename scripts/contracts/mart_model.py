@@ -31,6 +31,10 @@ def mart_sql(source_name: str, name: str, resource: Resource) -> str:
     staging, key = staging_name(source_name, name), silver_key(name, resource)
     keys = python_list(key)
     unique = keys if len(key) > 1 else f"'{key[0]}'"
+    condition, is_counted, words = "", "", ""
+    if resource.deletes:
+        condition, is_counted = "\n    where {{ not_deleted() }}", " where deleted_date is null"
+        words = " that is not deleted"
     selected = ",\n".join(f"        {column.name}" for column in _columns(name, resource))
     return f"""\
 {{{{
@@ -38,8 +42,8 @@ def mart_sql(source_name: str, name: str, resource: Resource) -> str:
         unique_key={unique},
         meta={{
             'affected_by': {{'{staging}': {keys}}},
-            'expected_rows_sql': 'select count(*) from silver.{staging}',
-            'expected_rows_reason': 'one row per {singular(name)} in Silver',
+            'expected_rows_sql': 'select count(*) from silver.{staging}{is_counted}',
+            'expected_rows_reason': 'one row per {singular(name)} in Silver{words}',
         }},
     )
 }}}}
@@ -48,9 +52,9 @@ with
 
 staged as (
 
-    select * from {{{{ ref('{staging}') }}}}
+    select * from {{{{ ref('{staging}') }}}}{condition}
     {{% if is_incremental() %}}
-    where {{{{ in_affected_keys({keys}) }}}}
+    {"and" if condition else "where"} {{{{ in_affected_keys({keys}) }}}}
     {{% endif %}}
 
 ),

@@ -6,6 +6,8 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from scripts.contracts.deletes import DELETED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,7 +23,7 @@ _GROUP_OF_TYPE = {
     "date": "dates",
 }
 _TYPES = {"string": "varchar", "json": "varchar", "integer": "bigint", "number": "double"}
-_ADDED = ("extra_fields_json", "loaded_date", "first_seen_date", "last_seen_date")
+_ADDED = ("extra_fields_json", "loaded_date", "first_seen_date", "last_seen_date", DELETED)
 _NOT_ROW_BY_ROW = {"exists", "over", "sample", "unnest"}
 """Words that are no reserved ones, and by which a build knows a model that does not work row by row."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.dbt_text import plain_text, yaml_text
+from scripts.contracts.deletes import Tombstone
 from scripts.contracts.model_files import generated_models
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
                 "primary_key": list(resource.primary_key),
                 "load_mode": resource.load.mode,
                 **({"renamed": renamed} if renamed else {}),
+                **({"deletes": _deletes(resource)} if resource.deletes else {}),
             },
             "loaded_at_query": (
                 "select max(dt) + interval 1 day from _pipeline.partitions"  # noqa: S608 — checked names
@@ -87,6 +89,14 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
             *pipeline_columns,
         ],
     }
+
+
+def _deletes(resource: Resource) -> str | dict[str, object]:
+    deletes = resource.deletes
+    if not isinstance(deletes, Tombstone):
+        return "detect"
+    is_moment = resource.column(deletes.column).type in {"date", "timestamp"}
+    return {"column": deletes.column, "values": list(deletes.values), "is_moment": is_moment}
 
 
 def _column(name: str, data_type: str, description: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scripts.contracts.dbt_text import plain_text, python_list, yaml_text
+from scripts.contracts.deletes import DELETED
 from scripts.contracts.silver_columns import GROUPS, key_tests, silver_columns, silver_key, singular
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def staging_sql(source_name: str, name: str, resource: Resource) -> str:
     groups["strings"].append("_extra as extra_fields_json")
     if "dt" in resource.primary_key:
         groups["dates"].append("last_seen_date as loaded_date")
-    groups["dates"] += ["first_seen_date", "last_seen_date"]
+    groups["dates"] += ["first_seen_date", "last_seen_date", *([DELETED] if resource.deletes else [])]
     blocks = [
         f"        ---------- {group}\n" + "\n".join(f"        {line}," for line in lines)
         for group, lines in groups.items()
@@ -55,6 +56,8 @@ def staging_yaml(source_name: str, name: str, resource: Resource) -> str:
     columns.append(_described("first_seen_date", "First day (UTC) whose load held the row.", True, []))
     last = "Last day (UTC) whose load held the row; the version is of this day."
     columns.append(_described("last_seen_date", last, True, []))
+    if resource.deletes:
+        columns.append(_described(DELETED, "Day (UTC) from which the source has the row no more.", False, []))
     grain = f"One row per {singular(name)}"
     covers = {"covers_bronze": {"arguments": {"source_name": source_name, "resource": name}}}
     model = {
