@@ -244,7 +244,7 @@ def _not_published(request: BackfillRequest) -> Sequence[object]:
     wanted = partitions(request.days, request.sources, request.resources or None)
     entries = {partition: entry for partition in wanted if (entry := ledger.entry(partition)) is not None}
     held = read_published(entries).held
-    return [item for item in wanted if item not in entries or held.get(item) != entries[item].content_hash]
+    return [item for item in wanted if item not in entries or held.get(item) != entries[item].content_state]
 
 
 def about(request: BackfillRequest) -> dict[str, Any]:

@@ -1,21 +1,37 @@
 {#- The rows of a Bronze resource for its staging model: one per key, the latest version.
 
     Reads the partitions that changed since the model was made last, or all of them where it is made in full. Adds
-    `first_seen_date` and `last_seen_date`: the first and the last day (UTC) whose rows have the key, among those read.
+    `first_seen_date` and `last_seen_date`: the first and the last day (UTC) whose rows have the key, among those read;
+    and where the contract has `deletes`, `deleted_date`.
 -#}
 {% macro latest_row_per_key(source_name, table_name) -%}
     {%- set relation = builtins.source(source_name, table_name) -%}
+    {%- set deletes = bronze_deletes(source_name, table_name) if execute -%}
     {%- if pipeline_mode() == 'fingerprint' -%}
-        (select * from latest_row_per_key('{{ source_name }}', '{{ table_name }}'))
+        (
+        select *{{ ', ' ~ string_literal(tojson(deletes)) ~ ' as deleted_date' if deletes }}
+        from latest_row_per_key('{{ source_name }}', '{{ table_name }}')
+    )
     {%- elif execute -%}
         {%- set key = quoted_columns(bronze_key(source_name, table_name)) | join(', ') -%}
         (
         select
-            * exclude (dt, _row),
-            min(dt) over (partition by {{ key }}) as first_seen_date,
-            dt as last_seen_date
-        from {{ bronze_rows(source_name, table_name, 'changed' if is_incremental() else 'all') }}
-        qualify row_number() over (partition by {{ key }} order by dt desc, _row desc) = 1
+            __latest.*{{ ', __days.deleted_date' if deletes is string }}
+        from (
+            select
+                * exclude (dt, _row),
+                min(dt) over (partition by {{ key }}) as first_seen_date,
+                dt as last_seen_date
+                {%- if deletes is mapping %},
+                {{ deleted_date_of_tombstone(deletes) }} as deleted_date
+                {%- endif %}
+            from {{ bronze_rows(source_name, table_name, 'changed' if is_incremental() else 'all') }}
+            qualify row_number() over (partition by {{ key }} order by dt desc, _row desc) = 1
+        ) as __latest
+        {%- if deletes is string %}
+        left join {{ deleted_after(source_name, table_name) }} as __days(last_seen_date, deleted_date)
+            on __days.last_seen_date = __latest.last_seen_date
+        {%- endif %}
     )
     {%- else -%}
         {{ relation }}

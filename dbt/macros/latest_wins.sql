@@ -35,6 +35,10 @@
     left join (select *, true as __is_lost from {{ lost }}) as __lost(
         {{- quoted_columns(key) | join(', ') }}, __is_lost) on {{ same_key(key, '__new', '__lost') }};
 
+    {% if bronze_deletes(source_name, table_name) is string -%}
+        {{ mark_deleted(target, merged, key, lost, columns, deleted_after(source_name, table_name)) }}
+    {%- endif %}
+
     {{ replace_rows(target, merged, key, lost, columns) }}
 {%- endmacro %}
 

@@ -10,15 +10,17 @@ from pydantic import ValidationError
 
 from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog
+from scripts.contracts.model_files import model_files
+from scripts.contracts.silver_columns import singular
 from scripts.contracts.source import Source
-from scripts.contracts.staging_model import staging_files
-from scripts.discovery.contract_text import column_line, contract_text
+from scripts.discovery.contract_text import contract_text
 from scripts.discovery.discover import discover
-from scripts.errors import ContractError, UsageError
+from scripts.errors import ContractError, SourceRejectedError, UsageError
 from scripts.extract.client import Client
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from scripts.discovery.findings import Discovered
@@ -30,6 +32,8 @@ _AUTHS = {
     "query": ("query", "value_env"),
 }
 _RATE = 5
+_LONGEST_NAME = 60
+_log = get_logger("sources")
 
 
 class Address(NamedTuple):
@@ -39,12 +43,10 @@ class Address(NamedTuple):
     path: str
     params: dict[str, str]
 
-
-class Change(NamedTuple):
-    """A column that a source has and its contract lacks."""
-
-    resource: str
-    column: dict[str, Any]
+    @property
+    def url(self) -> str:
+        """The address without its parameters."""
+        return self.base_url + self.path
 
 
 def parse_address(url: str) -> Address:
@@ -87,7 +89,7 @@ def resource_name(path: str) -> str:
     words = [word for word in urllib.parse.unquote(path).split("/") if word]
     last = words[-1].partition(".")[0] if words else "rows"
     name = "".join(letter.lower() if letter.isascii() and letter.isalnum() else "_" for letter in last).strip("_")
-    return name if name and name[0].isalpha() else f"r_{name}" if name else "rows"
+    return (name if name and name[0].isalpha() else f"r_{name}" if name else "rows")[:_LONGEST_NAME]
 
 
 def discover_source(
@@ -109,14 +111,68 @@ def discover_source(
         **({"auth": auth} if auth["type"] != "none" else {}),
         "rate_limit": {"requests_per_second": _RATE},
     }
-    column = {"name": "x", "type": "json", "description": "x"}
-    blank = {"description": "x", "path": "/", "primary_key": ["x"], "columns": [{**column, "type": "string"}]}
+    column = {"name": "x", "type": "string", "description": "x"}
+    blank = {"description": "x", "path": "/", "primary_key": ["x"], "columns": [column]}
     asking = _validated(name, {**head, "default_resource": "x", "resources": {"x": blank}})
-    with Client(asking) as client:
-        found = [discover(client, resource_name(address.path), address.path, address.params) for address in addresses]
+    found = discover_all(asking, addresses)
     text = contract_text(head, found)
     _validated(name, yaml.safe_load(text))
     return text, found
+
+
+def discover_all(source: Source, addresses: Sequence[Address]) -> list[Discovered]:
+    """Return what is found out about each address of a source; of several, those without rows are left out.
+
+    Raises:
+        SourceRejectedError, SourceUnavailableError: None of them answers with rows.
+        UsageError: An address is not the source's.
+    """
+    found: list[Discovered] = []
+    refused: SourceRejectedError | None = None
+    with Client(source) as client:
+        for address in addresses:
+            if not address.url.startswith(f"{client.base_url}/"):
+                raise UsageError(
+                    f"{address.url} is not below {client.base_url}",
+                    where=f"source {source.source}",
+                    expected="an address of the same API, or another name for the source",
+                )
+            path = address.url.removeprefix(client.base_url)
+            known = next((name for name, resource in source.resources.items() if resource.path == path), None)
+            name = known or _free_name(path, {other.name for other in found})
+            try:
+                found.append(discover(client, name, path, address.params))
+            except SourceRejectedError as error:
+                _log.warning("left out: %s", error)
+                refused = refused or error
+    if refused is not None and not found:
+        raise refused
+    _rename_children(found)
+    return found
+
+
+def _free_name(path: str, taken: set[str]) -> str:
+    """Return a name that no other resource has, with more of its path where it has to."""
+    name = resource_name(path)
+    for part in reversed([part for part in path.split("/") if part][:-1]):
+        if name not in taken:
+            break
+        name = f"{resource_name(part)}_{name}"[:_LONGEST_NAME]
+    return name
+
+
+def _rename_children(found: Sequence[Discovered]) -> None:
+    """Name each nested list after its parent where another resource has its name."""
+    taken = {discovered.name for discovered in found}
+    for discovered in found:
+        children = discovered.keys.get("children", {})
+        renamed = {}
+        for name, child in children.items():
+            free = name if name not in taken else f"{singular(discovered.name)}_{name}"[:_LONGEST_NAME]
+            taken.add(free)
+            renamed[free] = child
+        if renamed:
+            discovered.keys["children"] = renamed
 
 
 def _validated(name: str, document: dict[str, Any]) -> Source:
@@ -128,7 +184,7 @@ def _validated(name: str, document: dict[str, Any]) -> Source:
 
 
 def write_source(name: str, text: str) -> list[Path]:
-    """Write the contract of a new source with its staging models and the lines of its variables; return the files.
+    """Write the contract of a new source with its models and the lines of its variables; return the files.
 
     Raises:
         UsageError: The source is there already.
@@ -137,51 +193,20 @@ def write_source(name: str, text: str) -> list[Path]:
     if path.exists():
         raise UsageError(f"{path} is there already")
     path.write_text(text, encoding="utf-8")
+    catalog.forget()
     source = catalog.read(path)
-    catalog.forget()
-    written = [path]
-    for model, content in staging_files(source, every=True).items():
-        if not model.exists():
-            model.parent.mkdir(parents=True, exist_ok=True)
-            model.write_text(content, encoding="utf-8")
-            written.append(model)
-    return [*written, *_write_variables(source)]
+    return [path, *write_models(source, source.resources), *_write_variables(source)]
 
 
-def find_changes(source: Source, found: Sequence[Discovered]) -> list[Change]:
-    """Return the columns that a source has now and its contract lacks."""
-    changes = []
-    for discovered in found:
-        resource = source.resources.get(discovered.name)
-        if resource is None:
-            continue
-        known = {column.key for column in resource.columns} | {column.name for column in resource.columns}
-        changes += [
-            Change(discovered.name, column)
-            for column in discovered.keys["columns"]
-            if column["name"] not in known and column.get("field", column["name"]) not in known
-        ]
-    return changes
-
-
-def add_columns(path: Path, changes: Sequence[Change]) -> None:
-    """Write new columns below those that a contract has, and leave the rest of the file as it is."""
-    text = path.read_text(encoding="utf-8")
-    for change in changes:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        columns = _node(_node(_node(root, "resources"), change.resource), "columns")
-        last = columns.value[-1]
-        lines = text.splitlines(keepends=True)
-        indent = " " * (last.start_mark.column - 2)
-        place = last.end_mark.line + (last.end_mark.column > 0)
-        lines.insert(place, f"{indent}{column_line({**change.column, 'nullable': True})}\n")
-        text = "".join(lines)
-    path.write_text(text, encoding="utf-8")
-    catalog.forget()
-
-
-def _node(parent: Any, key: str) -> Any:  # noqa: ANN401 — a node of YAML
-    return next(value for name, value in parent.value if name.value == key)
+def write_models(source: Source, resources: Iterable[str]) -> list[Path]:
+    """Write the staging models and starting marts of some resources, but none that is there; return the files."""
+    written = []
+    for path, text in model_files(source, resources).items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    return written
 
 
 def _write_variables(source: Source) -> list[Path]:

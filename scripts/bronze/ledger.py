@@ -28,6 +28,8 @@ class Partition(NamedTuple):
         return f"{self.source}/{self.resource}/{self.day}"
 
 
+INCOMPLETE = " without rows in quarantine"
+"""Ends the state of a partition that lacks rows of the source."""
 Status = Literal["ingested", "validated", "failed"]
 
 
@@ -88,6 +90,11 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def partition(self) -> Partition:
         """The partition that this entry is about."""
         return Partition(self.source, self.resource, self.day)
+
+    @property
+    def content_state(self) -> str:
+        """What a build holds of the partition: its content, and whether rows of the source are missing in it."""
+        return f"{self.content_hash}{INCOMPLETE}" if self.quarantined else self.content_hash
 
     def check(self) -> None:
         """Check the accounting.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scripts.contracts.load import IncrementalLoad, WatermarkLoad
+from scripts.contracts.deletes import DELETED, Tombstone
+from scripts.contracts.load import IncrementalLoad, SnapshotLoad, WatermarkLoad
 from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
 from scripts.contracts.templates import MOMENTS, check_templates
 
@@ -62,6 +63,7 @@ def check_resource(resource: Resource) -> list[str]:
         *_check_fields(resource),
         *_check_used_columns(resource),
         *_check_paging(resource),
+        *_check_deletes(resource),
         *_check_templates(resource),
     ]
 
@@ -123,6 +125,8 @@ def _check_used_columns(resource: Resource) -> Iterator[str]:
     used = {column: "primary_key" for column in resource.primary_key if column != "dt"}
     if resource.for_each:
         used |= dict.fromkeys(resource.for_each.carry, "for_each.carry")
+    if isinstance(resource.deletes, Tombstone):
+        used[resource.deletes.column] = "deletes"
     if resource.nested:
         used |= dict.fromkeys(resource.nested.carry, "carry")
     for rule in resource.rules:
@@ -149,6 +153,43 @@ def _check_paging(resource: Resource) -> Iterator[str]:
         yield f"{resource.response.format} has no place for {', '.join(in_body)}; valid are headers and numbered pages"
     if isinstance(pagination, (LinkPagination, CursorPagination)) and resource.path is None:
         yield "`pagination` goes with `path`"
+
+
+def _check_deletes(resource: Resource) -> Iterator[str]:
+    deletes = resource.deletes
+    if deletes is None:
+        return
+    if any(column.name.lower() == DELETED for column in resource.columns):
+        yield f"column name `{DELETED}` is reserved where there is `deletes`: give it another `name`, and it as `field`"
+    if isinstance(deletes, Tombstone):
+        yield from _check_tombstone(resource, deletes)
+        return
+    whole = "`deletes: detect` takes what a load lacks for deleted"
+    if not isinstance(resource.load, SnapshotLoad):
+        yield f"{whole}, and `load: {{mode: {resource.load.mode}}}` does not ask for all rows: name a column instead"
+    if "dt" in resource.primary_key:
+        yield f"{whole}, and with `dt` in the primary key no row comes twice"
+    if resource.for_each is not None and resource.for_each.on_error == "skip":
+        yield f"{whole}, and `for_each: {{on_error: skip}}` leaves rows out"
+    if getattr(resource.pagination, "max_pages", None) is not None:
+        yield f"{whole}, and `max_pages` leaves rows out"
+
+
+def _check_tombstone(resource: Resource, tombstone: Tombstone) -> Iterator[str]:
+    column = next((column for column in resource.columns if column.name == tombstone.column), None)
+    if column is None:
+        return
+    if column.type in {"date", "timestamp"}:
+        if tombstone.values:
+            yield f"deletes: `values` do not go with `{column.name}`, which is {column.type}: any time means deleted"
+    elif column.type not in {"boolean", "string", "integer"}:
+        yield f"deletes: `{column.name}` is {column.type}; valid are boolean, string, integer, date and timestamp"
+    elif column.type != "boolean" and not tombstone.values:
+        yield f"deletes: `{column.name}` is {column.type}: give the `values` that mean deleted"
+    else:
+        kind = {"boolean": bool, "string": str, "integer": int}[column.type]
+        if wrong := [value for value in tombstone.values if type(value) is not kind]:
+            yield f"deletes: {wrong[0]!r} is no value of `{column.name}`, which is {column.type}"
 
 
 def _check_templates(resource: Resource) -> Iterator[str]:

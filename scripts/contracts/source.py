@@ -14,6 +14,7 @@ from scripts.contracts import safety
 from scripts.contracts.column import Column
 from scripts.contracts.connection import Auth, EnvName, NoAuth, RateLimit
 from scripts.contracts.contract_model import ContractModel, Name
+from scripts.contracts.deletes import Tombstone
 from scripts.contracts.load import Load, SnapshotLoad
 from scripts.contracts.pagination import NoPagination, Pagination
 from scripts.contracts.request import RequestPart
@@ -37,6 +38,9 @@ class Resource(RequestPart):
     error: ErrorFlag | None = None
     no_rows: NoRows = NoRows()
     load: Load = SnapshotLoad()
+    deletes: Literal["detect"] | Tombstone | None = None
+    """How Silver learns that a row is deleted, which it keeps, with `deleted_date`: `detect` takes a key that the next
+    whole snapshot lacks for deleted; or a column says so."""
     admit: Literal["some", "none"] = "some"
     """Whether a load of which every row goes to quarantine fails (`some`: one row has to be admitted) or counts."""
     on_unknown: Action = "evolve"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import re
 from typing import TYPE_CHECKING
-
-import yaml
 
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.contracts.staging_model import staging_files
+from scripts.contracts.dbt_text import plain_text, yaml_text
+from scripts.contracts.deletes import Tombstone
+from scripts.contracts.model_files import generated_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +33,8 @@ def source_files() -> Mapping[Path, str]:
     files: dict[Path, str] = {}
     for source in catalog.load().values():
         files[_path(source)] = _dbt_source(source)
-        files |= staging_files(source)
+        files |= generated_models(source)
     return files
-
-
-def plain_text(text: str) -> str:
-    """Return a text of a contract that dbt and its site show as it is: no Jinja, no HTML, no links."""
-    shown = re.sub(r"([\[\]])", r"\\\1", html.escape(text, quote=False))
-    return re.sub(r"\{(?=[{%#])", "{{ '{' }}", shown)
 
 
 def _path(source: Source) -> Path:
@@ -60,8 +52,7 @@ def _dbt_source(source: Source) -> str:
             }
         ]
     }
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
-    return _HEAD.format(name=source.source) + text
+    return _HEAD.format(name=source.source) + yaml_text(document)
 
 
 def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
@@ -79,6 +70,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
                 "primary_key": list(resource.primary_key),
                 "load_mode": resource.load.mode,
                 **({"renamed": renamed} if renamed else {}),
+                **({"deletes": _deletes(resource)} if resource.deletes else {}),
             },
             "loaded_at_query": (
                 "select max(dt) + interval 1 day from _pipeline.partitions"  # noqa: S608 — checked names
@@ -97,6 +89,14 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
             *pipeline_columns,
         ],
     }
+
+
+def _deletes(resource: Resource) -> str | dict[str, object]:
+    deletes = resource.deletes
+    if not isinstance(deletes, Tombstone):
+        return "detect"
+    is_moment = resource.column(deletes.column).type in {"date", "timestamp"}
+    return {"column": deletes.column, "values": list(deletes.values), "is_moment": is_moment}
 
 
 def _column(name: str, data_type: str, description: str) -> dict[str, object]:

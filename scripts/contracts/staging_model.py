@@ -1,64 +1,33 @@
-"""Staging models made from contracts: they rename and cast, and stay generated until a person makes them their own."""
+"""Staging models made from contracts: they rename and cast."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from scripts.config import settings
+from scripts.contracts.dbt_text import plain_text, python_list, yaml_text
+from scripts.contracts.deletes import DELETED
+from scripts.contracts.silver_columns import GROUPS, key_tests, silver_columns, silver_key, singular
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from scripts.contracts.column import Column
-    from scripts.contracts.source import Resource, Source
-
-MARK = (
-    "Made by `pipeline sources generate` from scripts/sources/{name}.yml; delete this line to make the file your own."
-)
-_GROUPS = {
-    "ids": "ids",
-    "string": "strings",
-    "json": "strings",
-    "boolean": "booleans",
-    "timestamp": "timestamps",
-    "date": "dates",
-}
-_ORDER = ("ids", "strings", "numerics", "booleans", "timestamps", "dates")
+    from scripts.contracts.source import Resource
 
 
-def staging_files(source: Source, *, every: bool = False) -> Mapping[Path, str]:
-    """Return the staging models of a source that are generated, by their paths; with `every`, all of them."""
-    folder = settings().dbt_dir / "models" / "staging" / source.source
-    mark = MARK.format(name=source.source)
-    files = {}
-    for name, resource in source.resources.items():
-        model = folder / f"stg_{source.source}__{name}"
-        texts = {
-            ".sql": f"-- {mark}\n{_sql(source, name, resource)}",
-            ".yml": f"# {mark}\n{_yaml(source, name, resource)}",
-        }
-        for suffix, text in texts.items():
-            path = model.with_name(model.name + suffix)
-            if every or (path.exists() and mark in path.read_text(encoding="utf-8").partition("\n")[0]):
-                files[path] = text
-    return files
+def staging_name(source_name: str, resource_name: str) -> str:
+    """Return the name of the staging model of a resource."""
+    return f"stg_{source_name}__{resource_name}"
 
 
-def _sql(source: Source, name: str, resource: Resource) -> str:
-    names = _names(name, resource)
-    key = [names.get(column, "loaded_date") for column in resource.primary_key]
-    unique = f"'{key[0]}'" if len(key) == 1 else "[" + ", ".join(f"'{column}'" for column in key) + "]"
-    groups: dict[str, list[str]] = {group: [] for group in _ORDER}
-    for column in resource.columns:
-        groups[_group(column, resource)].append(_expression(column, names[column.name], resource))
+def staging_sql(source_name: str, name: str, resource: Resource) -> str:
+    """Return the SQL of a resource's staging model."""
+    key = silver_key(name, resource)
+    unique = f"'{key[0]}'" if len(key) == 1 else python_list(key)
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for column in silver_columns(name, resource):
+        groups[column.group].append(column.expression)
     groups["strings"].append("_extra as extra_fields_json")
     if "dt" in resource.primary_key:
         groups["dates"].append("last_seen_date as loaded_date")
-    groups["dates"] += ["first_seen_date", "last_seen_date"]
+    groups["dates"] += ["first_seen_date", "last_seen_date", *([DELETED] if resource.deletes else [])]
     blocks = [
         f"        ---------- {group}\n" + "\n".join(f"        {line}," for line in lines)
         for group, lines in groups.items()
@@ -67,64 +36,39 @@ def _sql(source: Source, name: str, resource: Resource) -> str:
     selected = "\n\n".join(blocks).removesuffix(",")
     return (
         f"{{{{ config(unique_key={unique}) }}}}\n\nwith\n\nsource as (\n\n"  # noqa: S608 — names of the contract
-        f"    select * from {{{{ latest_row_per_key('{source.source}', '{name}') }}}}\n\n),\n\nrenamed as (\n\n"
+        f"    select * from {{{{ latest_row_per_key('{source_name}', '{name}') }}}}\n\n),\n\nrenamed as (\n\n"
         f"    select\n{selected}\n    from source\n\n)\n\nselect * from renamed\n"
     )
 
 
-def _yaml(source: Source, name: str, resource: Resource) -> str:
-    names = _names(name, resource)
-    is_key = len(resource.primary_key) == 1
-    columns: list[dict[str, Any]] = []
-    for column in resource.columns:
-        tests = ["not_null"] if column.name in resource.required else []
-        tests = ["unique", *tests] if is_key and column.name in resource.primary_key else tests
-        columns.append(_described(names[column.name], column.description, tests))
-    columns.append(_described("extra_fields_json", "Fields that the contract does not name, as JSON.", []))
+def staging_yaml(source_name: str, name: str, resource: Resource) -> str:
+    """Return the YAML beside a resource's staging model."""
+    key = silver_key(name, resource)
+    tests, of_key = key_tests(key)
+    columns: list[dict[str, Any]] = [
+        _described(column.name, plain_text(column.description), column.is_required, of_key.get(column.name, []))
+        for column in silver_columns(name, resource)
+    ]
+    columns.append(_described("extra_fields_json", "Fields that the contract does not name, as JSON.", False, []))
     if "dt" in resource.primary_key:
-        columns.append(_described("loaded_date", "Day (UTC) that the row was loaded for.", ["not_null"]))
-    columns.append(_described("first_seen_date", "First day (UTC) whose load held the row.", ["not_null"]))
+        day = "Day (UTC) that the row was loaded for."
+        columns.append(_described("loaded_date", day, True, of_key.get("loaded_date", [])))
+    columns.append(_described("first_seen_date", "First day (UTC) whose load held the row.", True, []))
     last = "Last day (UTC) whose load held the row; the version is of this day."
-    columns.append(_described("last_seen_date", last, ["not_null"]))
-    covers = {"covers_bronze": {"arguments": {"source_name": source.source, "resource": name}}}
+    columns.append(_described("last_seen_date", last, True, []))
+    if resource.deletes:
+        columns.append(_described(DELETED, "Day (UTC) from which the source has the row no more.", False, []))
+    grain = f"One row per {singular(name)}"
+    covers = {"covers_bronze": {"arguments": {"source_name": source_name, "resource": name}}}
     model = {
-        "name": f"stg_{source.source}__{name}",
-        "description": f"{resource.description} One row per key: the version of the latest day.",
-        "data_tests": [covers],
+        "name": staging_name(source_name, name),
+        "description": f"{grain}: the version of the latest day. {plain_text(resource.description)}",
+        "data_tests": [covers, *tests],
         "columns": columns,
     }
-    text: str = yaml.safe_dump({"models": [model]}, sort_keys=False, allow_unicode=True, width=110)
-    return text
+    return yaml_text({"models": [model]})
 
 
-def _described(name: str, description: str, tests: list[str]) -> dict[str, Any]:
-    return {"name": name, "description": description, **({"data_tests": tests} if tests else {})}
-
-
-def _names(resource_name: str, resource: Resource) -> dict[str, str]:
-    """Return the name of each column in Silver: in snake case, `id` with what it identifies."""
-    names: dict[str, str] = {}
-    for column in resource.columns:
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.name).lower()
-        name = f"{_singular(resource_name)}_id" if name == "id" else name
-        names[column.name] = name if name not in names.values() else column.name.lower() + "_as_sent"
-    return names
-
-
-def _singular(name: str) -> str:
-    if name.endswith("ies"):
-        return name[:-3] + "y"
-    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name
-
-
-def _group(column: Column, resource: Resource) -> str:
-    if column.name in resource.primary_key or column.name.lower().endswith("id"):
-        return "ids" if column.type in {"string", "integer"} else _GROUPS.get(column.type, "numerics")
-    return _GROUPS.get(column.type, "numerics")
-
-
-def _expression(column: Column, name: str, resource: Resource) -> str:
-    quoted = f'"{column.name}"'
-    if column.type == "integer" and _group(column, resource) == "ids":
-        return f"cast({quoted} as varchar) as {name}"
-    return f'{quoted} as "{name}"' if quoted.strip('"') != name else f'"{name}"'
+def _described(name: str, description: str, is_required: bool, tests: list[str]) -> dict[str, Any]:  # noqa: FBT001
+    all_tests = [*tests, *(["not_null"] if is_required else [])]
+    return {"name": name, "description": description, **({"data_tests": all_tests} if all_tests else {})}

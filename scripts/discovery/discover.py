@@ -57,7 +57,7 @@ def discover(client: Client, name: str, path: str, params: dict[str, str]) -> Di
     def ask(address: str | None, **more: Any) -> Asked:  # noqa: ANN401 — parameters
         if address is not None:
             return _asked(_get(client, urllib.parse.urljoin(url, address), {}), reading)
-        return _asked(_get(client, url, {**params, **as_query(more)}), reading)
+        return _asked(_get(client, url, {**params, **as_query(more)}, is_guess=True), reading)
 
     paging = find_paging(first, ask)
     rows = _sample(first, paging.pagination, ask)
@@ -168,8 +168,12 @@ def _sample(first: Asked, pagination: dict[str, Any], ask: Any) -> list[dict[str
     return [row for row in rows if isinstance(row, dict)]
 
 
-def _get(client: Client, url: str, params: dict[str, Any]) -> requests.Response:
-    return retries.fetch(client.get, url, lambda response: response, params=params)
+def _get(client: Client, url: str, params: dict[str, Any], *, is_guess: bool = False) -> requests.Response:
+    attempts = retries.Retries()
+    if is_guess:
+        # parameters that a source does not know may end in an error each time
+        attempts.stopped.set()
+    return retries.fetch(client.get, url, lambda response: response, params=params, retries=attempts)
 
 
 def _asked(response: requests.Response, reading: Resource) -> Asked:

@@ -113,7 +113,7 @@ def _partition(
 ) -> PartitionStatus:
     state: str = entry.status
     if state == "validated":
-        state = "built" if (built or {}).get(entry.partition) == entry.content_hash else "build pending"
+        state = "built" if (built or {}).get(entry.partition) == entry.content_state else "build pending"
         source = catalog.read_all().sources.get(entry.source)
         if source and entry.resource in source.resources:
             planned = state_of(source, entry.partition, entry)
@@ -187,7 +187,7 @@ def _distinct_keys(
     loaded = [entry for entry in entries if (entry.source, entry.resource) == (source, name)]
     valid = {entry.partition: entry for entry in loaded if entry.status == "validated"}
     held = {partition: built_hash for partition, built_hash in built.items() if partition[:2] == (source, name)}
-    if {partition: entry.content_hash for partition, entry in valid.items()} != held:
+    if {partition: entry.content_state for partition, entry in valid.items()} != held:
         return None
     paths = [str(store.root / entry.path) for entry in valid.values() if (store.root / entry.path).exists()]
     resource: Resource | None = _resource(source, name)

@@ -207,7 +207,7 @@ def _reason_to_wait(source: Source, partition: Partition, state: State, *, is_as
 
 
 def _build(ledger: Mapping[Partition, LedgerEntry], published: Published, now: dt.datetime) -> BuildDue:
-    valid = {partition: entry.content_hash for partition, entry in ledger.items() if entry.status == "validated"}
+    valid = {partition: entry.content_state for partition, entry in ledger.items() if entry.status == "validated"}
     behind = sorted(
         [partition for partition, content in valid.items() if published.held.get(partition) != content]
         + [partition for partition in published.held if partition not in ledger]

@@ -74,7 +74,7 @@ def attempt_path() -> Path:
 
 
 def _valid(ledger: Mapping[Partition, LedgerEntry]) -> Mapping[Partition, str]:
-    return {partition: entry.content_hash for partition, entry in ledger.items() if entry.status == "validated"}
+    return {partition: entry.content_state for partition, entry in ledger.items() if entry.status == "validated"}
 
 
 def _fingerprint(ledger: Mapping[Partition, LedgerEntry], project: str) -> str:

@@ -70,7 +70,7 @@ def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tup
     rows = [
         [
             *(entry.source, entry.resource, entry.day, entry.status, entry.declared, entry.fetched, entry.bronze),
-            *(entry.quarantined, entry.path, entry.bytes, entry.content_hash, entry.contract_version, entry.run_id),
+            *(entry.quarantined, entry.path, entry.bytes, entry.content_state, entry.contract_version, entry.run_id),
             *(_naive(entry.loaded_at), _naive(entry.validated_at), signature),
         ]
         for entry, signature in entries

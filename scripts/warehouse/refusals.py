@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _STRATEGIES_OF_DBT = {"append", "delete+insert", "merge", "microbatch", "default"}
 _STORED = {"table", "incremental", "external", "snapshot", "seed"}
 _ADDED_COLUMNS = ("first_seen_date", "last_seen_date")
+_DELETED = "deleted_date"
 
 Node = dict[str, Any]
 Refusal = tuple[str, str]
@@ -38,7 +39,7 @@ def check_project(manifest: Mapping[str, Any]) -> None:
         (node, refusal)
         for node in manifest["nodes"].values()
         if node["resource_type"] in {"model", "seed", "snapshot"}
-        for check in (_schema, _external, _bronze, _strategy, _affected_by, _added_columns)
+        for check in (_schema, _external, _bronze, _strategy, _affected_by, _added_columns, _deletes)
         for refusal in check(node, manifest)
     ]
     if not found:
@@ -130,9 +131,27 @@ def _added_columns(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]
         return
     for parent in node_parents(node, manifest):
         source = manifest["sources"].get(parent)
-        for column in _ADDED_COLUMNS if source else ():
+        added = (*_ADDED_COLUMNS, *([_DELETED] if source and _tells_deletes(source) else ()))
+        for column in added if source else ():
             if column in {name.lower() for name in source["columns"]}:
                 yield (
                     f"reads {source['name']}, whose column `{column}` is called like one that the macro adds",
                     "give the column another `name` in the contract, and the source's name as its `field`",
                 )
+
+
+def _deletes(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
+    code = node.get("raw_code") or ""
+    if not re.search(r"\blatest_row_per_key\s*\(", code) or re.search(rf"\b{_DELETED}\b", code):
+        return
+    for parent in node_parents(node, manifest):
+        source = manifest["sources"].get(parent)
+        if source and _tells_deletes(source):
+            yield (
+                f"reads {source['name']}, whose contract has `deletes`, and does not select `{_DELETED}`",
+                f"select `{_DELETED}` beside `last_seen_date`, or take `deletes` out of the contract",
+            )
+
+
+def _tells_deletes(source: Mapping[str, Any]) -> bool:
+    return bool((source["config"].get("meta") or {}).get("deletes"))

@@ -2,17 +2,16 @@
 
 import datetime as dt
 import json
-import re
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from scripts import config
-from scripts.admin import new_source
+from scripts.admin import new_source, source_changes
 from scripts.contracts import catalog
+from scripts.contracts.model_files import generated_models
 from scripts.contracts.source import Source
-from scripts.contracts.staging_model import staging_files
 from scripts.discovery.openapi import list_endpoints
 from scripts.errors import SourceRejectedError, UsageError
 from scripts.extract.client import Client
@@ -120,6 +119,19 @@ def test_everything_is_found_and_proven(discover):
     assert len(asked) < 12
 
 
+def test_a_parameter_that_a_source_does_not_know_is_tried_once(discover):
+    def answer(ask):
+        if set(ask.query) - {"limit"}:
+            return 500, JSON, b"{}"
+        return ok([{"id": i} for i in range(2 if ask.query else 9)])
+
+    with answering(answer) as (base, asked):
+        discover(base, "/items")
+
+    queries = [str(sorted(ask.query)) for ask in asked]
+    assert max(map(queries.count, set(queries))) <= 3
+
+
 def test_what_cannot_be_told_stands_as_choices(discover):
     with answering(lambda _: ok([{"id": i} for i in range(5)])) as (base, _):
         text, _ = discover(base, "/items")
@@ -160,38 +172,136 @@ def project(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_files_are_written_once_and_new_columns_added(project, discover):
+def write(base, path="/v1/orders", auth=None):
+    """Write the source `demo` as the command does, and return its file."""
+    text, _ = new_source.discover_source(
+        "demo", [new_source.parse_address(base + path)], new_source.parse_auth(auth), "me@example.com"
+    )
+    return new_source.write_source("demo", text)
+
+
+def changes_of(base, *paths):
+    """Return what differs between the contract and the answers at some paths."""
+    source = catalog.pick("demo")
+    found = new_source.discover_all(source, [new_source.parse_address(base + path) for path in paths])
+    return source_changes.find_changes(source, found)
+
+
+def test_files_are_written_once(project, env):
+    env("DEMO_TOKEN", "secret")
     with answering(orders) as (base, _):
-        text, found = discover(base, "/v1/orders", "bearer:DEMO_TOKEN")
-        written = new_source.write_source("demo", text)
-    names = sorted(path.name for path in written)
-    assert ".env.example" in names
-    assert "stg_demo__lines.sql" in names
+        written = write(base, auth="bearer:DEMO_TOKEN")
+        with pytest.raises(UsageError, match="is there already"):
+            write(base)
+        assert changes_of(base, "/v1/orders") == []
+
+    names = {path.name for path in written}
+    assert {"demo.yml", ".env.example", "stg_demo__lines.sql", "fct_demo__orders.sql", "fct_demo__orders.yml"} <= names
     assert "DEMO_TOKEN=" in (project / ".env.example").read_text()
-    with pytest.raises(UsageError, match="is there already"):
-        new_source.write_source("demo", text)
-
-    path = project / "sources" / "demo.yml"
-    assert new_source.find_changes(catalog.read(path), found) == []
-    found[0].keys["columns"].append({"name": "note", "type": "string", "description": "Text."})
-    (change,) = new_source.find_changes(catalog.read(path), found)
-    new_source.add_columns(path, [change])
-    assert catalog.read(path).resources["orders"].column("note").nullable
-    assert new_source.find_changes(catalog.read(path), found) == []
 
 
-def test_a_staging_model_stays_generated_until_its_first_line_is_deleted(project, discover):
+def test_a_changed_source_is_shown_and_what_is_new_is_added(project, env):
+    """New columns, also of a nested list, and a new resource are added; what else differs is only said."""
     with answering(orders) as (base, _):
-        text, _ = discover(base, "/v1/orders")
-    written = new_source.write_source("demo", text)
-    source = catalog.read(project / "sources" / "demo.yml")
-    model = next(path for path in written if path.name == "stg_demo__orders.sql")
-    assert model in staging_files(source)
+        env("DEMO_BASE_URL", base)
+        path = write(base)[0]
+    text = path.read_text().replace("rate_limit:", "# kept as it is\nrate_limit:")
+    path.write_text(text)
 
-    model.write_text(model.read_text().partition("\n")[2])
+    def changed(ask):
+        if ask.path == "/customers":
+            return ok([{"id": 1, "name": "Una"}, {"id": 2, "name": "Val"}])
+        answer = json.loads(orders(ask)[2])
+        for row in answer["orders"]:
+            del row["tags"]
+            row |= {"dt": "a day", "total": "free"}
+            row["lines"][0]["note"] = "new"
+        return ok(answer)
 
-    assert model not in staging_files(source)
-    assert re.search(r'cast\("id" as varchar\) as order_id', model.read_text())
+    with answering(changed) as (base, _):
+        env("DEMO_BASE_URL", base)
+        changes = changes_of(base, "/v1/orders", "/customers")
+        source_changes.add_changes(path, [change for change in changes if change.is_addition])
+        again = changes_of(base, "/v1/orders", "/customers")
+
+    told = [change.text for change in changes]
+    assert told[:2] == ["new: orders.source_dt (string)", "gone: orders.tags: none of 30 rows has it"]
+    assert told[2].startswith("other: orders: 30 of 30 rows would go to quarantine, the first since field `total` is")
+    assert told[3:] == ["new: lines.note (string)", "new: resource customers with 2 columns"]
+    assert [change.text for change in again] == told[1:3]
+    source = catalog.pick("demo")
+    assert source.resources["lines"].column("note").nullable
+    assert source.resources["orders"].column("source_dt").field == "dt"
+    assert source.resources["customers"].primary_key == ("id",)
+    lines = path.read_text().splitlines()
+    assert "# kept as it is" in lines
+    assert [line for line in text.splitlines() if line not in lines] == []
+
+
+def test_a_contract_on_one_line_is_left_to_a_person(project, env):
+    with answering(lambda _: ok([{"id": 1, "name": "Una"}, {"id": 2, "name": "Val"}])) as (base, _):
+        env("DEMO_BASE_URL", base)
+        path = write(base, "/items")[0]
+        document = yaml.safe_load(path.read_text())
+        del document["resources"]["items"]["columns"][1]
+        path.write_text(json.dumps(document))
+        catalog.forget()
+        changes = changes_of(base, "/items")
+    before = path.read_text()
+
+    with pytest.raises(UsageError, match=r"add by hand: - \{name: name, type: string"):
+        source_changes.add_changes(path, changes)
+
+    assert path.read_text() == before
+
+
+def test_an_address_of_another_api_is_refused(project):
+    with answering(orders) as (base, _), answering(orders) as (other, _):
+        write(base)
+        with pytest.raises(UsageError, match="another name for the source"):
+            changes_of(other, "/v1/orders")
+
+
+def test_models_stay_generated_until_their_first_line_is_deleted(project):
+    with answering(orders) as (base, _):
+        written = write(base)
+    source = catalog.pick("demo")
+    models = [path for path in written if path.name.startswith(("stg_", "fct_"))]
+    assert sorted(generated_models(source)) == sorted(models)
+    staging = next(path for path in models if path.name == "stg_demo__orders.sql")
+
+    staging.write_text(staging.read_text().partition("\n")[2])
+
+    assert sorted({*models} - {*generated_models(source)}) == [staging]
+    assert "cast(id as varchar) as order_id" in staging.read_text()
+
+
+def test_words_that_are_no_names_are_renamed_in_silver(project):
+    """A field called like a word of SQL, or like a column that the pipeline adds, gives SQL that runs."""
+    row = {"order": 1, "group": "a", "sample": 2, "lastSeenDate": "2024-01-01", "HTMLUrl": "x", "id": 3, "items_id": 4}
+    with answering(lambda _: ok([row, {**row, "order": 2, "id": 4}])) as (base, _):
+        written = write(base, "/items")
+
+    text = next(path for path in written if path.name == "stg_demo__items.sql").read_text()
+    assert '"group" as item_group' in text
+    assert 'cast("order" as varchar) as item_order' in text or '"order" as item_order' in text
+    assert '"sample" as item_sample' in text
+    assert "lastSeenDate as item_last_seen_date" in text
+    assert "HTMLUrl as html_url" in text
+
+
+def test_resources_and_lists_of_one_name_get_names_of_their_own(project):
+    """Two paths may end in the same word, and a nested list may be called like another resource."""
+
+    def answer(ask):
+        return ok([{"id": i, "orders": [{"sku": "a"}, {"sku": "b"}]} for i in range(3)])
+
+    with answering(answer) as (base, _):
+        addresses = [new_source.parse_address(base + path) for path in ("/v1/orders", "/v2/orders")]
+        text, _ = new_source.discover_source("demo", addresses, {"type": "none"}, "me@example.com")
+
+    source = Source.model_validate(yaml.safe_load(text))
+    assert list(source.resources) == ["orders", "order_orders", "v2_orders", "v2_order_orders"]
 
 
 def test_the_lists_of_an_openapi_description_are_offered():

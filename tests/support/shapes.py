@@ -543,7 +543,7 @@ def nasa_neo(ask: Ask, rows: int) -> Answer:
 def fred(ask: Ask, rows: int) -> Answer:
     if ask.query.get("api_key") != "secret":
         return 400, JSON, b'{"error_code": 400}'
-    start, size = int(ask.query["offset"]), int(ask.query["limit"])
+    start, size = int(ask.query.get("offset", 0)), int(ask.query.get("limit", 100_000))
     found = [{"id": str(i), "value": "." if i % 2 else "1.25"} for i in ids(rows, start, size)]
     return ok({"count": rows, "offset": start, "limit": size, "observations": found})
 

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from scripts.config import settings
 from scripts.contracts import catalog
+from scripts.contracts.dbt_text import plain_text
 from scripts.contracts.rules import Range
 from scripts.contracts.source import Source
-from scripts.contracts.source_yaml import plain_text
 from scripts.errors import ContractError, SettingsError
 from scripts.extract.client import Client
 from scripts.warehouse.runner import environment

@@ -1,6 +1,7 @@
 """Contracts: what a source file may say, and how an error names file, key, what was found and what is valid."""
 
 import copy
+import re
 
 import pytest
 import yaml
@@ -54,6 +55,7 @@ def changed(path, value):
 
 
 ORDERS = ("resources", "orders")
+NOTE = {"name": "note", "type": "string", "description": "Text."}
 RULE = (*ORDERS, "rules", 0)
 
 
@@ -110,6 +112,12 @@ def test_every_shipped_contract_is_valid():
         ((*ORDERS, "python"), "scripts/x.py:f", ["exactly one of path, python, singer, dlt"]),
         ((*ORDERS, "for_each"), {"resource": "shops", "take": {"shop": "id"}}, ["`shops` is not one of none"]),
         (("auth",), {"type": "oauth2", "token_url": "http://x.example.com/t", "client_id_env": "A"}, ["https"]),
+        ((*ORDERS, "deletes"), "guess", ["'detect'"]),
+        ((*ORDERS, "deletes"), {"column": "gone"}, ["deletes names column `gone`, which is not declared"]),
+        ((*ORDERS, "deletes"), {"column": "note"}, ["`note` is string: give the `values` that mean deleted"]),
+        ((*ORDERS, "deletes"), {"column": "note", "values": [1]}, ["1 is no value of `note`, which is string"]),
+        ((*ORDERS, "deletes"), {"column": "total"}, ["`total` is decimal(12, 2); valid are boolean, string"]),
+        ((*ORDERS, "deletes"), {"column": "note", "values": ["{{ x }}"]}, ["holds a brace"]),
         ((*ORDERS, "total"), {"header": "X", "path": "y"}, ["give `header` or `path`"]),
         ((*RULE, "severity"), "panic", ["found 'panic'", "'fail', 'quarantine' or 'warn'"]),
         ((*RULE, "column"), "sum", ["rule `total_positive` names column `sum`"]),
@@ -135,6 +143,33 @@ def test_an_error_names_the_file_the_key_and_what_is_valid(read, path, value, wo
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            {"load": {"mode": "watermark", "start_param": "since"}},
+            "`load: {mode: watermark}` does not ask for all",
+        ),
+        ({"primary_key": ["id", "dt"]}, "with `dt` in the primary key no row comes twice"),
+        ({"for_each": {"values": {"shop": [1]}, "on_error": "skip"}}, "`for_each: {on_error: skip}` leaves rows out"),
+        (
+            {"pagination": {"type": "link", "max_pages": {"pages": 1, "reason": "a sample"}}},
+            "`max_pages` leaves rows out",
+        ),
+        (
+            {"columns": [*GOOD["resources"]["orders"]["columns"], {**NOTE, "name": "Deleted_Date"}]},
+            "column name `deleted_date` is reserved where there is `deletes`",
+        ),
+    ],
+)
+def test_deletes_are_not_detected_where_a_load_leaves_rows_out(read, keys, words):
+    orders = {**GOOD["resources"]["orders"], "deletes": "detect"}
+    assert read({**GOOD, "resources": {"orders": orders}}).resources["orders"].deletes == "detect"
+
+    with pytest.raises(ContractError, match=re.escape(words)):
+        read({**GOOD, "resources": {"orders": {**orders, **keys}}})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""A project without sources and models, of which tests make what they need."""
+
+import shutil
+
+from scripts import config
+from scripts.admin import new_source
+from scripts.config import PROJECT_DIR
+from scripts.contracts import catalog
+
+
+def empty_project(folder, monkeypatch):
+    """Make `folder` the project, with the macros, generic tests and profile of this one; return it."""
+    for name in ("dbt/macros", "dbt/tests"):
+        shutil.copytree(PROJECT_DIR / name, folder / name)
+    for name in ("dbt/dbt_project.yml", "dbt/profiles.yml", ".env.example"):
+        shutil.copy2(PROJECT_DIR / name, folder / name)
+    (folder / "sources").mkdir()
+    monkeypatch.setattr(config, "PROJECT_DIR", folder)
+    monkeypatch.setattr(new_source, "PROJECT_DIR", folder)
+    monkeypatch.setattr(catalog, "SOURCES_DIR", folder / "sources")
+    return folder
