@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Memory that DuckDB may use in a build."""
     duckdb_threads: int = Field(default=2, ge=1, le=256)
     """Threads that DuckDB may use in a build."""
+    duckdb_allowed_dirs: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Comma-separated folders whose files models may read and write, beside Bronze, the warehouse and `dbt/`."""
     dbt_target: Literal["dev", "ci", "prod"] = "dev"
     """Target of `dbt/profiles.yml`."""
     backfill_max_days: int = Field(default=366, ge=1, le=36600)
@@ -132,7 +134,7 @@ class Settings(BaseSettings):
             return value
         return value.upper() if name == "log_level" else value.lower()
 
-    @field_validator("alert_email", "source_secrets", "backfill_callback_hosts", mode="before")
+    @field_validator("alert_email", "source_secrets", "backfill_callback_hosts", "duckdb_allowed_dirs", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -177,6 +179,11 @@ class Settings(BaseSettings):
             message = f"the path {str(path)!r} has {' '.join(map(repr, odd))}, which DuckDB takes for something else"
             raise ValueError(message)
         return path
+
+    @field_validator("duckdb_allowed_dirs")
+    @classmethod
+    def _all_absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(PROJECT_DIR / path.expanduser() for path in value)
 
     @field_validator("api_ca_bundle")
     @classmethod

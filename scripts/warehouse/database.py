@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from scripts.config import settings
 from scripts.errors import LockedError, WarehouseError, out_of_memory
+from scripts.warehouse.file_access import confine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import duckdb
@@ -47,7 +49,9 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a build for writing; it is checkpointed and closed when the block ends well.
+    """Open a build for writing, confined to the files of the pipeline and those that models may read.
+
+    It is checkpointed and closed when the block ends well.
 
     Raises:
         WarehouseError: It can't be opened or written.
@@ -58,6 +62,8 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION}) as connection:
             connection.execute("set TimeZone = 'UTC'")
+            # the rows that a model should have may be counted by SQL of the project
+            confine(connection, map(str, _model_folders()))
             yield connection
             connection.execute("checkpoint")
     except duckdb.Error as error:
@@ -110,6 +116,11 @@ def repair(message: str) -> str:
 def first_line(error: BaseException) -> str:
     """Return what an error says, without the lines that follow."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _model_folders() -> Sequence[Path]:
+    config = settings()
+    return [config.dbt_dir, config.bronze_path, config.warehouse_path.with_suffix(""), *config.duckdb_allowed_dirs]
 
 
 def _read_all(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:

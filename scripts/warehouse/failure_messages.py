@@ -19,6 +19,18 @@ _SHOWN_FAILURES = 5
 _NOTHING_CHANGED = "what is published has not changed"
 _MISSING_VARIABLE = re.compile(r"Env var required but not provided: '([^']+)'")
 _MISSING_NAME = re.compile(r"'(\w+)' is undefined")
+_REFUSED = {
+    re.compile(r"Permission Error: Cannot access"): (
+        "move the file into dbt/, or name its folder in DUCKDB_ALLOWED_DIRS; builds read nothing from the network"
+    ),
+    re.compile(r"exists in the \w+ extension|Permission Error: Loading external extensions"): (
+        "write it without the extension: builds load none"
+    ),
+    re.compile(r"Cannot change configuration option"): (
+        "set it in dbt/profiles.yml, under `config_options`: builds change no setting of DuckDB"
+    ),
+}
+"""Remedies for what DuckDB refuses in a build, by its words."""
 _NOISE = re.compile(r"Encountered an error|^Runtime Error$|^Compilation Error$|^Parsing Error$")
 
 
@@ -91,6 +103,9 @@ def _remedy(bad: Sequence[NodeResult], nodes: Mapping[str, Mapping[str, Any]]) -
         return "correct the CSV file"
     if any("out of memory" in result.message.lower() for result in bad):
         return "raise DUCKDB_MEMORY_LIMIT"
+    refused = [remedy for words, remedy in _REFUSED.items() if any(words.search(result.message) for result in bad)]
+    if refused:
+        return "; ".join(refused)
     names = {name for result in bad if (found := _MISSING_NAME.search(result.message)) for name in found.groups()}
     if names:
         return f"define {', '.join(sorted(names))}, or correct the name"

@@ -52,13 +52,15 @@ def _delete_partitions(connection: duckdb.DuckDBPyConnection, partitions: Sequen
     import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
 
     if partitions:
-        gone = pa.table(  # noqa: F841 — DuckDB finds it by its name
+        gone = pa.table(
             {name: [item[place] for item in partitions] for place, name in enumerate(("source", "resource", "dt"))}
         )
+        connection.register("gone", gone)
         connection.execute(
             "delete from ledger where exists (select 1 from gone where (gone.source, gone.resource, gone.dt)"
             " = (ledger.source, ledger.resource, ledger.dt))"
         )
+        connection.unregister("gone")
 
 
 def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:
@@ -75,8 +77,9 @@ def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tup
         ]
         for entry, signature in entries
     ]
-    changed = pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)})  # noqa: F841 — DuckDB finds it by its name
+    connection.register("changed", pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)}))
     connection.execute("insert into ledger select * from changed")
+    connection.unregister("changed")
 
 
 def _partition(record: Path) -> Partition:

@@ -220,6 +220,7 @@ def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> M
         "DUCKDB_MEMORY_LIMIT": config.duckdb_memory_limit,
         "DUCKDB_THREADS": str(config.duckdb_threads),
         "DUCKDB_TEMP_DIR": str(warehouse.scratch),
+        "DUCKDB_ALLOWED_DIRS": ",".join(map(str, config.duckdb_allowed_dirs)),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }

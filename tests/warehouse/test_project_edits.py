@@ -334,3 +334,58 @@ def test_a_day_that_was_loaded_again_and_not_validated_comes_back(load_days, bui
     load(run, days, steps=("validate",))
     build()
     assert published() == before
+
+
+TABLE = "{{ config(materialized='table', contract={'enforced': false}) }}"
+OUT_OF_REACH = {
+    "passwd": ("select * from read_text('/etc/passwd')", 'Cannot access file "/etc/passwd"'),
+    "secrets": ("select * from read_text('../.env')", 'Cannot access file "../.env"'),
+    "address": ("select * from 'https://example.com/rows.csv'", 'Cannot access file "https://example.com/rows.csv"'),
+    "extension": ("select * from st_read('rows.shp')", "exists in the spatial extension"),
+    "setting": ("{% do run_query('set enable_external_access = true') %} select 1 as id", "has been locked"),
+}
+
+
+def test_a_model_reaches_no_file_but_those_of_the_pipeline(build, project, write, tmp_path, env):
+    """Files of the project, and of folders that a setting names, are read; the refusal is one line with the remedy."""
+    models = {f"{MART}/fct_{name}.sql": f"{TABLE} {query}" for name, (query, _) in OUT_OF_REACH.items()}
+    write(models)
+    with pytest.raises(WarehouseError) as caught:
+        build()
+    message = f"{caught.value}"
+    assert "\n" not in message
+    for name, (_, expected) in OUT_OF_REACH.items():
+        assert re.search(rf"model `fct_{name}`[^;]*{re.escape(expected)}[^;]*{MART}/fct_{name}\.sql", message), name
+    for remedy in ("name its folder in DUCKDB_ALLOWED_DIRS", "builds load none", "under `config_options`"):
+        assert remedy in message
+    for name in models:
+        (project / name).unlink()
+
+    outside = tmp_path / "lists" / "labels.csv"
+    outside.parent.mkdir()
+    outside.write_text("coin,label\nbitcoin,BTC\n")
+    rows = f"select i.coin, i.label, o.label from 'labels.csv' as i join '{outside}' as o using (coin)"
+    write({f"{MART}/fct_outside.sql": f"{TABLE} {rows}", "labels.csv": "coin,label\nbitcoin,XBT\n"})
+    env("DUCKDB_ALLOWED_DIRS", outside.parent)
+    build()
+    assert published()["gold.fct_outside"] == ["('bitcoin', 'XBT', 'BTC')"]
+
+
+def test_the_rows_that_a_model_should_have_are_counted_without_other_files(build, project, write):
+    count = "select count(*) from read_text(''/etc/passwd'')".replace("''", "\\'")
+    meta = f"{{'expected_rows_sql': '{count}', 'expected_rows_reason': 'one a file'}}"
+    settings = f"materialized='table', contract={{'enforced': false}}, meta={meta}"
+    write({f"{MART}/fct_outside.sql": f"{{{{ config({settings}) }}}} select 1 as id"})
+    with pytest.raises(WarehouseError, match=r'Cannot access file "/etc/passwd"'):
+        build()
+
+
+def test_a_build_that_spills_to_disk_passes(build, project, write, env):
+    """A sort of some 100 MB with 60 MB of memory, with hooks that set what they may."""
+    sort = "select range as id, md5(range::varchar) as code from range(2500000) order by code"
+    hooks = "pre_hook=['set preserve_insertion_order = false', 'set threads = 1']"
+    settings = f"materialized='table', {hooks}, contract={{'enforced': false}}"
+    write({f"{MART}/fct_sorted.sql": f"{{{{ config({settings}) }}}} {sort}"})
+    env("DUCKDB_MEMORY_LIMIT", "60MB")
+    build()
+    assert len(published()["gold.fct_sorted"]) == 2500000

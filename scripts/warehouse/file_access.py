@@ -1,0 +1,36 @@
+"""What SQL of the dbt project may reach: files in a few folders, and nothing else of the machine or the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import duckdb
+
+_HARMLESS = ("TimeZone", "memory_limit", "threads", "preserve_insertion_order")
+"""Settings that stay open: the profile sets them for each connection, and a hook of a model may."""
+
+
+def confine(connection: duckdb.DuckDBPyConnection, folders: Iterable[str]) -> None:
+    """Let a database reach files in `folders` only, load no extension, and keep it so until it is closed.
+
+    Its own file, and those that it spills to `temp_directory`, are not concerned.
+    """
+    names = ", ".join(_literal(folder) for folder in folders)
+    for statement in (
+        "set autoinstall_known_extensions = false",
+        "set autoload_known_extensions = false",
+        "set allow_persistent_secrets = false",
+        f"set allowed_directories = [{names}]",
+        f"set allowed_configs = [{', '.join(map(_literal, _HARMLESS))}]",
+        # from here on DuckDB refuses any other list of folders
+        "set enable_external_access = false",
+        "set lock_configuration = true",
+    ):
+        connection.execute(statement)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
