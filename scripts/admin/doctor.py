@@ -149,7 +149,7 @@ def _ledger() -> CheckResult:
         "ledger",
         ok=not strangers,
         found=f"{len(entries)} partitions" if not strangers else f"files of no partition: {', '.join(strangers[:3])}",
-        fix=f"load their days with `pipeline ingest`, or keep them in a folder outside of {store.root}",
+        fix=f"load their days with `pipeline ingest`, or move them to a folder outside {store.root}",
     )
 
 
