@@ -1,4 +1,4 @@
-"""A new source: discovered, written as files that a person would write, never over one that is there."""
+"""A new source: discovers it and writes its files as a person would write them; never overwrites a file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RATE = 5
 
 
 class Address(NamedTuple):
-    """An address in the parts of a contract."""
+    """An address, split into the keys of a contract."""
 
     base_url: str
     path: str
@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A column that a source has and its contract lacks."""
+    """A column that the API returns and the contract lacks."""
 
     resource: str
     column: dict[str, Any]
@@ -51,13 +51,13 @@ def parse_address(url: str) -> Address:
     """Return the parts of an address.
 
     Raises:
-        UsageError: It is none of http.
+        UsageError: It is not an HTTP address, or it holds a password.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"`{url}` is no address", expected="https://HOST/PATH")
+        raise UsageError(f"`{url}` is not an address", expected="https://HOST/PATH")
     if parts.username or parts.password:
-        raise UsageError("the address holds a password", expected="`--auth`, which names variables")
+        raise UsageError("the address holds a password", expected="`--auth` with names of environment variables")
     base = f"{parts.scheme}://{parts.netloc}"
     return Address(base, parts.path or "/", dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True)))
 
@@ -66,7 +66,7 @@ def parse_auth(text: str | None) -> dict[str, Any]:
     """Return the contract's `auth` from `bearer:NAME`, `basic:USER,PASSWORD`, `header:X-Key=NAME` or `query:key=NAME`.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: The text has none of these forms.
     """
     if text is None:
         return {"type": "none"}
@@ -93,12 +93,12 @@ def resource_name(path: str) -> str:
 def discover_source(
     name: str, addresses: Sequence[Address], auth: dict[str, Any], owner: str
 ) -> tuple[str, list[Discovered]]:
-    """Return the text of a contract for one host, and what was found out.
+    """Return the text of a contract for one host, and the findings about each resource.
 
     Raises:
-        SourceRejectedError, SourceUnavailableError: It does not answer with rows.
+        SourceRejectedError, SourceUnavailableError: The API does not answer with rows.
         SettingsError: A variable of `auth` is not set.
-        ContractError: What was found makes no valid contract.
+        ContractError: The findings do not make a valid contract.
     """
     head: dict[str, Any] = {
         "source": name,
@@ -124,18 +124,18 @@ def _validated(name: str, document: dict[str, Any]) -> Source:
         return Source.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-        raise ContractError(f"no valid contract: {problems}", where=name) from None
+        raise ContractError(f"the contract is not valid: {problems}", where=name) from None
 
 
 def write_source(name: str, text: str) -> list[Path]:
-    """Write the contract of a new source with its staging models and the lines of its variables; return the files.
+    """Write the contract of a new source, its staging models and the lines of its variables; return the files.
 
     Raises:
-        UsageError: The source is there already.
+        UsageError: The source already exists.
     """
     path = catalog.SOURCES_DIR / f"{name}.yml"
     if path.exists():
-        raise UsageError(f"{path} is there already")
+        raise UsageError(f"{path} already exists")
     path.write_text(text, encoding="utf-8")
     source = catalog.read(path)
     catalog.forget()
@@ -149,7 +149,7 @@ def write_source(name: str, text: str) -> list[Path]:
 
 
 def find_changes(source: Source, found: Sequence[Discovered]) -> list[Change]:
-    """Return the columns that a source has now and its contract lacks."""
+    """Return the columns that the API returns now and the contract lacks."""
     changes = []
     for discovered in found:
         resource = source.resources.get(discovered.name)
@@ -165,7 +165,7 @@ def find_changes(source: Source, found: Sequence[Discovered]) -> list[Change]:
 
 
 def add_columns(path: Path, changes: Sequence[Change]) -> None:
-    """Write new columns below those that a contract has, and leave the rest of the file as it is."""
+    """Add columns below the existing ones in a contract, and leave the rest of the file unchanged."""
     text = path.read_text(encoding="utf-8")
     for change in changes:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -185,7 +185,7 @@ def _node(parent: Any, key: str) -> Any:  # noqa: ANN401 — a node of YAML
 
 
 def _write_variables(source: Source) -> list[Path]:
-    """Add the variables of a source to `.env.example`, each once."""
+    """Add the variables of a source that `.env.example` lacks."""
     path = PROJECT_DIR / ".env.example"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     names = [value for key, value in source.auth.model_dump().items() if key.endswith("_env") and value]

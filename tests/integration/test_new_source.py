@@ -168,7 +168,7 @@ def test_files_are_written_once_and_new_columns_added(project, discover):
     assert ".env.example" in names
     assert "stg_demo__lines.sql" in names
     assert "DEMO_TOKEN=" in (project / ".env.example").read_text()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_source.write_source("demo", text)
 
     path = project / "sources" / "demo.yml"
