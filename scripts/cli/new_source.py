@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     "--auth",
     help="bearer:NAME, basic:NAME,NAME, header:X-Key=NAME or query:key=NAME, with names of environment variables.",
 )
-@click.option("--openapi", help="OpenAPI description, a file or an address: offers its lists; URL is then the base.")
-@click.option("--owner", default="data-team@example.com", show_default=True, help="Who answers for the data.")
-@click.option("--yes", is_flag=True, help="Ask nothing: take every list, write, load and build.")
+@click.option("--openapi", help="OpenAPI file or address: the command offers its lists; URL is then the base.")
+@click.option("--owner", default="data-team@example.com", show_default=True, help="Who is responsible for the data.")
+@click.option("--yes", is_flag=True, help="Ask no questions: take every list, write, load and build.")
 def sources_new(name: str, url: str, auth: str | None, openapi: str | None, owner: str, yes: bool) -> int:
-    """Ask an API, write its contract and staging models, load a day, build it and show rows.
+    """Read an API, write its contract and staging models, load a day, build it and show rows.
 
-    A source that is there is never overwritten: the command shows what has changed, and offers to add new columns.
+    The command never overwrites an existing source: it shows the differences, and offers to add new columns.
     """
     from scripts.admin import generated_files, new_source
     from scripts.cli.sources import wanted_files
@@ -72,7 +72,7 @@ def _addresses(url: str, openapi: str | None, *, yes: bool) -> Sequence[Address]
     paths = list_endpoints(text)
     for number, path in enumerate(paths, start=1):
         click.echo(f"{number}. {path}")
-    chosen = "all" if yes else click.prompt("Which (numbers with commas between them, or all)", default="all")
+    chosen = "all" if yes else click.prompt("Which lists (numbers separated by commas, or all)", default="all")
     if chosen != "all":
         numbers = [int(part) for part in chosen.split(",") if part.strip().isdigit()]
         paths = [paths[number - 1] for number in numbers if 0 < number <= len(paths)]
@@ -89,7 +89,7 @@ def _show_changes(name: str, found: Sequence[Discovered], *, yes: bool) -> int:
     path = catalog.SOURCES_DIR / f"{name}.yml"
     changes = new_source.find_changes(catalog.read(path), found)
     if not changes:
-        click.echo(f"{path} has every column that was seen; nothing is changed")
+        click.echo(f"{path} has every column that the API returned; nothing was changed")
         return 0
     for change in changes:
         click.echo(f"new: {change.resource}.{change.column['name']} ({change.column['type']})")
