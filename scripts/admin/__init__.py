@@ -1,4 +1,4 @@
-"""Looking after an installation: doctor, `.env`, pruning, generated files.
+"""Administration of an installation: doctor, `.env`, pruning, generated files.
 
 Only entry points import it.
 """

@@ -1,4 +1,4 @@
-"""The doctor looks at an Airflow that runs: what did not load, and what is missing, so that runs would wait."""
+"""The doctor's checks of a running Airflow: files that did not load, and a missing pool for which builds would wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MADE, _REFUSED = 201, 401
 
 
 def examine(env_file: Path = ENV_FILE, url: str = "") -> Sequence[CheckResult]:
-    """Return the findings about the Airflow of this installation; none where it does not run."""
+    """Return the findings about the Airflow of this installation; empty if it does not run."""
     root = url or f"http://127.0.0.1:{port_of('AIRFLOW_PORT', env_file)}"
     password = (dotenv_values(env_file) if env_file.exists() else {}).get("AIRFLOW_ADMIN_PASSWORD")
     if not password:
@@ -31,16 +31,16 @@ def examine(env_file: Path = ENV_FILE, url: str = "") -> Sequence[CheckResult]:
         return []
     if answer.status_code == _REFUSED:
         found = f"{root} refuses the account admin"
-        fix = "start Airflow again, which takes the password over from .env; or another program holds its port"
+        fix = "restart Airflow, so that it reads the password in .env; or stop another program that uses its port"
         return [CheckResult("airflow", ok=False, found=found, fix=fix)]
     if answer.status_code != _MADE:
-        # another program
+        # another program uses the port
         return []
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
     try:
         return [_files(root, headers), _plugins(root, headers), _pool(root, headers)]
     except (requests.RequestException, ValueError, KeyError) as error:
-        return [CheckResult("airflow", ok=False, found=f"{root}: {type(error).__name__}", fix="see its logs")]
+        return [CheckResult("airflow", ok=False, found=f"{root}: {type(error).__name__}", fix="read Airflow's logs")]
 
 
 def _files(root: str, headers: dict[str, str]) -> CheckResult:
@@ -53,14 +53,14 @@ def _files(root: str, headers: dict[str, str]) -> CheckResult:
 def _plugins(root: str, headers: dict[str, str]) -> CheckResult:
     errors = _get(root, "plugins/importErrors", headers)["import_errors"]
     lines = [f"{error['source']}: {_last_line(error['error'])}" for error in errors]
-    fix = "correct the file, then start Airflow again"
+    fix = "correct the file, then restart Airflow"
     return CheckResult("Airflow plugins", ok=not lines, found="; ".join(lines) or "all are loaded", fix=fix)
 
 
 def _pool(root: str, headers: dict[str, str]) -> CheckResult:
     is_there = _ask("GET", f"{root}/api/v2/pools/{_POOL}", headers=headers).ok
-    found = f"{_POOL} is {'there' if is_there else 'missing, and builds wait for it'}"
-    return CheckResult("Airflow pool", ok=is_there, found=found, fix="start Airflow again, which makes it")
+    found = f"{_POOL} {'exists' if is_there else 'is missing, and builds wait for it'}"
+    return CheckResult("Airflow pool", ok=is_there, found=found, fix="restart Airflow, which creates it")
 
 
 def _get(root: str, path: str, headers: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """One check, what it found, and the fix where it is not well."""
+    """One check, what it found, and the fix if it found a problem."""
 
     check: str
     ok: bool

@@ -1,4 +1,4 @@
-"""Whose the containers and volumes of a project of Docker Compose are: this folder's, another's, or nobody knows."""
+"""The owner of the containers and volumes of a Docker Compose project: this folder, another one, or an unknown one."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 DEFAULT_PROJECT = "data-pipeline"
 _LABEL = "com.docker.compose.project"
 _SECRETS = ("POSTGRES_PASSWORD", "N8N_ENCRYPTION_KEY", "AIRFLOW_FERNET_KEY")
-"""Without these nobody can read what lies in the volumes."""
+"""Secrets without which nobody can read the data in the volumes."""
 
 
 def project_name(env_file: Path, environ: Mapping[str, str]) -> str:
-    """Return the name of the project, as Compose finds it."""
+    """Return the name of the project that Compose uses."""
     found = dotenv_values(env_file).get("COMPOSE_PROJECT_NAME") if env_file.exists() else None
     return environ.get("COMPOSE_PROJECT_NAME") or found or DEFAULT_PROJECT
 
 
 def problem(project: str, env_file: Path, folder: Path = PROJECT_DIR) -> str:
-    """Return why a project must not be touched from this folder: what is there, and whose; empty where nothing is.
+    """Return why this folder must not change a project: what exists, and who made it; empty if it may change it.
 
-    Where containers of this folder are there, their volumes count as its own from now on.
+    If containers of this folder exist, their volumes are noted as its own.
     """
     others, mine = _folders(project, folder)
     if others:
@@ -51,21 +51,21 @@ def problem(project: str, env_file: Path, folder: Path = PROJECT_DIR) -> str:
 
 
 def ways_out(project: str) -> str:
-    """Return what to do about a project that is not this folder's."""
+    """Return what to do about a project that does not belong to this folder."""
     return (
-        f"either give this folder a name of its own, COMPOSE_PROJECT_NAME={project}-2 in .env; or remove what is there "
-        "with its data: make reset CONFIRM=yes (volumes that are yours after all: make up ADOPT=yes)"
+        f"either give this folder its own name, COMPOSE_PROJECT_NAME={project}-2 in .env; or remove the project "
+        "with its data: make reset CONFIRM=yes (if the volumes belong to this folder: make up ADOPT=yes)"
     )
 
 
 def note_volumes(project: str, env_file: Path, folder: Path = PROJECT_DIR) -> None:
-    """Note that the volumes of a project are this folder's, made with the secrets that it has now."""
+    """Note that the volumes of a project belong to this folder and were made with its present secrets."""
     make_dir(_note(folder).parent)
     write_atomically(_note(folder), f"{project}\n{_fingerprint(env_file)}\n".encode(), mode=0o600)
 
 
 def failures(project: str) -> Sequence[str]:
-    """Return each service of a project that has failed, with the line of its log that says why."""
+    """Return each failed service of a project, with the line of its log that gives the reason."""
     ids = _lines("docker", "ps", "--all", "--quiet", "--filter", f"label={_LABEL}={project}")
     found = json.loads(_run("docker", "inspect", *ids) or "[]") if ids else []
     failed = []
@@ -76,26 +76,26 @@ def failures(project: str) -> Sequence[str]:
         if not (is_red or ended):
             continue
         what = f"ended with code {state['ExitCode']}" if ended else "is not healthy"
-        failed.append(f"{name} {what}: {error_line(_logs(container['Id']))}; the rest: make logs SERVICE={name}")
+        failed.append(f"{name} {what}: {error_line(_logs(container['Id']))}; the full log: make logs SERVICE={name}")
     return failed
 
 
 def error_line(log: Sequence[str]) -> str:
-    """Return the line of a log that says what went wrong: the last that names an error, or the last."""
+    """Return the line of a log that gives the reason of a failure: the last one that names an error, or the last."""
     words = ("error", "fatal", "exception", "failed", "refused", "mismatching", "denied", "not set")
     lines = [line.strip() for line in log if line.strip()]
-    # what a traceback is made of is indented, or names files
+    # these lines are part of a traceback
     frames = ("File ", "(Background on this error")
     said = [line for line in lines if any(word in line.lower() for word in words) and not line.startswith(frames)]
     return ((said or lines or ["its log is empty"])[-1])[:500]
 
 
 def _folders(project: str, folder: Path) -> tuple[set[str], bool]:
-    """Return the other folders that containers of a project were made from, and whether this one has made some."""
+    """Return the other folders that made containers of a project, and whether this folder made some."""
     label = f'{{{{.Label "{_LABEL}.working_dir"}}}}'
     command = ("docker", "ps", "--all", "--filter", f"label={_LABEL}={project}", "--format", label)
     found = {line for line in _lines(*command) if line}
-    # Compose names the folder of its file
+    # Compose's label holds the folder of its file
     own = {str(folder), str(folder / "infra"), str(folder.resolve()), str(folder.resolve() / "infra")}
     return found - own, bool(found & own)
 

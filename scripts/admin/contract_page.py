@@ -1,4 +1,4 @@
-"""The page of the contract's keys, `docs/contract.md`: made from the models, so that it cannot be wrong."""
+"""The reference page of the contract's keys, `docs/contract.md`: generated from the models, so it is always correct."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PAGE = PROJECT_DIR / "docs" / "contract.md"
 _HEAD = """# Contract reference
 
-Made by `pipeline sources generate` from `scripts/contracts/`: change the models instead.
+`pipeline sources generate` makes this page from `scripts/contracts/`: change the models instead.
 
 A contract is one YAML file in `scripts/sources/`. It describes an API, its resources, columns and rules.
 [Adding a source](adding-a-source.md) explains the keys with examples; this page lists all of them.
@@ -29,7 +29,7 @@ _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or fals
 
 
 def contract_page() -> str:
-    """Return the page: one table for each part of a contract, in the order in which they are first named."""
+    """Return the page: one table for each part of a contract, in the order in which the parts first appear."""
     parts: list[type[ContractModel]] = []
     _collect(Source, parts)
     return _HEAD + "".join(_section(part) for part in parts)

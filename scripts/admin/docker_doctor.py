@@ -1,4 +1,4 @@
-"""The doctor's look at what `make up` needs: Docker, free ports, memory, disk, and files that belong to one user."""
+"""The doctor's checks for `make up`: Docker, free ports, memory, disk, and the owner of the files."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _LEAST_COMPOSE = (2, 24)
 
 
 def examine(env_file: Path = PROJECT_DIR / ".env") -> Sequence[CheckResult]:
-    """Return the findings; where no Docker is, one that says so: only `make up` needs it."""
+    """Return the findings; without Docker, one finding that says so: only `make up` needs Docker."""
     engine = _ask("docker", "info", "--format", "{{json .}}")
     if engine is None:
-        advice = "`make up` needs Docker, all else works without: https://docs.docker.com/engine/install/"
+        advice = "`make up` needs Docker, everything else works without it: https://docs.docker.com/engine/install/"
         known = shutil.which("docker") is not None
         return [
             CheckResult(
                 "docker",
                 ok=not known,
                 found=f"no Docker engine answers; {advice}",
-                fix="start Docker, or ask its group for you: `sudo usermod -aG docker $USER`",
+                fix="start Docker, or add your user to its group: `sudo usermod -aG docker $USER`",
             )
         ]
     facts = json.loads(engine)
@@ -79,13 +79,13 @@ def _ports(env_file: Path) -> CheckResult:
         return CheckResult("ports", ok=False, found=problem, fix=compose_owner.ways_out(project))
     command = ("docker", "compose", "--env-file", str(env_file), "-f", str(PROJECT_DIR / "infra/docker-compose.yml"))
     if (_ask(*command, "ps", "--quiet") or "").strip():
-        return CheckResult("ports", ok=True, found="held by this stack, which runs")
+        return CheckResult("ports", ok=True, found="used by this stack, which runs")
     taken = [f"{port} ({name})" for name, port in ports(env_file).items() if not is_free(port)]
     return CheckResult(
         "ports",
         ok=not taken,
         found=f"taken by another program: {', '.join(taken)}" if taken else "free",
-        fix="set another *_PORT in .env, or delete its line and `make init` finds a free one",
+        fix="set another *_PORT in .env, or delete its line: `make init` then finds a free port",
     )
 
 
@@ -99,7 +99,7 @@ def _disk(root: str) -> CheckResult:
         free = shutil.disk_usage(root).free
     except OSError:
         return CheckResult("disk", ok=True, found=f"{root} is not on this machine")
-    fix = "`docker system prune` removes images that nobody uses"
+    fix = "`docker system prune` removes unused images"
     return _size_check("disk", free, _LEAST_DISK_BYTES, "free for images", fix)
 
 
@@ -116,7 +116,9 @@ def _owners(env_file: Path) -> CheckResult:
     return CheckResult(
         "file owners",
         ok=not strangers,
-        found=f"{len(strangers)} files are not of user {wanted}: {strangers[0]}" if strangers else f"user {wanted}",
+        found=f"{len(strangers)} files do not belong to user {wanted}: {strangers[0]}"
+        if strangers
+        else f"user {wanted}",
         fix=f"sudo chown -R {wanted} {folder}",
     )
 

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with this installation, and how to mend it."""
+"""The doctor: the problems of this installation, and how to fix them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LEAST_FREE_BYTES = 1 << 30
 
 
 def examine(*, deep: bool = False) -> Sequence[CheckResult]:
-    """Return the finding of every check; a check that fails to run is a finding too.
+    """Return the finding of every check; a check that cannot run is a finding too.
 
     Args:
-        deep: Read every block of the published warehouse, too.
+        deep: Also read every block of the published warehouse.
     """
     checks: Sequence[Callable[[], CheckResult]] = (
         _python,
@@ -56,7 +56,7 @@ def _guarded(check: Callable[[], CheckResult]) -> CheckResult:
     except PipelineError as error:
         return CheckResult(_name(check), ok=False, found=error.what, fix=error.hint)
     except OSError as error:
-        return CheckResult(_name(check), ok=False, found=str(error), fix="mend the folder")
+        return CheckResult(_name(check), ok=False, found=str(error), fix="fix the folder")
 
 
 def _name(check: Callable[[], CheckResult]) -> str:
@@ -127,7 +127,7 @@ def _free_space() -> CheckResult:
         "free space",
         ok=free >= needed,
         found=f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB wanted for a build",
-        fix="free space, or point DATA_DIR to a larger disk",
+        fix="free space, or set DATA_DIR to a folder on a larger disk",
     )
 
 
@@ -148,15 +148,17 @@ def _ledger() -> CheckResult:
     return CheckResult(
         "ledger",
         ok=not strangers,
-        found=f"{len(entries)} partitions" if not strangers else f"files of no partition: {', '.join(strangers[:3])}",
-        fix=f"load their days with `pipeline ingest`, or keep them in a folder outside of {store.root}",
+        found=f"{len(entries)} partitions"
+        if not strangers
+        else f"files that belong to no partition: {', '.join(strangers[:3])}",
+        fix=f"load their days with `pipeline ingest`, or move them to a folder outside {store.root}",
     )
 
 
 def _staging() -> CheckResult:
     store = Store(settings().bronze_path)
     left = [one for one in store.unfinished() if not is_locked(store.staging_path(one).with_suffix(".lock"))]
-    return CheckResult("killed loads", ok=True, found=f"{len(left)} to finish at the next run" if left else "none")
+    return CheckResult("killed loads", ok=True, found=f"{len(left)}; the next run completes them" if left else "none")
 
 
 def _builder() -> CheckResult:

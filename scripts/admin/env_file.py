@@ -1,4 +1,4 @@
-"""The file `.env`: what nobody has to think of, made once and never changed again: secrets, the user, free ports."""
+"""The file `.env`: generated values that are made once and then stay: secrets, the user, free ports."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "AIRFLOW_JWT_SECRET": (_long_secret, "signs the tokens of Airflow's processes and users"),
     "AIRFLOW_API_SECRET": (_long_secret, "signs the sessions of Airflow's API server"),
     "BACKFILL_WEBHOOK_SECRET": (_password, "password of the user `backfill` at n8n's webhook"),
-    "ALERT_SERVICE_SECRET": (_password, "password by which n8n sends alerts"),
-    "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost one cannot be replaced"),
+    "ALERT_SERVICE_SECRET": (_password, "password with which n8n sends alerts"),
+    "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost key cannot be replaced"),
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
-    "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; its page asks for the whole value"),
+    "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; the page asks for the whole value"),
     "GRAFANA_ADMIN_PASSWORD": (_password, "Grafana's account admin"),
 }
-"""Every secret that `pipeline init` makes, how, and what it is for."""
+"""Every secret that `pipeline init` makes: the function that makes it, and its purpose."""
 
 _PORTS: Mapping[str, tuple[int, str]] = {
     "AIRFLOW_PORT": (8080, "Airflow"),
@@ -65,7 +65,7 @@ _PORTS: Mapping[str, tuple[int, str]] = {
     "PROMETHEUS_PORT": (9090, "Prometheus"),
     "SAMPLE_API_PORT": (3000, "the sample API"),
 }
-"""The ports that docker compose publishes on 127.0.0.1, by default, and for what."""
+"""The ports that docker compose publishes on 127.0.0.1: the default, and the service."""
 
 SECRET_NAMES = tuple(_SECRETS)
 _WRITTEN = (
@@ -73,15 +73,15 @@ _WRITTEN = (
     ('"', '\\"'),
     ("\r", "\\r"),
     ("\n", "\\n"),
-    # the reader puts variables in their places, in quotes too; of one that is not set it takes what follows `:-`
+    # the reader expands variables also inside quotes; for a variable that is not set it uses the text after `:-`
     ("${", "${_NOT_SET_:-$}{"),
 )
 
 
 def init_env(path: Path = ENV_FILE) -> Sequence[str]:
-    """Add what a file lacks, and return the names; what is set stays as it is. The file's mode is 0600.
+    """Add the values that a file lacks, and return their names; existing values stay. The mode of the file is 0600.
 
-    Ports are free ones: the default, or where it is taken the next that is not.
+    A new port is free: the default, or the next free port if the default is taken.
 
     Raises:
         StorageError: The file cannot be written.
@@ -90,11 +90,9 @@ def init_env(path: Path = ENV_FILE) -> Sequence[str]:
         known = {name: value for name, value in dotenv_values(path).items() if value} if path.exists() else {}
         lines = {name: f"# {about}\n{name}={make()}" for name, (make, about) in _SECRETS.items() if name not in known}
         if "HOST_UID" not in known:
-            lines["HOST_UID"] = (
-                f"# the user whom data/ belongs to; the containers run as this one\nHOST_UID={os.getuid()}"
-            )
+            lines["HOST_UID"] = f"# the user that owns data/; the containers run as this user\nHOST_UID={os.getuid()}"
         if "COMPOSE_PROJECT_NAME" not in known:
-            # an installation that was made before folders had names of their own keeps the one that it has
+            # an existing installation keeps the name that it had before each folder got its own name
             name = DEFAULT_PROJECT if known else f"{DEFAULT_PROJECT}-{_short_hash(path)}"
             lines["COMPOSE_PROJECT_NAME"] = f"# Docker's name for this folder's stack\nCOMPOSE_PROJECT_NAME={name}"
         taken = {int(known[name]) for name in _PORTS if known.get(name, "").isdigit()}
@@ -115,21 +113,21 @@ def _short_hash(path: Path) -> str:
 
 
 def port_of(name: str, path: Path = ENV_FILE) -> int:
-    """Return the port that a file sets for a service, such as `AIRFLOW_PORT`, or its default."""
+    """Return the port that a file sets for a service by a variable such as `AIRFLOW_PORT`, or the default."""
     found = dotenv_values(path).get(name) if path.exists() else None
     return int(found or _PORTS[name][0])
 
 
 def ports(path: Path = ENV_FILE) -> Mapping[str, int]:
-    """Return the ports that a file sets, by the name of the service."""
+    """Return the port of each service, from a file or the default."""
     known = dotenv_values(path) if path.exists() else {}
     return {about: int(known.get(name) or default) for name, (default, about) in _PORTS.items()}
 
 
 def is_free(port: int) -> bool:
-    """Return whether nobody listens on a port of 127.0.0.1."""
+    """Return whether no process listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
-        # as servers do, or the port of one that has just ended would count as taken
+        # servers set this too; without it, the port of a server that has just ended would count as taken
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -139,17 +137,17 @@ def is_free(port: int) -> bool:
 
 
 def quoted(value: str) -> str:
-    """Return a value as a line of a `.env` file holds it, so that it is read as it was."""
+    """Return a value in the form of a `.env` file, so that a reader gets the same value back."""
     for character, written in _WRITTEN:
         value = value.replace(character, written)
     return f'"{value}"'
 
 
 def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
-    """Write the secrets of a file to files of their own, as docker-compose.prod.yml mounts them; return their names.
+    """Write each secret of a `.env` file to its own file, which docker-compose.prod.yml mounts; return the names.
 
-    `settings.env` has everything else of the file. The folder's mode is 0700. The files' is 0644: inside a container
-    their readers are other users.
+    `settings.env` holds all other values. The mode of the folder is 0700. The mode of the files is 0644, since other
+    users read them inside the containers.
 
     Raises:
         StorageError: The folder cannot be written.

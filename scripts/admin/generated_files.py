@@ -1,4 +1,4 @@
-"""Files that are generated from declarations and committed: dbt's sources and the pages of the reference."""
+"""Files that are generated from declarations and committed to git: dbt's sources and the reference pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def generated_files() -> Mapping[Path, str]:
-    """Return the content of every generated file by its path, without the page of the command line."""
+    """Return the content of every generated file by its path, except the page of the command line."""
     return {
         **source_yaml.source_files(),
         settings_page.PAGE: settings_page.settings_page(),
@@ -23,14 +23,14 @@ def generated_files() -> Mapping[Path, str]:
 
 
 def stale_files(wanted: Mapping[Path, str]) -> list[Path]:
-    """Return the files that differ from what is wanted, and those of sources that the catalog no longer has."""
+    """Return the files that differ from the wanted content, and files of sources that the catalog no longer has."""
     different = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     folder = settings().dbt_dir / "models" / "staging"
     return different + [path for path in sorted(folder.glob("*/__*__sources.yml")) if path not in wanted]
 
 
 def write_files(wanted: Mapping[Path, str]) -> list[Path]:
-    """Write the files that are stale, remove those that have no source, and return them."""
+    """Write the stale files, remove those whose source does not exist, and return all of them."""
     stale = stale_files(wanted)
     for path in stale:
         if path in wanted:

@@ -1,4 +1,4 @@
-"""A new source: discovered, written as files that a person would write, never over one that is there."""
+"""A new source: discovers it and writes its files as a person would write them; never overwrites a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _log = get_logger("sources")
 
 
 class Address(NamedTuple):
-    """An address in the parts of a contract."""
+    """An address, split into the keys of a contract."""
 
     base_url: str
     path: str
@@ -53,13 +53,13 @@ def parse_address(url: str) -> Address:
     """Return the parts of an address.
 
     Raises:
-        UsageError: It is none of http.
+        UsageError: It is not an HTTP address, or it holds a password.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"`{url}` is no address", expected="https://HOST/PATH")
+        raise UsageError(f"`{url}` is not an address", expected="https://HOST/PATH")
     if parts.username or parts.password:
-        raise UsageError("the address holds a password", expected="`--auth`, which names variables")
+        raise UsageError("the address holds a password", expected="`--auth` with names of environment variables")
     base = f"{parts.scheme}://{parts.netloc}"
     return Address(base, parts.path or "/", dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True)))
 
@@ -68,7 +68,7 @@ def parse_auth(text: str | None) -> dict[str, Any]:
     """Return the contract's `auth` from `bearer:NAME`, `basic:USER,PASSWORD`, `header:X-Key=NAME` or `query:key=NAME`.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: The text has none of these forms.
     """
     if text is None:
         return {"type": "none"}
@@ -95,12 +95,12 @@ def resource_name(path: str) -> str:
 def discover_source(
     name: str, addresses: Sequence[Address], auth: dict[str, Any], owner: str
 ) -> tuple[str, list[Discovered]]:
-    """Return the text of a contract for one host, and what was found out.
+    """Return the text of a contract for one host, and the findings about each resource.
 
     Raises:
-        SourceRejectedError, SourceUnavailableError: It does not answer with rows.
+        SourceRejectedError, SourceUnavailableError: The API does not answer with rows.
         SettingsError: A variable of `auth` is not set.
-        ContractError: What was found makes no valid contract.
+        ContractError: The findings do not make a valid contract.
     """
     head: dict[str, Any] = {
         "source": name,
@@ -180,18 +180,18 @@ def _validated(name: str, document: dict[str, Any]) -> Source:
         return Source.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-        raise ContractError(f"no valid contract: {problems}", where=name) from None
+        raise ContractError(f"the contract is not valid: {problems}", where=name) from None
 
 
 def write_source(name: str, text: str) -> list[Path]:
     """Write the contract of a new source with its models and the lines of its variables; return the files.
 
     Raises:
-        UsageError: The source is there already.
+        UsageError: The source already exists.
     """
     path = catalog.SOURCES_DIR / f"{name}.yml"
     if path.exists():
-        raise UsageError(f"{path} is there already")
+        raise UsageError(f"{path} already exists")
     path.write_text(text, encoding="utf-8")
     catalog.forget()
     source = catalog.read(path)
@@ -210,7 +210,7 @@ def write_models(source: Source, resources: Iterable[str]) -> list[Path]:
 
 
 def _write_variables(source: Source) -> list[Path]:
-    """Add the variables of a source to `.env.example`, each once."""
+    """Add the variables of a source that `.env.example` lacks."""
     path = PROJECT_DIR / ".env.example"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     names = [value for key, value in source.auth.model_dump().items() if key.endswith("_env") and value]

@@ -1,4 +1,4 @@
-"""Pruning: old versions of the warehouse, old logs and the notes of old alerts, listed or deleted."""
+"""Pruning: lists or deletes old versions of the warehouse, old logs and notes of old alerts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _DAY_SECONDS = 86400
 
 
 def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -> list[str]:
-    """Delete what is too old to be of use, and return the paths; with `dry_run` return them and delete nothing.
+    """Delete files that are too old, and return the paths; with `dry_run`, only return the paths.
 
     Args:
         run: The run that asks for it.
         log_dir: The folder with the logs of an orchestrator.
-        keep_log_days: Files in it that are older go.
+        keep_log_days: Delete the files in `log_dir` that are older than this.
         dry_run: Delete nothing.
 
     Raises:
-        LockedError: A build holds the warehouse for too long.
+        LockedError: A build holds the lock of the warehouse for too long.
         StorageError: Something cannot be deleted.
     """
     target = warehouse()

@@ -1,4 +1,4 @@
-"""The page of the settings, `docs/configuration.md`: made from their declarations, so that it cannot be wrong."""
+"""The page of the settings, `docs/configuration.md`: generated from their declarations, so it is always correct."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 PAGE = PROJECT_DIR / "docs" / "configuration.md"
 _HEAD = """# Configuration
 
-Made by `pipeline sources generate` from `scripts/config.py`: change that file instead.
+`pipeline sources generate` makes this page from `scripts/config.py`: change that file instead.
 
-Settings are environment variables, or lines in `.env` (see [.env.example](../.env.example)); the environment wins.
-An empty value counts as not set. Relative paths start at the repository.
-A value that cannot be used is refused at the start, with the variable's name.
+Settings are environment variables, or lines in `.env` (see [.env.example](../.env.example)).
+Environment variables have priority. An empty value counts as not set. Relative paths start at the repository.
+Every command refuses an invalid value at its start and names the variable.
 `pipeline init` adds the secrets that orchestrators need.
 
 | variable | values | default | meaning |
 |---|---|---|---|
 """
 _TAIL = """
-Three variables are read from the environment only, before the settings:
+Three variables are read only from the environment, before the settings:
 
 | variable | default | meaning |
 |---|---|---|
 | `PIPELINE_HOME` | the repository | Folder that holds `dbt/` and `.env`; relative paths start there. |
-| `PIPELINE_RUN_ID` | made from time and chance | Id of the run, where an orchestrator has chosen one. |
+| `PIPELINE_RUN_ID` | the time and a random part | Id of the run, if an orchestrator chooses one. |
 | `DEMO_DIR` | `data/demo` | Where `pipeline demo` writes. |
 """
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
@@ -46,7 +46,7 @@ def settings_page() -> str:
 
 
 def _docstrings() -> Mapping[str, str]:
-    """Return the text below each field; pydantic could keep it, which would slow every start down by 25 ms."""
+    """Return the text below each field; pydantic could keep it, but that would make every start 25 ms slower."""
     (declaration,) = ast.parse(textwrap.dedent(inspect.getsource(Settings))).body
     lines = declaration.body if isinstance(declaration, ast.ClassDef) else []
     return {

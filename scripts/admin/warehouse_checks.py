@@ -1,4 +1,4 @@
-"""Checks of the warehouse for the doctor: the published file, the records of builds, the history, damaged versions."""
+"""The doctor's checks of the warehouse: the published file, its build record, the history, damaged versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.warehouse.database import find_damage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_REBUILD = "`pipeline build --full-refresh` makes it from Bronze; or `pipeline rollback`"
+_REBUILD = "`pipeline build --full-refresh` rebuilds it from Bronze; or `pipeline rollback`"
 
 
 def published_file(*, deep: bool) -> CheckResult:
@@ -28,7 +28,7 @@ def published_file(*, deep: bool) -> CheckResult:
 
 
 def build_record() -> CheckResult:
-    """Check what the published version says of its build."""
+    """Check that the build record of the published version can be read."""
     target = warehouse()
     version = target.current()
     if version is None or history.about(target, version) is not None:
@@ -38,7 +38,7 @@ def build_record() -> CheckResult:
 
 
 def publications() -> CheckResult:
-    """Check the lines of the history."""
+    """Check that all lines of the history can be read."""
     target = warehouse()
     lines = history.damaged_lines(target)
     path = target.root / "history.jsonl"
@@ -54,7 +54,7 @@ def publications() -> CheckResult:
 
 
 def versions_set_aside() -> CheckResult:
-    """Tell of damaged versions that were set aside."""
+    """Report damaged versions that were set aside."""
     aside = sorted(path.name for path in warehouse().builds.glob("damaged-*"))
     found = f"{', '.join(aside)} in {warehouse().builds}, to examine or remove" if aside else "none"
     return CheckResult("damaged versions", ok=True, found=found)

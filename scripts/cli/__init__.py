@@ -1,4 +1,5 @@
-"""The command `pipeline`: one file for each group of commands, and how results are printed.
+"""The command `pipeline`: one file for each group of commands, and the printing of results.
 
-An entry point: nothing imports it. Commands import what they use, so that `--help` starts in 0.1 s.
+It is an entry point: nothing imports it. Each command imports its modules when it runs, so that `--help` starts in
+0.1 s.
 """

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--full-refresh", is_flag=True, help="Make every table from scratch, from all days in Bronze.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild every table from all days in Bronze.")
 @click.option("--full-tests", is_flag=True, help="Run every test over all rows.")
-@click.option("--retry", is_flag=True, help="Go on with the build that failed: what it made stays.")
-@click.option("--plan", "only_plan", is_flag=True, help="Print what would be made and tested, and why; do nothing.")
-@click.option("--drop", metavar="NAME", multiple=True, help="A history that the project does not make any more may go.")
+@click.option("--retry", is_flag=True, help="Resume the failed build: keep the tables that it built.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print what would be built and tested, and why; do nothing.")
+@click.option("--drop", metavar="NAME", multiple=True, help="Drop this history, which the project no longer builds.")
 @options.json_option
 def build(
     full_refresh: bool, full_tests: bool, retry: bool, only_plan: bool, drop: tuple[str, ...], as_json: bool
@@ -38,7 +38,7 @@ def build(
         with noting_build(started):
             done = build_warehouse(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
     finally:
-        # a red build is what the page is for
+        # the page must also show a failed build
         refresh(started.store)
     tell_quarantine(started.store, done.partitions, run_id=started.run_id)
     show_build(done, as_json=as_json)
@@ -49,7 +49,7 @@ def build(
 @click.option("--to", "version", metavar="VERSION", help="Version to publish.  [default: the one before]")
 @click.option("--list", "listing", is_flag=True, help="List the kept versions and do nothing.")
 def rollback(version: str | None, listing: bool) -> int:
-    """Publish the version before the current one; the next build starts from it."""
+    """Publish the version before the current one; the next build starts from that version."""
     from scripts.warehouse.build import roll_back, warehouse
     from scripts.warehouse.data_docs import docs_page, write_docs
 
@@ -67,7 +67,7 @@ def rollback(version: str | None, listing: bool) -> int:
 
 @click.command()
 def docs() -> int:
-    """Write dbt's site for the people who use the data, and the health page that leads to it."""
+    """Write dbt's site for data consumers, and the health page, which links to it."""
     from scripts.cli.watching import write_health_pages
     from scripts.warehouse.data_docs import write_docs
 

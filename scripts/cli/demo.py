@@ -1,4 +1,4 @@
-"""The demo: three days of the sample API, with a source that misbehaves, into a warehouse of its own."""
+"""The demo: loads three days from the sample API, which injects faults, into a separate warehouse."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _faults(days: Sequence[dt.date]) -> Sequence[Fault]:
 
 
 def run_demo() -> int:
-    """Load the last three days, print what became of every row, and return the exit code."""
+    """Load the last three days, print the row counts and the quarantined rows, and return the exit code."""
     days = day_range(today() - dt.timedelta(days=3), today() - dt.timedelta(days=1))
     with serving(faults=_faults(days), first_day=days[0]) as api:
         os.environ |= {

@@ -1,4 +1,4 @@
-"""Commands that look after an installation: init, doctor, demo."""
+"""Commands for an installation: init, doctor, demo."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scripts.cli import options
 @click.command()
 @click.option("--file", "path", type=click.Path(path_type=Path), help="The file.  [default: .env of the repository]")
 @click.option(
-    "--secrets-dir", type=click.Path(path_type=Path), help="Write each secret of it to a file of its own, too."
+    "--secrets-dir", type=click.Path(path_type=Path), help="Also write each secret to its own file in this folder."
 )
 def init(path: Path | None, secrets_dir: Path | None) -> int:
-    """Make the secrets, the user and the ports that .env lacks; what is set stays as it is."""
+    """Add the secrets, the user and the ports that .env lacks; existing values stay."""
     from scripts.admin.env_file import ENV_FILE, init_env, write_secret_files
 
     made = init_env(path or ENV_FILE)
@@ -26,11 +26,11 @@ def init(path: Path | None, secrets_dir: Path | None) -> int:
 
 
 @click.command()
-@click.option("--docker", is_flag=True, help="Check what `make up` needs, too.")
-@click.option("--deep", is_flag=True, help="Read every block of the published warehouse, too.")
+@click.option("--docker", is_flag=True, help="Also check what `make up` needs.")
+@click.option("--deep", is_flag=True, help="Also read every block of the published warehouse.")
 @options.json_option
 def doctor(docker: bool, deep: bool, as_json: bool) -> int:
-    """Check this installation; each problem comes with its fix."""
+    """Check this installation, and print each problem with its fix."""
     from scripts.admin import airflow_doctor, docker_doctor
     from scripts.admin.doctor import examine
     from scripts.cli.printing import show_findings
@@ -41,7 +41,7 @@ def doctor(docker: bool, deep: bool, as_json: bool) -> int:
 
 @click.command()
 def demo() -> int:
-    """Three days from the sample API to the warehouse in data/demo, with faults on the way."""
+    """Load three days from the sample API, which injects faults, and build a warehouse in data/demo."""
     from scripts.cli.demo import run_demo
 
     return run_demo()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @options.sources_options
 @options.json_option
 def ingest(start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], as_json: bool) -> int:
-    """Load days of an API into Bronze. Loading a day again replaces it."""
+    """Load days from an API into Bronze. Loading a day again replaces it."""
     return _load(start_date, end_date, sources, resources, ("ingest",), as_json=as_json)
 
 
@@ -38,12 +38,12 @@ def validate(start_date: str, end_date: str, sources: Sequence[str], resources: 
 @click.command()
 @options.days_options
 @options.sources_options
-@click.option("--full-refresh", is_flag=True, help="Make every model from scratch, from all days in Bronze.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild every table from all days in Bronze.")
 @options.json_option
 def run(
     start_date: str, end_date: str, sources: Sequence[str], resources: Sequence[str], full_refresh: bool, as_json: bool
 ) -> int:
-    """Ingest and validate a range of days, then build; prints what became of every row."""
+    """Ingest and validate a range of days, then build, and print the row counts of each partition and model."""
     wanted = options.requested_partitions(start_date, end_date, sources, resources)
     return _run(options.start_run(), wanted, full_refresh=full_refresh, again=True, as_json=as_json)
 
@@ -52,7 +52,7 @@ def run(
 @options.days_options
 @options.sources_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
-@click.option("--reprocess", is_flag=True, help="Load days again that are loaded.")
+@click.option("--reprocess", is_flag=True, help="Also load days again that are already loaded.")
 @click.option("--outdated", is_flag=True, help="Load only the days that were loaded with another contract.")
 @options.json_option
 def backfill(
@@ -65,7 +65,7 @@ def backfill(
     outdated: bool,
     as_json: bool,
 ) -> int:
-    """Load the days of a range that are missing, failed, loaded too early or by another contract; build once."""
+    """Load the days of a range that are missing, failed, or loaded too early or with another contract; build once."""
     from scripts.cli.printing import show_plan
     from scripts.planning.reconcile import plan_request
 
@@ -129,7 +129,7 @@ def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again
         with noting_build(started):
             done = build_warehouse(started, full_refresh=full_refresh)
     finally:
-        # a red build is what the page is for
+        # the page must also show a failed build
         refresh(started.store)
     tell_quarantine(started.store, done.partitions, run_id=started.run_id)
     show_run(started.store, outcomes, done, as_json=as_json)

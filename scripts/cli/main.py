@@ -1,6 +1,6 @@
-"""The command line: `pipeline`. Each command calls one function of the core; data on stdout, logs on stderr.
+"""The command line: `pipeline`. Each command calls one function of the core; data goes to stdout, logs to stderr.
 
-Modules of the core are imported where they are used: `pipeline --help` starts in a fraction of a second.
+A command imports the modules of the core when it runs, so that `pipeline --help` starts in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from scripts.cli import builds, installation, loads, planning, quarantined, sour
 
 _EXIT_CODES = """\b
 Exit codes:
-   0  all is well
+   0  success
    1  a bug, or `doctor` found a problem
    2  usage: an option, date, source or resource that does not exist
-   3  settings: an environment variable is refused
+   3  settings: an environment variable has an invalid value
    4  contract: a file of scripts/sources/ is wrong
    5  source unavailable: try again later
-   6  source refused the request, or answered in another shape
-   7  data: a rule of severity `fail`, or rows that do not add up
-   8  Bronze: a torn, changed or foreign file
-   9  warehouse: a model or test failed; what is published has not changed
-  10  locked by another process for too long
+   6  the source refused the request, or its answer has another shape than the contract says
+   7  data: the data breaks a rule of severity `fail`, or row counts do not add up
+   8  Bronze: a file is truncated, changed or foreign
+   9  warehouse: a model or test failed; the published version has not changed
+  10  another process held the lock for too long
   11  storage: a folder cannot be written
   12  storage: the disk is full
   13  memory: the process may not have as much as it needs
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _invoke() -> int:
-    # not by `cli.main`, which ends with 1 where nobody reads what is printed
+    # `cli.main` is not used: it exits with 1 when the reader of stdout has closed the pipe
     try:
         with cli.make_context("pipeline", sys.argv[1:]) as context:
             result = cli.invoke(context)

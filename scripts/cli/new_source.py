@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     "--auth",
     help="bearer:NAME, basic:NAME,NAME, header:X-Key=NAME or query:key=NAME, with names of environment variables.",
 )
-@click.option("--openapi", help="OpenAPI description, a file or an address: offers its lists; URL is then the base.")
-@click.option("--owner", default="data-team@example.com", show_default=True, help="Who answers for the data.")
-@click.option("--yes", is_flag=True, help="Ask nothing: take every list, write, load and build.")
+@click.option("--openapi", help="OpenAPI file or address: the command offers its lists; URL is then the base.")
+@click.option("--owner", default="data-team@example.com", show_default=True, help="Who is responsible for the data.")
+@click.option("--yes", is_flag=True, help="Ask no questions: take every list, write, load and build.")
 def sources_new(name: str, url: str, auth: str | None, openapi: str | None, owner: str, yes: bool) -> int:
     """Ask an API, write its contract with models up to Gold, load a day, build it and show rows.
 
@@ -81,7 +81,7 @@ def _addresses(url: str, openapi: str | None, *, yes: bool) -> Sequence[Address]
     paths = list_endpoints(text)
     for number, path in enumerate(paths, start=1):
         click.echo(f"{number}. {path}")
-    chosen = "all" if yes else click.prompt("Which (numbers with commas between them, or all)", default="all")
+    chosen = "all" if yes else click.prompt("Which lists (numbers separated by commas, or all)", default="all")
     if chosen != "all":
         numbers = [int(part) for part in chosen.split(",") if part.strip().isdigit()]
         paths = [paths[number - 1] for number in numbers if 0 < number <= len(paths)]

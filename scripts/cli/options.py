@@ -1,4 +1,4 @@
-"""Options that several commands share, and the run of the command line."""
+"""Options that several commands share, and the creation of the command line's run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def json_option(command: Command) -> Command:
 
 
 def start_run() -> Run:
-    """Return a run of the command line."""
+    """Return a new run of the command line."""
     from scripts.bronze.run import Run
 
     return Run.create(triggered_by="cli")
@@ -56,7 +56,7 @@ def sources_options(command: Command) -> Command:
 
 
 def filter_options(command: Command) -> Command:
-    """Add options that choose among the loaded partitions; without them, all."""
+    """Add options that select loaded partitions; without these options, all are selected."""
     for option in (
         click.option("--end-date", metavar="YYYY-MM-DD", help="Last day (UTC), included.  [default: the last loaded]"),
         click.option("--start-date", metavar="YYYY-MM-DD", help="First day (UTC).  [default: the first loaded]"),
@@ -84,7 +84,7 @@ def requested_partitions(
 def loaded_partitions(
     started: Run, source_names: Sequence[str], resource_names: Sequence[str], start: str | None, end: str | None
 ) -> Sequence[Partition]:
-    """Return the loaded partitions that the filter options choose."""
+    """Return the loaded partitions that the filter options select."""
     from scripts.contracts import catalog
     from scripts.utils.days import parse_day
 

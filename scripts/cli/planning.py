@@ -10,7 +10,7 @@ from scripts.cli import options
 @click.command()
 @options.json_option
 def due(as_json: bool) -> int:
-    """Show what has to be loaded, validated and built now, and why; does nothing."""
+    """Show what has to be loaded, validated and built now, and why; change nothing."""
     from scripts.cli.printing import show_due
     from scripts.planning.reconcile import examine
 
@@ -20,7 +20,7 @@ def due(as_json: bool) -> int:
 @click.command()
 @options.json_option
 def reconcile(as_json: bool) -> int:
-    """Load, validate, build and publish what is due, or say why it cannot be done; made for cron, every few minutes."""
+    """Load, validate, build and publish what is due, or say what it waits for; cron can run it every few minutes."""
     from scripts.cli.printing import show_reconciled
     from scripts.monitoring.digest import tell_health, tell_quarantine
     from scripts.monitoring.report import refresh

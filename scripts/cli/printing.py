@@ -1,4 +1,4 @@
-"""Views: what commands print, as tables or as JSON."""
+"""The results of commands, printed as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXAMPLE = 70
 
 
 def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
-    """Print the record of each partition that was worked on, and the errors of the others."""
+    """Print the ledger record of each processed partition, and the errors of the others."""
     rows: list[dict[str, Any]] = [
         {
             "source": outcome.partition.source,
@@ -61,7 +61,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 
 def show_build(done: BuildResult, *, as_json: bool) -> None:
-    """Print how each model ended, and how many tests passed."""
+    """Print the result of each model, and the number of passed tests."""
     if as_json:
         print_json(_build_document(done))
         return
@@ -83,7 +83,7 @@ def show_build_plan(plan: BuildPlan, *, as_json: bool) -> None:
         }
         print_json(document)
         return
-    print_table("Nodes to make", ("node", "how", "because"), [(n.name, n.mode, n.reason) for n in plan.made()])
+    print_table("Nodes to build", ("node", "how", "because"), [(n.name, n.mode, n.reason) for n in plan.made()])
     print_table("Tests to run", ("test", "rows", "because"), [(t.name, t.rows, t.reason) for t in plan.run_tests()])
     if plan.drops:
         print_table("To drop", ("relation",), [(d.relation.replace('"', ""),) for d in plan.drops])
@@ -92,7 +92,7 @@ def show_build_plan(plan: BuildPlan, *, as_json: bool) -> None:
 
 
 def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:
-    """Print the health, and return 0 where all is well."""
+    """Print the health, and return the exit code: 0 if there is no problem."""
     if as_json:
         print_json(found)
     else:
@@ -113,7 +113,7 @@ def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def show_run(store: Store, outcomes: Sequence[Outcome], done: BuildResult, *, as_json: bool) -> None:
-    """Print what became of every row of a run."""
+    """Print the row counts of each partition of a run and of each model."""
     state = read_status(store)
     asked = {outcome.partition for outcome in outcomes}
     rows = [row for row in state.partitions if (row.source, row.resource, row.day) in asked]
@@ -136,7 +136,7 @@ def show_run(store: Store, outcomes: Sequence[Outcome], done: BuildResult, *, as
 
 
 def show_plan(planned: Sequence[Planned], due: Sequence[Partition], *, as_json: bool) -> None:
-    """Print which partitions of a range are loaded, missing or failed, and how many would be loaded."""
+    """Print the state of each partition of a range, and how many partitions a backfill would load."""
     wanted = set(due)
     if as_json:
         print_json(
@@ -160,7 +160,7 @@ def show_plan(planned: Sequence[Planned], due: Sequence[Partition], *, as_json: 
 
 
 def show_due(found: Due, *, as_json: bool) -> int:
-    """Print what is due, and why; returns 7 where something waits that nobody does by itself."""
+    """Print what is due, and why; return the exit code, which is 7 if something waits for a person."""
     if as_json:
         print_json(found.as_document())
     else:
@@ -179,7 +179,7 @@ def show_due(found: Due, *, as_json: bool) -> int:
 
 
 def show_reconciled(done: Reconciled, *, as_json: bool) -> int:
-    """Print what a reconciling run did, and what stays; returns the exit code that says so."""
+    """Print what a reconciling run did and what is still due, and return the exit code."""
     if as_json:
         print_json(
             {
@@ -208,7 +208,7 @@ def _exit_code_of_due(found: Due) -> int:
 
 
 def show_status(state: Status, *, as_json: bool) -> int:
-    """Print a status, and return the exit code that says whether it adds up."""
+    """Print a status, and return the exit code: 0 if the row counts add up."""
     if as_json:
         print_json(
             {
@@ -243,7 +243,7 @@ def show_quarantine(found: Sequence[tuple[Partition, Sequence[QuarantinedRow]]],
 
 
 def show_replay(replayed: Sequence[Replayed], *, as_json: bool) -> None:
-    """Print what became of quarantined rows."""
+    """Print how many quarantined rows were admitted and how many remain."""
     rows = [(*item.partition, item.admitted, item.remaining) for item in replayed]
     header = ("source", "resource", "day", "admitted", "remaining")
     if as_json:
@@ -251,11 +251,11 @@ def show_replay(replayed: Sequence[Replayed], *, as_json: bool) -> None:
     else:
         print_table("Replayed", header, rows)
         if any(item.admitted for item in replayed):
-            sys.stdout.write("next: `pipeline build` takes the admitted rows into Silver and Gold\n")
+            sys.stdout.write("next: `pipeline build` adds the admitted rows to Silver and Gold\n")
 
 
 def show_findings(findings: Sequence[CheckResult], *, as_json: bool) -> int:
-    """Print what the doctor found, and return 1 when something is wrong."""
+    """Print the doctor's findings, and return the exit code: 1 if there is a problem."""
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:

@@ -61,7 +61,7 @@ def quarantine_show(
 def quarantine_replay(
     sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool
 ) -> int:
-    """Admit the quarantined rows that pass now; `pipeline build` then takes them in."""
+    """Admit the quarantined rows that pass now; the next `pipeline build` adds them to Silver and Gold."""
     from scripts.cli.printing import show_replay
     from scripts.contracts import catalog
     from scripts.loading.replay import Replayed, replay_partition
@@ -84,10 +84,10 @@ def quarantine_replay(
 
 
 def _each(partitions: Sequence[Partition], work: Callable[[Partition], Done]) -> tuple[list[Done], int]:
-    """Do the work on each partition; one that fails is named, and the others go on.
+    """Call `work` for each partition; print the error of a partition that fails, and continue with the others.
 
     Returns:
-        What came of the partitions that went well, and the exit code of the first that did not.
+        The results of the partitions that succeeded, and the exit code of the first error, or 0.
     """
     from scripts.errors import PipelineError, StorageError, naming_partition
     from scripts.utils.exit_codes import fail
@@ -98,7 +98,7 @@ def _each(partitions: Sequence[Partition], work: Callable[[Partition], Done]) ->
             with naming_partition(partition):
                 done.append(work(partition))
         except StorageError:
-            # the same for every partition: say it once
+            # it is the same for every partition: report it once
             raise
         except PipelineError as error:
             codes.append(fail(error))

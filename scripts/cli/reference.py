@@ -1,4 +1,4 @@
-"""The page of the command line, `docs/cli.md`: made from the commands, so that it cannot be wrong."""
+"""The reference page of the command line, `docs/cli.md`: generated from the commands, so it is always correct."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 PAGE = PROJECT_DIR / "docs" / "cli.md"
 _HEAD = """# Command line reference
 
-Made by `pipeline sources generate` from `scripts/cli/`: change the commands instead.
+`pipeline sources generate` makes this page from `scripts/cli/`: change the commands instead.
 
-Every command prints data on stdout and logs on stderr. `pipeline COMMAND --help` prints what stands here.
+Every command prints data to stdout and logs to stderr. `pipeline COMMAND --help` prints the same text as this page.
 """
 
 

@@ -1,4 +1,4 @@
-"""Commands about the catalog of sources: check, generate."""
+"""Commands for the catalog of sources: check, generate, new."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sources() -> None:
 
 @sources.command("check")
 def sources_check() -> int:
-    """Check every contract, and that what is generated from them is up to date."""
+    """Check every contract, and that the generated files are up to date."""
     from scripts.admin import generated_files
     from scripts.bronze.loaded_contracts import outdated_days
     from scripts.contracts import catalog
@@ -52,14 +52,14 @@ def sources_check() -> int:
     for source in loaded.values():
         click.echo(f"{source.source}: {', '.join(source.resources)}")
     for days in outdated_days(options.start_run().store, loaded.values()):
-        then = "builds stop until they are" if days.is_conflict else "builds go on"
+        then = "builds fail until then" if days.is_conflict else "builds still work"
         click.echo(f"{days}; {days.remedy}, {then}")
     return 0
 
 
 @sources.command("generate")
 def sources_generate() -> int:
-    """Write the files that are made from the contracts, the settings and the commands: dbt's sources, the reference."""
+    """Write the files that are generated from contracts, settings and commands: dbt's sources, the reference pages."""
     from scripts.admin import generated_files
 
     for path in generated_files.write_files(wanted_files()):

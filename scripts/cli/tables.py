@@ -1,4 +1,4 @@
-"""Output: tables for people and JSON for programs on stdout, progress on stderr where that is a terminal."""
+"""Output: tables for people and JSON for programs on stdout, and progress on stderr if it is a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write rows as a table; numbers stand on the right, and None is a dash."""
+    """Write rows as a table; numbers are right-aligned, and None is a dash."""
     import rich.box
     import rich.console
     import rich.table
@@ -34,7 +34,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     ]
     table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left", pad_edge=False)
     for at, (name, right) in enumerate(zip(header, numeric, strict=True)):
-        # a narrow terminal folds text, but a number or a day that is cut or folded can't be read
+        # a narrow terminal folds text, but a folded number or day cannot be read
         whole = right or any(isinstance(row[at], dt.date) for row in rows)
         width = max((len(str(row[at])) for row in rows), default=0) if whole else None
         table.add_column(
@@ -54,7 +54,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
 
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar for the block where stderr is a terminal; yields what to call after each step."""
+    """Show a progress bar during the `with` block if stderr is a terminal; yield a function to call after each step."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""Commands that show how the data is: status, health, report."""
+"""Commands that show the state of the data: status, health, report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--verify", is_flag=True, help="Read every Bronze file and compare its hash.")
 @options.json_option
 def status(verify: bool, as_json: bool) -> int:
-    """Show the rows of every partition and model; exits non-zero where they do not add up."""
+    """Show the row counts of every partition and model; exit with 7 if they do not add up."""
     from scripts.cli.printing import show_status
     from scripts.monitoring.status import read_status
 
@@ -26,7 +26,7 @@ def status(verify: bool, as_json: bool) -> int:
 @click.command()
 @options.json_option
 def health(as_json: bool) -> int:
-    """Show how fresh the data is and what is wrong; exits non-zero unless all is well."""
+    """Show how fresh the data is and which problems it has; exit with 7 if there is a problem."""
     from scripts.cli.printing import show_health
     from scripts.monitoring.health import health as examine
 

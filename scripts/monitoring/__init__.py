@@ -1,4 +1,4 @@
-"""What is known about the data and told to people: status, health, metrics, the health page, alerts.
+"""Reports on the data for people and programs: status, health, metrics, the health page, alerts.
 
-Reads everything below, changes nothing but its own pages.
+It reads all layers below and writes only its own pages.
 """

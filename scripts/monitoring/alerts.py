@@ -1,6 +1,6 @@
-"""Alerts: what a person has to know when nobody is looking, by Slack and by mail.
+"""Alerts: messages about problems that a person has to know, sent to Slack and by mail.
 
-The settings name the sinks. A sink that is down is logged and never fails the work that has something to tell.
+The settings name the sinks. If a sink is down, the failure is logged; it never fails the work that sends the alert.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ RUNBOOK: Mapping[Kind, str] = {
     "ledger": "rows-do-not-add-up",
     "workflow failed": "the-backfill-webhook-fails",
 }
-"""The entry of the runbook that each kind of alert leads to."""
+"""The entry of the runbook for each kind of alert."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Alert:
-    """Something that a person has to know.
+    """A problem that a person has to know.
 
     Attributes:
-        kind: What it is about; decides the entry of the runbook.
+        kind: The kind of problem; it determines the entry of the runbook.
         title: What happened, and where.
-        text: The error, as its reader needs it.
-        links: Where to look, by name.
-        key: Alerts with the same key within an hour are sent once; by default the kind and the title.
+        text: The error message for the reader.
+        links: Addresses of pages about the problem, by name.
+        key: Alerts with the same key are sent once an hour; by default the kind and the title.
     """
 
     kind: Kind
@@ -79,9 +79,9 @@ class Alert:
 
 
 def notify(alert: Alert) -> Sequence[str]:
-    """Send an alert to every sink of the settings, and return those that took it; never raises.
+    """Send an alert to every sink of the settings, and return the sinks that accepted it; never raise an error.
 
-    The alert is logged in any case. One that was sent less than an hour ago is not sent again.
+    The alert is always logged. If it was sent less than an hour ago, it is not sent again.
     """
     config = settings()
     _log.warning(
@@ -96,7 +96,7 @@ def notify(alert: Alert) -> Sequence[str]:
             _log.info("the same alert was sent less than an hour ago")
             return []
     except OSError as error:
-        _log.warning("cannot tell whether the alert was sent before: %s", error)
+        _log.warning("cannot find out whether the alert was sent before: %s", error)
     taken = []
     for name, send in (("slack", _send_to_slack), ("mail", _send_mail)):
         try:
@@ -110,20 +110,20 @@ def notify(alert: Alert) -> Sequence[str]:
 
 
 def about_old_quarantine(old: Sequence[OldQuarantine]) -> Alert:
-    """Return the reminder of rows that have been in quarantine for long."""
+    """Return the reminder about rows that have been in quarantine for a long time."""
     lines = [f"{q.source}/{q.resource}/{q.day}: {q.rows} rows, {q.age_days} days, {', '.join(q.rules)}" for q in old]
     return Alert("rows quarantined", f"{sum(q.rows for q in old)} rows wait for a decision", "\n".join(lines))
 
 
 def kind_of(error: BaseException | None) -> Kind:
-    """Return the kind of the alert on work that ended in an error."""
+    """Return the kind of alert for work that ended with an error."""
     if isinstance(error, WarehouseError):
         return "dbt failed"
     return "validation failed" if isinstance(error, DataError) else "task failed"
 
 
 def runbook_url(kind: Kind) -> str:
-    """Return the address of the runbook's entry for a kind of alert."""
+    """Return the address of the runbook entry for a kind of alert."""
     root = settings().docs_url.rstrip("/")
     page = "runbook.md" if "://" not in root else "runbook/"
     return f"{root}/{page}#{RUNBOOK[kind]}"
@@ -154,7 +154,7 @@ def _send_to_slack(config: Settings, alert: Alert) -> bool:
             allow_redirects=False,
         )
     except requests.RequestException as error:
-        # requests puts the address, which is a secret, into its messages
+        # the messages of requests contain the address, which is a secret
         raise OSError(type(error).__name__) from None
     if not response.ok or response.is_redirect:
         raise OSError(f"HTTP {response.status_code}")
@@ -165,7 +165,7 @@ def _send_mail(config: Settings, alert: Alert) -> bool:
     if not config.alert_email:
         return False
     if config.smtp_host is None:
-        raise OSError("ALERT_EMAIL is set, and SMTP_HOST is not")
+        raise OSError("ALERT_EMAIL is set, but SMTP_HOST is not")
     message = EmailMessage()
     message["Subject"] = outside_text.one_line(f"[data-pipeline] {alert.kind}: {alert.title}", longest=_LONGEST_TITLE)
     message["From"], message["To"] = config.smtp_from, ", ".join(config.alert_email)
@@ -178,7 +178,7 @@ def _send_mail(config: Settings, alert: Alert) -> bool:
 
 
 def _mail_server(config: Settings, host: str) -> smtplib.SMTP:
-    """Return a connection to the mail server, whose certificate has been checked if it is encrypted."""
+    """Return a connection to the mail server; if it is encrypted, the server's certificate has been checked."""
     if config.smtp_security == "none":
         return smtplib.SMTP(host, config.smtp_port, timeout=_TIMEOUT_SECONDS)
     context = ssl.create_default_context()

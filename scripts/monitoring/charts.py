@@ -1,6 +1,6 @@
-"""Charts as inline SVG, for pages without scripts: they take the page's colours and say their numbers to readers.
+"""Charts as inline SVG, for pages without scripts; they use the page's colors, and screen readers can read the numbers.
 
-Each chart is one `<figure>` body: an SVG whose `<title>` is its name, and a table with the same numbers, closed.
+Each chart is the body of one `<figure>`: an SVG whose `<title>` is its name, and a collapsed table of the same numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LABELS = 6
 
 
 class Bar(NamedTuple):
-    """A horizontal bar; `limit` draws a mark, and `tone` is ok, warn or bad."""
+    """A horizontal bar; `limit` is the position of a mark, and `tone` is ok, warn or bad."""
 
     label: str
     value: float
@@ -29,7 +29,7 @@ class Bar(NamedTuple):
 
 
 def columns(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], *, unit: str) -> str:
-    """Return columns side by side, one group a label, one colour a series; the values start at zero."""
+    """Return a column chart: one group for each label, one color for each series; the axis starts at zero."""
     step, height_of = _scales(labels, series)
     width, parts = step * 0.8 / max(len(series), 1), []
     for number, (name, values) in enumerate(series.items()):
@@ -44,7 +44,7 @@ def columns(title: str, labels: Sequence[str], series: Mapping[str, Sequence[flo
 
 
 def lines(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], *, unit: str) -> str:
-    """Return lines over the labels, one a series; the values start at zero."""
+    """Return a line chart over the labels: one line for each series; the axis starts at zero."""
     step, height_of = _scales(labels, series)
     parts = []
     for number, (name, values) in enumerate(series.items()):
@@ -63,7 +63,7 @@ def lines(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float
 
 
 def bars(title: str, rows: Sequence[Bar]) -> str:
-    """Return horizontal bars, each with its label above and its text at the end."""
+    """Return a chart of horizontal bars, each with its label above and its text at the end."""
     top = _round_up(max((max(abs(row.value), row.limit or 0) for row in rows), default=0))
     scale, parts = (_WIDTH - 190) / top, []
     for place, row in enumerate(rows):
@@ -84,13 +84,13 @@ def _top(series: Mapping[str, Sequence[float]]) -> float:
 
 
 def _scales(labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> tuple[float, Callable[[float], float]]:
-    """Return the width of a label's place, and what makes a height of a value."""
+    """Return the width of the space for one label, and a function that converts a value to a height."""
     top = _top(series)
     return (_WIDTH - _LEFT) / max(len(labels), 1), lambda value: value / top * (_HEIGHT - _BOTTOM - _TOP)
 
 
 def _plot(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], marks: Sequence[str]) -> str:
-    """Return marks with their axis, labels, legend and table."""
+    """Return a chart from its marks: with axis, labels, legend and table."""
     parts = [_axis(_top(series)), *marks, _labels(labels, _scales(labels, series)[0])]
     return _legend(series) + _svg(title, parts, _HEIGHT) + _table(labels, series)
 

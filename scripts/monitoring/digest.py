@@ -1,4 +1,4 @@
-"""What is told after a build and by a reconciling run: one message for all of it, the same from every entry point."""
+"""The summary messages after a build and a reconciling run: one message each, the same from every entry point."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = get_logger("digest")
 
 
 def tell_quarantine(store: Store, partitions: Iterable[Partition], *, run_id: str) -> alerts.Alert | None:
-    """Send one message about the quarantined rows of the partitions that a build has brought in; None without any."""
+    """Send one message about the quarantined rows of the partitions that a build processed; return it, or None."""
     entries = [entry for partition in partitions if (entry := store.entry(partition)) is not None]
     message = about_quarantine(entries, run_id=run_id)
     if message is not None:
@@ -34,7 +34,7 @@ def tell_quarantine(store: Store, partitions: Iterable[Partition], *, run_id: st
 
 
 def about_quarantine(entries: Sequence[LedgerEntry], *, run_id: str) -> alerts.Alert | None:
-    """Return the message about the quarantined rows of partitions, with the counts of the ledger; None without any."""
+    """Return the message about the quarantined rows of partitions, with the ledger's counts; None if there are none."""
     found = [entry for entry in entries if entry.quarantined]
     if not found:
         return None
@@ -76,7 +76,7 @@ def tell_health(store: Store) -> alerts.Alert | None:
 
 
 def _reasons(entries: Sequence[LedgerEntry]) -> Sequence[tuple[str, int, str]]:
-    """Return what rows were quarantined for, in how many; admitted drift is left out."""
+    """Return the reasons why rows were quarantined, each with the number of rows and an example, most rows first."""
     counts: collections.Counter[str] = collections.Counter()
     examples: dict[str, str] = {}
     for entry in entries:
@@ -105,4 +105,4 @@ def _write(path: Path, problems: Mapping[str, str]) -> None:
         make_dir(path.parent)
         write_atomically(path, json.dumps(problems, indent=2).encode())
     except OSError as error:
-        _log.warning("the problems may be told twice: %s", error)
+        _log.warning("the problems may be sent twice: %s", error)

@@ -1,4 +1,4 @@
-"""Health: how fresh the data is, what is wrong with it, and what waits in quarantine."""
+"""Health: how fresh the data is, which problems it has, and which rows are in quarantine."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _HOUR = dt.timedelta(hours=1)
 
 
 class ResourceFreshness(NamedTuple):
-    """How far the data of a resource is behind."""
+    """The age of the data of a resource."""
 
     source: str
     resource: str
     last_day: dt.date | None
-    """The last day that is loaded and validated; None where none is."""
+    """The last day that is loaded and validated; None if there is none."""
     published_day: dt.date | None
     """The last day that the published version holds."""
     age_hours: float | None
     """Hours since the end of that day."""
     state: Literal["ok", "warn", "stale"]
     limit_hours: float
-    """The age from which it is stale."""
+    """The age from which the data is stale."""
     owner: str
 
 
 class OldQuarantine(NamedTuple):
-    """Rows of a partition that have been in quarantine for long."""
+    """Rows of a partition that have been in quarantine for a long time."""
 
     source: str
     resource: str
@@ -57,7 +57,7 @@ class OldQuarantine(NamedTuple):
 
 
 def freshness(store: Store, now: dt.datetime | None = None) -> Sequence[ResourceFreshness]:
-    """Return how far each resource of the daily sources is behind, also where nothing was ever loaded."""
+    """Return the age of the data of each resource of the daily sources, also if no day was ever loaded."""
     moment = now or dt.datetime.now(dt.UTC)
     ledger = read_ledger(store)
     last = _last_days(partition for partition, entry in ledger.items() if entry.status == "validated")
@@ -91,9 +91,9 @@ def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = Non
 
 
 def health(store: Store, state: Status | None = None, now: dt.datetime | None = None) -> dict[str, Any]:
-    """Return the health of the whole: `ok`, the published version, problems, what is due, freshness. Times are UTC.
+    """Return the health of the pipeline: `ok`, the published version, problems, what is due, freshness. Times are UTC.
 
-    What is published counts, never a candidate; and what has to be there, not only what is.
+    It describes the published version, never a candidate, and includes expected days that are missing.
     """
     state = state or read_status(store)
     moment = now or dt.datetime.now(dt.UTC)

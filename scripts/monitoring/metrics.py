@@ -1,6 +1,6 @@
-"""The pipeline's metrics for Prometheus, read from what it keeps anyway: the ledger, the warehouse, the candidate.
+"""The pipeline's metrics for Prometheus, computed from the ledger, the warehouse and the candidate.
 
-Nothing counts in memory, so the numbers are the same whoever asks, after a restart, and through every entry point.
+No counter is kept in memory, so the numbers are the same in every process, after a restart, and for every entry point.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _RESOURCE = ("source", "resource")
 
 
 def metrics(store: Store, now: dt.datetime | None = None) -> bytes:
-    """Return all metrics in Prometheus' text format; times are Unix seconds, durations seconds, counts rows."""
+    """Return all metrics in Prometheus' text format; times are Unix seconds, durations are seconds."""
     registry = CollectorRegistry()
     registry.register(_Metrics(store, now or dt.datetime.now(dt.UTC)))
     return generate_latest(registry)
@@ -53,7 +53,7 @@ class _Metrics(Collector):
         text = "Files of the ledger that cannot be read"
         yield GaugeMetricFamily("pipeline_ledger_unreadable_files", text, len(problems))
         if verified is not None:
-            text = "When the files of Bronze that were not read for the longest time were compared with the ledger"
+            text = "When the Bronze file whose last check is the oldest was compared with the ledger"
             yield GaugeMetricFamily("pipeline_oldest_verification_timestamp_seconds", text, verified.timestamp())
         yield from self._of_freshness()
         yield from self._of_due()
@@ -61,7 +61,7 @@ class _Metrics(Collector):
 
     def _of_due(self) -> Iterator[Metric]:
         found = examine(self._store, self._now)
-        partitions = _gauge("due_partitions", "Days that are not as they have to be, by state", (*_RESOURCE, "state"))
+        partitions = _gauge("due_partitions", "Days that have to be loaded or validated", (*_RESOURCE, "state"))
         waits = Counter((*item.partition[:2], item.state) for item in found.work)
         for labels, count in waits.items():
             partitions.add_metric(labels, count)
@@ -69,14 +69,14 @@ class _Metrics(Collector):
         behind = _gauge("unpublished_partitions", "Days that are loaded and valid, and not published", ())
         behind.add_metric((), len(found.build.partitions))
         yield behind
-        problems = _gauge("health_problems", "What is overdue: see `pipeline health`", ())
+        problems = _gauge("health_problems", "Number of overdue things; `pipeline health` lists them", ())
         problems.add_metric((), len(overdue.problems(catalog.read_all(), read_ledger(self._store), found)))
         yield problems
 
     def _of_freshness(self) -> Iterator[Metric]:
         age = _gauge("freshness_age_seconds", "Time since the end of the last day that is loaded and valid", _RESOURCE)
         limit = _gauge("freshness_limit_seconds", "The age from which the contract calls it stale", _RESOURCE)
-        stale = _gauge("freshness_stale", "1 where the data is stale, or no day was ever loaded", _RESOURCE)
+        stale = _gauge("freshness_stale", "1 if the data is stale or no day was ever loaded", _RESOURCE)
         for row in freshness(self._store, self._now):
             labels = (row.source, row.resource)
             if row.age_hours is not None:
@@ -88,10 +88,10 @@ class _Metrics(Collector):
 
 def _of_partitions(totals: Sequence[Totals], last_loads: Sequence[LedgerEntry]) -> Iterator[Metric]:
     rows = {
-        name: _gauge(f"rows_{name}", f"Rows {name}, of all days that are loaded", _RESOURCE)
+        name: _gauge(f"rows_{name}", f"Rows {name}, sum of all loaded days", _RESOURCE)
         for name in ("fetched", "written", "quarantined")
     }
-    partitions = _gauge("partitions", "Days by the state of their load", (*_RESOURCE, "status"))
+    partitions = _gauge("partitions", "Number of days by the status of their load", (*_RESOURCE, "status"))
     seconds = _gauge("load_duration_seconds", "How long the last load took", _RESOURCE)
     retries = _gauge("load_retries", "Requests that were sent again in the last load", _RESOURCE)
     loaded = _gauge("load_timestamp_seconds", "When the last load ended", _RESOURCE)
@@ -122,8 +122,9 @@ def _of_builds() -> Iterator[Metric]:
     if (found := published_build()) is not None:
         built_at = dt.datetime.fromisoformat(found["built_at"]).timestamp()
         yield GaugeMetricFamily("pipeline_publish_timestamp_seconds", "When the published version was built", built_at)
-        yield GaugeMetricFamily("pipeline_build_duration_seconds", "How long that took", found["seconds"])
-    failed = _gauge("build_failed", "1 for each model and test that keeps the next version back", ("node",))
+        text = "How long the build of the published version took"
+        yield GaugeMetricFamily("pipeline_build_duration_seconds", text, found["seconds"])
+    failed = _gauge("build_failed", "1 for each model and test whose failure prevents the next version", ("node",))
     if (waiting := candidate.read(target)) is not None and waiting.state == "failed":
         for node in {result.name for result in waiting.results if result.status in BAD_STATUSES} or {"build"}:
             failed.add_metric((node,), 1)

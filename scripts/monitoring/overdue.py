@@ -1,4 +1,4 @@
-"""What is overdue: days that are missing, failed or not published, told as problems with the reason and what to do."""
+"""What is overdue: days that are missing, failed or not published, as problems with their reason and what to do."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from scripts.planning.due import Due, Work
 
 GRACE = dt.timedelta(minutes=30)
-"""What is due for longer than this should have been done by the runs on a schedule."""
+"""Work that has been due for longer than this should have been done by a scheduled run."""
 _SHOWN = 5
 _FEWEST_NEW = 10
-"""Fewer more rows in quarantine than usual are no growth."""
+"""The quarantine of a resource counts as growing only from this number of rows above the average."""
 
 
 def problems(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Sequence[str]:
-    """Return what is wrong with what is due, in words, each with what to do."""
+    """Return the problems of what is due as texts, each with what to do."""
     texts = [text for _, text in _silent(catalog, ledger, found)]
     return [*texts, *_failing(found), *_red_build(found)]
 
 
 def silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Mapping[str, str]:
-    """Return the problems of which no failed run has told, by a name that stays the same while a problem lasts."""
+    """Return the problems that no failed run has reported, by a name that stays the same as long as the problem."""
     return dict(_silent(catalog, ledger, found))
 
 
@@ -58,8 +58,8 @@ def _missing(found: Due) -> Iterator[tuple[str, str]]:
             (
                 f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline"
                 f" backfill --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's"
-                " `catchup: true` loads missing days by themselves, and its `start_date` says from when on there have"
-                " to be days)"
+                " `catchup: true` makes scheduled runs load missing days, and its `start_date` is the first expected"
+                " day)"
             ),
         )
 
@@ -73,7 +73,7 @@ def _failing(found: Due) -> Iterator[str]:
 
 
 def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
-    """Yield the days that could be loaded for a while, and are not: nothing runs."""
+    """Yield the days that no run has loaded or validated, although it was possible for longer than the grace time."""
     late: dict[tuple[str, str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.ready:
         source, entry = catalog.sources[item.partition.source], ledger.get(item.partition)
@@ -86,8 +86,8 @@ def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due)
         yield (
             f"late {source_name}/{resource} {in_words(days)}",
             (
-                f"{source_name}/{resource}: {in_words(days)} {state}, and no run has seen to it (next: are the"
-                " schedules of Airflow or Prefect on? `pipeline reconcile` does it now)"
+                f"{source_name}/{resource}: {in_words(days)} {state}, and no run has corrected it (next: check that"
+                " the schedules of Airflow or Prefect are on; `pipeline reconcile` does it now)"
             ),
         )
 
@@ -111,9 +111,9 @@ def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Itera
         yield (
             "not published",
             (
-                f"Gold is not up to date: {days} loaded since {since:%Y-%m-%d %H:%M} (UTC) and not published, for no"
-                " build has run (next: are `pipeline_silver`, `dbt_dag` and `reconcile` on? `pipeline build` does it"
-                " now)"
+                f"Gold is not up to date: {days} loaded since {since:%Y-%m-%d %H:%M} (UTC) and not published, since"
+                " no build has run (next: check that `pipeline_silver`, `dbt_dag` and `reconcile` are on;"
+                " `pipeline build` does it now)"
             ),
         )
 

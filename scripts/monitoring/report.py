@@ -1,4 +1,4 @@
-"""The health page: one file, without scripts, that says whether the data can be used, and where it cannot, why."""
+"""The health page: one file without scripts that says whether the data can be used, and if not, why."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ qualify row_number() over (partition by table_name order by column_index) = 1
 
 
 class Section(NamedTuple):
-    """A part of the page: what it shows, in words, and the chart."""
+    """A part of the page: a title, a text that explains it, and a chart."""
 
     anchor: str
     title: str
@@ -50,7 +50,7 @@ class Section(NamedTuple):
     chart: str
     """Markup; charts escape what they show."""
     notes: Sequence[tuple[str, str]] = ()
-    """What to know of single things: a name, and a text."""
+    """Notes on single items: a name, and a text."""
 
 
 def write_report(store: Store, state: Status | None = None) -> Path:
@@ -67,7 +67,7 @@ def write_report(store: Store, state: Status | None = None) -> Path:
 
 
 def write_pages(store: Store) -> Sequence[Path]:
-    """Write the page, and the same for programs as `health.json`, from one look at the data; return their paths.
+    """Write the page, and the same for programs as `health.json`, from one read of the status; return their paths.
 
     Raises:
         StorageError: They cannot be written.
@@ -77,7 +77,7 @@ def write_pages(store: Store) -> Sequence[Path]:
 
 
 def refresh(store: Store) -> None:
-    """Write the page and `health.json` after a run; where that goes wrong it is logged, for the run is done."""
+    """Write the page and `health.json` after a run; log a failure, since it must not fail the finished run."""
     try:
         write_pages(store)
     except (PipelineError, OSError, duckdb.Error) as error:
@@ -121,8 +121,8 @@ def _rows(state: Status) -> Section:
         "Quarantine": [bad[day] for day in days],
     }
     text = (
-        "Bronze: rows received on a day. Silver: rows whose latest version is of that day, so that a source that sends "
-        "everything every day shows it on the last. Gold: facts that happened on that day."
+        "Bronze: rows received on a day. Silver: rows whose latest version is of that day; for a source that sends all "
+        "rows every day, all of them count for the last day. Gold: facts that happened on that day."
     )
     chart = columns("Rows by day and layer", [day.isoformat()[5:] for day in days], series, unit="rows")
     return Section("rows", "Rows by day and layer", text, chart)
@@ -149,7 +149,7 @@ def _freshness(rows: Sequence[Mapping[str, Any]]) -> Section:
     for row in rows:
         age, limit = row["age_hours"], row["limit_hours"]
         text = "never loaded" if age is None else f"{age:.0f} of {limit:.0f} h, last day {row['last_day']}"
-        # one that is years old would make all others invisible
+        # a resource that is years old would make the other bars invisible
         value = limit * 1.5 if age is None else min(age, limit * 1.5)
         shown.append(
             Bar(f"{row['source']} / {row['resource']}: {row['state']}", value, text, limit, _TONES[row["state"]])
@@ -167,12 +167,12 @@ def _quarantine(store: Store, entries: Sequence[LedgerEntry]) -> Section:
     top = counts.most_common(_RULES)
     shown = [Bar(name, count, _rows_in_words(count), tone="warn") for name, count in top]
     text = (
-        "Rows that were received and not admitted, by the rule that they broke, of all days."
+        "Rows of all days that were received and not admitted, by the rule that they broke."
         " `pipeline quarantine list` shows them."
         if top
         else "No row is in quarantine."
     )
-    # the page is served without a login: it counts, and shows no value
+    # the page is served without a login, so it shows counts and no values
     return Section("quarantine", "Quarantine", text, bars("Quarantined rows by rule", shown) if top else "")
 
 
@@ -185,7 +185,7 @@ def _times(entries: Sequence[LedgerEntry], published: Sequence[Publication]) -> 
     builds = published[-_DAYS:]
     if not recent and not builds:
         return None
-    text = "Seconds, oldest first: of each run's loads, from its first row to its last, and of each published build."
+    text = "Seconds, oldest first: the loads of each run, from its first to its last load, and each published build."
     charts = lines(
         "Seconds of loads",
         [f"{a:%m-%d %H:%M}" for a, _ in recent],
@@ -213,7 +213,7 @@ def _tests() -> Section | None:
         for status, count in counts.most_common()
     ]
     notes = [(node["name"], node["message"]) for node in nodes if node["status"] != "pass"]
-    text = "Of the build that is published. A test that fails keeps a version from being published; these only warn."
+    text = "Results of the published build. A failed test prevents the publication of a version; a warning does not."
     return Section("tests", "dbt tests", text, bars("dbt tests by result", shown), notes)
 
 
@@ -234,9 +234,9 @@ def _late() -> Section | None:
         for days, count in late[:_RULES]
     ]
     text = (
-        "Rows that came with a later day than they happened on; Gold counts them on the day on which they happened."
+        "Rows that arrived on a later day than the day they happened; Gold counts them on the day they happened."
         if late
-        else "No row came late."
+        else "No row arrived late."
     )
     return Section("late", "Late arrivals", text, bars("Late rows by days", shown) if late else "")
 

@@ -1,4 +1,4 @@
-"""Status: the rows of every partition, from what the API declared to what Silver holds, and whether they add up."""
+"""Status: the row counts of every partition, from the API's own count to Silver, and whether they add up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """The counts of one partition; Silver counts the rows whose latest version is of its day."""
+    """The row counts of one partition; `silver` counts the rows whose latest version is of its day."""
 
     source: str
     resource: str
@@ -46,7 +46,7 @@ class PartitionStatus:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The rows of one model, and the number that follows from the layer below."""
+    """The row count of one model, and the count that follows from the layer below."""
 
     model: str
     layer: str
@@ -57,19 +57,19 @@ class ModelStatus:
 
 
 class Status(NamedTuple):
-    """Everything that the ledger, Bronze and the published warehouse say."""
+    """The status of the ledger, Bronze and the published warehouse."""
 
     version: str | None
     partitions: Sequence[PartitionStatus]
     models: Sequence[ModelStatus]
     ledger_problems: Sequence[str] = ()
-    """Files of the ledger that cannot be read, and days that must not be mixed, each with what repairs it."""
+    """Ledger files that cannot be read, and days that must not be mixed in a build, each with its remedy."""
     notes: Sequence[str] = ()
-    """Days that were loaded with another contract and may stay as they are."""
+    """Days that were loaded with another contract and need not be loaded again."""
 
     @property
     def problems(self) -> Sequence[str]:
-        """What does not add up, in words."""
+        """The problems, as texts."""
         return [
             *self.ledger_problems,
             *(f"{row.source}/{row.resource}/{row.day}: {row.problem}" for row in self.partitions if row.problem),
@@ -82,7 +82,7 @@ def read_status(store: Store, *, content: bool = False) -> Status:
 
     Args:
         store: The Bronze folder.
-        content: Read every file of Bronze and compare its hash, instead of its presence and size.
+        content: Read every Bronze file and compare its hash, and not only its presence and size.
     """
     with LedgerIndex(store.root) as index:
         sources = catalog.read_all().sources
@@ -183,7 +183,7 @@ def _distinct_keys(
     source: str,
     name: str,
 ) -> int | None:
-    """Return the number of keys in the Bronze files of a resource, or None while the tables hold other files."""
+    """Return the number of distinct keys in the Bronze files of a resource; None if Silver was built from others."""
     loaded = [entry for entry in entries if (entry.source, entry.resource) == (source, name)]
     valid = {entry.partition: entry for entry in loaded if entry.status == "validated"}
     held = {partition: built_hash for partition, built_hash in built.items() if partition[:2] == (source, name)}

@@ -1,4 +1,4 @@
-"""What is due: derived anew, each time, from contracts, ledger, published version and clock; and a run that does it.
+"""What is due, computed each time from contracts, ledger, published version and clock; and a run that does it.
 
-Knows loading and the warehouse. Every entry point and the health ask it; nothing that a run remembers is asked.
+It uses loading and the warehouse. Every entry point and the health check call it. It reads no state of earlier runs.
 """

@@ -1,4 +1,4 @@
-"""A request for a backfill, as an entry point takes it: what may be asked, and what the ledger says of its days."""
+"""A request for a backfill from an entry point: which values are valid, and which of its days are loaded."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from scripts.bronze.store import Store
 
 Reprocess = Literal["none", "failed", "completed"]
-"""Which days are loaded: those that are not loaded yet, of these the ones that failed, or all."""
+"""Which days a backfill loads: `none` the days that are not loaded, `failed` only failed ones, `completed` all."""
 
 CONF_KEYS = frozenset({"source", "resources", "reprocess", "callback_url"})
-"""What the configuration of a backfill's runs may hold; the days come from its range."""
+"""The keys that the configuration of a backfill's runs may have; the days come from its range."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BackfillRequest:
-    """Days, sources and resources that somebody asked for; two requests that are equal ask for the same."""
+    """The requested days, sources and resources; equal requests ask for the same."""
 
     days: Sequence[dt.date]
     source: str | None
@@ -42,29 +42,29 @@ class BackfillRequest:
         resources: Sequence[str] = (),
         reprocess: Reprocess = "none",
     ) -> Self:
-        """Return a request that makes sense.
+        """Return a valid request.
 
         Raises:
-            UsageError: A day, a source or a resource does not exist, or the range is not one.
+            UsageError: A day, a source or a resource does not exist, or the range is reversed.
         """
         if resources and source is None:
             raise UsageError("resources are named without their source", expected="`source` as well")
         request = cls(tuple(day_range(start, end)), source, tuple(sorted(set(resources))), reprocess)
-        # refuses names that the catalog does not have
+        # raises an error for names that the catalog does not have
         partitions(request.days[:1], request.sources, request.resources or None)
         return request
 
     @property
     def sources(self) -> Sequence[str]:
-        """The source that was named, or all daily ones."""
+        """The named source, or all daily sources."""
         return [self.source] if self.source else catalog.daily_sources()
 
     def conf(self) -> dict[str, Any]:
-        """Return the configuration of the runs that load it."""
+        """Return the configuration of the runs that load the request."""
         return {"source": self.source, "resources": list(self.resources), "reprocess": self.reprocess == "completed"}
 
     def loaded_days(self, store: Store) -> Mapping[dt.date, bool]:
-        """Return of each day whether everything that was asked for is loaded, by the ledger."""
+        """Return for each day whether the ledger says that all requested resources are loaded."""
         loaded = dict.fromkeys(self.days, True)
         for item in plan_request(store, partitions(self.days, self.sources, self.resources or None)):
             loaded[item.partition.day] &= item.state == "loaded"
@@ -72,10 +72,10 @@ class BackfillRequest:
 
 
 def check_conf(conf: object, known: frozenset[str] = CONF_KEYS) -> None:
-    """Refuse the configuration of a run that holds what nobody reads.
+    """Refuse the configuration of a run if it has keys that nothing reads.
 
     Raises:
-        UsageError: It is not an object, or has a key that is not known.
+        UsageError: It is not an object, or it has an unknown key.
     """
     if conf is not None and not isinstance(conf, dict):
         raise UsageError("the configuration of the run is not an object", expected=f"keys {', '.join(sorted(known))}")

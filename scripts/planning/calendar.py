@@ -1,4 +1,4 @@
-"""The calendar of a source: when a day is over, and which days there have to be."""
+"""The calendar of a source: when a day is over, and which days are expected."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _DAY = dt.timedelta(days=1)
 
 
 def end_of(source: Source, day: dt.date) -> dt.datetime:
-    """Return the moment (UTC) in which a day ends in the source's time zone."""
+    """Return the moment (UTC) at which a day ends in the source's time zone."""
     return dt.datetime.combine(day + _DAY, dt.time(), ZoneInfo(source.time_zone)).astimezone(dt.UTC)
 
 
 def complete_at(source: Source, day: dt.date) -> dt.datetime:
-    """Return the moment from which on a load has all rows of a day: its end, and the settling time of the contract."""
+    """Return the moment from which a load has all rows of a day: its end plus the contract's `settle_hours`."""
     return end_of(source, day) + dt.timedelta(hours=source.settle_hours)
 
 
 def last_complete_day(source: Source, now: dt.datetime) -> dt.date:
-    """Return the last day of which a load has all rows now."""
+    """Return the last day for which a load has all rows now."""
     settled = now - dt.timedelta(hours=source.settle_hours)
     return settled.astimezone(ZoneInfo(source.time_zone)).date() - _DAY
 
 
 def expected_days(source: Source, first_loaded: dt.date | None, now: dt.datetime) -> Sequence[dt.date]:
-    """Return the days that a resource has to have, by the contract.
+    """Return the days that a resource must have by its contract.
 
-    They begin with `start_date`, or with the first day that is loaded, and end with the last day that is complete.
-    Nothing loaded yet and no `start_date`: the last complete day. A source that is loaded on request has none.
+    They begin with `start_date`, or else with the first loaded day, and end with the last complete day. Without
+    `start_date` and loaded days, only the last complete day is expected. A source that is loaded on request has none.
 
     Args:
         source: The contract.
-        first_loaded: The first day of the resource that is loaded; None where there is none.
+        first_loaded: The first loaded day of the resource; None if no day is loaded.
         now: The present moment.
     """
     if not source.daily:
@@ -49,7 +49,7 @@ def expected_days(source: Source, first_loaded: dt.date | None, now: dt.datetime
 
 
 def in_words(days: Iterable[dt.date]) -> str:
-    """Return days as ranges: `2024-01-01 to 2024-01-05, 2024-01-09`."""
+    """Return days as a text of ranges: `2024-01-01 to 2024-01-05, 2024-01-09`."""
     ranges: list[list[dt.date]] = []
     for day in sorted(days):
         if ranges and day - ranges[-1][1] == _DAY:

@@ -1,4 +1,4 @@
-"""What is due, and why: one function of contracts, ledger, published version, failed attempts and clock."""
+"""What is due, and why: a pure function of contracts, ledger, published version, failed attempts and clock."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ if TYPE_CHECKING:
     from scripts.planning.published import Published
 
 State = Literal["loaded", "missing", "failed", "not validated", "provisional", "outdated"]
-"""What the ledger says of a partition.
+"""The state of a partition by the ledger.
 
-`provisional` was loaded before its day was over (and settled), `outdated` with another version of its contract.
+A `provisional` partition was loaded before its day was complete. An `outdated` one was loaded with another version of
+its contract.
 """
 
 
 class Planned(NamedTuple):
-    """A partition of a request, and what the ledger says of it."""
+    """A partition of a request, and its state."""
 
     partition: Partition
     state: State
 
 
 class Work(NamedTuple):
-    """A partition that is not as it has to be."""
+    """A partition that has to be loaded or validated."""
 
     partition: Partition
     state: State
     step: Literal["load", "validate"]
-    """What brings it in order."""
+    """The step that it needs."""
     waits_for: str
-    """What has to happen first; empty where it can be done now."""
+    """What has to happen first; empty if the step can be done now."""
 
 
 class BuildDue(NamedTuple):
-    """Whether a build has to be made, and why."""
+    """Whether a build is due, and why."""
 
     partitions: Sequence[Partition]
-    """Validated partitions of which the published version does not hold what the ledger says, and removed ones."""
+    """Validated partitions whose present content the published version does not hold, and removed partitions."""
     reasons: Sequence[str]
-    """Why a build is due, in words; none where it is not."""
+    """Why a build is due; empty if no build is due."""
     waits_for: str
-    """What has to happen first; empty where it can be made now."""
+    """What has to happen first; empty if the build can run now."""
     awaits_gold: bool
-    """Whether Silver is built already, and Gold is what is missing."""
+    """Whether Silver is already built and only Gold is missing."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether a build can be made now."""
+        """Whether a build is due and can run now."""
         return bool(self.reasons) and not self.waits_for
 
 
@@ -80,21 +81,21 @@ class Due(NamedTuple):
 
     @property
     def waiting(self) -> Sequence[Work]:
-        """The partitions that wait for a person, a later moment, or the end of their day."""
+        """The partitions that wait for a person, for a later moment, or for the end of their day."""
         return [item for item in self.work if item.waits_for]
 
     @property
     def is_ready(self) -> bool:
-        """Whether a reconciling run has something to do now."""
+        """Whether a reconciling run has work to do now."""
         return bool(self.ready) or self.build.is_ready
 
     @property
     def problems(self) -> Sequence[Work]:
-        """The partitions that wait, other than for the end of a day or a decision about the past of a contract."""
+        """The waiting partitions, without those that wait for the end of their day or for a reload after a change."""
         return [item for item in self.waiting if item.state not in {"provisional", "outdated"}]
 
     def as_document(self) -> dict[str, Any]:
-        """Return it as plain data, for programs."""
+        """Return everything as plain data, for programs."""
         return {
             "at_utc": self.at.isoformat(timespec="seconds"),
             "partitions": [{**item.partition._asdict(), **_without_partition(item)} for item in self.work],
@@ -121,7 +122,7 @@ def due(
     Args:
         catalog: The contracts.
         ledger: The record of each partition.
-        attempts: The attempts that failed.
+        attempts: The failed attempts.
         published: What the published version and the candidate hold.
         now: The present moment.
     """
@@ -136,7 +137,7 @@ def due(
 
 
 def state_of(source: Source, partition: Partition, entry: LedgerEntry | None) -> State:
-    """Return what the ledger says of a partition."""
+    """Return the state of a partition by its ledger record."""
     if entry is None:
         return "missing"
     if entry.status == "failed":
@@ -171,7 +172,7 @@ def _of_resource(
         if state == "loaded" or (state != "not validated" and day < last and _is_of_now(source, resource)):
             continue
         attempt = attempts.get(partition)
-        # what was asked for and failed is tried again, whatever day it is by now
+        # a requested load that failed is retried, also when its day is no longer the last one
         is_asked_for = day == last or source.catchup or attempt is not None
         waits_for = _reason_to_wait(source, partition, state, is_asked_for=is_asked_for, now=now)
         if not waits_for and attempt:
@@ -180,7 +181,7 @@ def _of_resource(
 
 
 def _is_of_now(source: Source, resource: str) -> bool:
-    """Return whether a source only knows its present state: no day before the last one can be loaded any more."""
+    """Return whether the API returns only the present state: days before the last one can no longer be loaded."""
     load = source.resources[resource].load
     return isinstance(load, SnapshotLoad) and load.of == "now"
 
@@ -198,9 +199,9 @@ def _reason_to_wait(source: Source, partition: Partition, state: State, *, is_as
     day = partition.day
     command = f"`pipeline backfill --source {source.source} --start-date {day} --end-date {day}`"
     if state == "missing" and not is_asked_for:
-        return f"{command}, for the contract does not say `catchup: true`"
+        return f"{command}, since the contract does not say `catchup: true`"
     if state == "outdated":
-        return f"{command}, which loads it by the contract of now"
+        return f"{command}, which loads it with the present contract"
     if state == "provisional" and (complete := complete_at(source, day)) > now:
         return f"the end of its day, {complete:%Y-%m-%d %H:%M} (UTC)"
     return ""

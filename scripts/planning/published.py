@@ -1,4 +1,4 @@
-"""What the published version and the candidate hold, read once for the question what is due."""
+"""What the published version and the candidate hold, as input for the computation of what is due."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 class Published(NamedTuple):
-    """What people read, and what a build would change beside the partitions."""
+    """What the published version holds, and what a build would change in it apart from partitions."""
 
     version: str | None
     held: Mapping[Partition, str]
-    """The content of each partition that the tables hold."""
+    """The content hash of each partition that the tables hold."""
     reasons: Sequence[str] = ()
     """Why a build is due although no partition has changed."""
     awaits_gold: bool = False
-    """Whether a candidate holds all of Silver, and Gold has to be built on it."""
+    """Whether a candidate holds a complete Silver, and only Gold has to be built."""
     attempt: Attempt | None = None
-    """The last build, where it failed."""
+    """The last build, if it failed."""
     fingerprint: str = ""
-    """Of everything that a build would be made with; a build that failed for good is repeated when it changes."""
+    """A hash of all inputs of a build; a build that failed with a terminal error is repeated when the hash changes."""
 
 
 def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
@@ -69,7 +69,7 @@ def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
 
 
 def attempt_path() -> Path:
-    """Return where a build that failed is noted."""
+    """Return the path of the record of a failed build."""
     return warehouse().root / "attempt.json"
 
 

@@ -1,4 +1,4 @@
-"""The reconciling run: find what is due, do it, and say why the rest cannot be done now."""
+"""The reconciling run: it finds what is due, does it, and reports why the rest cannot be done now."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _log = get_logger("reconcile")
 
 
 class Reconciled(NamedTuple):
-    """What a reconciling run did, and what stays."""
+    """What a reconciling run did, and what is still due."""
 
     outcomes: Sequence[Outcome]
     """The partitions that it loaded or validated."""
     build: BuildResult | None
-    """The build that it made; None where none was due."""
+    """Its build; None if no build was due."""
     error: PipelineError | None
-    """Why its build failed."""
+    """The error of its build; None if the build did not fail."""
     stays: Due
-    """What is due afterwards."""
+    """What is still due afterwards."""
 
 
 def examine(store: Store, now: dt.datetime | None = None) -> Due:
@@ -55,13 +55,13 @@ def examine(store: Store, now: dt.datetime | None = None) -> Due:
 
 
 def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
-    """Return the record of each partition; with the contract of now where the change since then changes no rows."""
+    """Return the record of each partition, with the present contract if the contract's change affects no rows."""
     found = as_of_now(store, store.entries(), catalog.read_all().sources)
     return {entry.partition: entry for entry in found}
 
 
 def last_load(store: Store) -> dt.datetime | None:
-    """Return when the last partition was written; None where none was ever."""
+    """Return when the last partition was written; None if no partition was ever written."""
     folders = (store.root / "_ledger").glob("*/*")
     times = [folder.stat().st_mtime for folder in folders if folder.is_dir()]
     return dt.datetime.fromtimestamp(max(times), dt.UTC) if times else None
@@ -75,9 +75,10 @@ def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]
 
 
 def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry], bool]:
-    """Return what tells whether a record is what a request was for, which was made at `asked_at`.
+    """Return a function that tells whether a ledger record already fulfills a request made at `asked_at`.
 
-    A load that began after the request is. Unless the request is to load `again`, so is one that needs no other.
+    A load that started after the request fulfills it. Unless the request asks to load `again`, an earlier load whose
+    partition is up to date fulfills it too.
     """
 
     def is_done(entry: LedgerEntry) -> bool:
@@ -99,7 +100,7 @@ def noting_build(run: Run) -> Iterator[None]:
 
 
 def load_due(run: Run, found: Due) -> Sequence[Outcome]:
-    """Load and validate the partitions that can be now; one that fails does not stop the others."""
+    """Load and validate the partitions that are ready; one that fails does not stop the others."""
     by_step = {step: [item.partition for item in found.ready if item.step == step] for step in ("load", "validate")}
     outcomes: list[Outcome] = []
     if partitions := by_step["validate"]:
@@ -110,10 +111,10 @@ def load_due(run: Run, found: Due) -> Sequence[Outcome]:
 
 
 def reconcile(run: Run) -> Reconciled:
-    """Load, validate, build and publish what is due, and return what was done and what stays.
+    """Load, validate, build and publish what is due, and return what was done and what is still due.
 
-    Whatever was lost before (an event, a run, a process, days without a schedule) makes no difference: what is due is
-    derived from the ledger. Nothing due: nothing is done.
+    What is due is computed from the ledger. So a lost event, run or process, or days without a schedule, make no
+    difference. If nothing is due, the function does nothing.
     """
     run.store.recover()
     found = examine(run.store)

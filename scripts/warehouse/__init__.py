@@ -1,4 +1,4 @@
-"""The warehouse: versions, builds and their state, dbt as a process, row accounting, the data documentation.
+"""The warehouse: versions, builds and their state, the dbt process, row accounting, the data documentation.
 
-Reads Bronze and its ledger; does not know how rows are loaded.
+It reads Bronze and the ledger, and does not know how rows are loaded.
 """

@@ -1,4 +1,4 @@
-"""Accounting: that no row is lost or doubled on its way through a build."""
+"""Row accounting: checks that a build loses no row and duplicates none."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
     """Check the Bronze files that a build is about to read.
 
     Raises:
-        BronzeError: A file is torn, changed, missing or foreign; or days that were loaded with another contract would
-            be mixed with others.
+        BronzeError: A file is truncated, changed, missing or foreign; or the build would mix days that were loaded
+            with different contracts.
         DataError: The counts of a record do not add up.
     """
     for partition in partitions:
@@ -37,7 +37,7 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
     if conflicts := contract_conflicts(store, catalog.read_all().sources.values()):
         raise BronzeError(
             " | ".join(map(str, conflicts)),
-            expected="days of one contract, or `was` where a column was only renamed",
+            expected="days of one contract, or `was` in the contract if a column was only renamed",
             hint="; ".join(days.remedy for days in conflicts) + "; then `pipeline build --full-refresh`",
         )
     known = {
@@ -46,20 +46,20 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
     }
     if strangers := foreign_files(store, known):
         raise BronzeError(
-            f"{len(strangers)} Parquet files that no ledger record names, the first: {strangers[0]}",
+            f"no ledger record names {len(strangers)} Parquet files, such as {strangers[0]}",
             where=str(store.root),
             expected="only files that `pipeline ingest` wrote",
-            hint="load their days with `pipeline ingest`, or keep them in a folder outside of Bronze",
+            hint="load their days with `pipeline ingest`, or move them to a folder outside Bronze",
         )
 
 
 def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: Collection[str]) -> None:
-    """Count the rows of the nodes that were made, and check those whose number follows from another layer.
+    """Count the rows of the nodes that were built, and check each count that follows from another layer.
 
-    The other nodes keep the counts that they have.
+    The other nodes keep their counts.
 
     Raises:
-        WarehouseError: A node has more or fewer rows than follows from the layer below, or lacks its key.
+        WarehouseError: A row count is not the one that follows from the layer below, or a node lacks a key column.
     """
     known = build_state.counted_models(connection)
     present = build_state.present_nodes(connection)
@@ -78,8 +78,8 @@ def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: 
                 f"model `{node.name}` has {rows} rows",
                 where=f"row accounting of {node.path}",
                 expected=f"{expected}: {node.expected_rows_reason}",
-                hint="correct the model or its `expected_rows_sql`, or make it again:"
-                " `pipeline build --full-refresh`; what is published has not changed",
+                hint="correct the model or its `expected_rows_sql`, or rebuild it:"
+                " `pipeline build --full-refresh`; the published version has not changed",
             )
         origin = node.resources[0] if node.strategy == LATEST_WINS else (None, None)
         reason = node.expected_rows_reason
@@ -102,7 +102,7 @@ def _check_key(connection: duckdb.DuckDBPyConnection, node: Node) -> None:
             f"model `{node.name}` has no column `{missing[0]}`, which its unique_key names",
             where=node.path,
             expected=f"one of {', '.join(sorted(columns))}",
-            hint="correct the unique_key; what is published has not changed",
+            hint="correct the unique_key; the published version has not changed",
         )
 
 

@@ -1,4 +1,4 @@
-"""A build: dbt on a private copy of the warehouse, checked, and published when all of it is well."""
+"""A build: runs dbt on a private copy of the warehouse, checks the copy, and publishes it if every check passes."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 
 _log = get_logger("build")
 _ATTEMPTS = 3
-"""How often a build makes up for partitions that were loaded again while it read them."""
+"""How often a build starts over because partitions were loaded again while it read them."""
 
 
 class BuildResult(NamedTuple):
     """What a build did."""
 
     version: str | None
-    """The published version; None where the build ended before publishing: after Silver, or with nothing to do."""
+    """The published version; None if the build published nothing: it ended after Silver, or had nothing to do."""
     partitions: Sequence[Partition]
-    """Partitions that it processed."""
+    """The partitions that it processed."""
     results: Sequence[NodeResult]
-    """How each node and test that ran ended."""
+    """The result of each node and test that ran."""
     seconds: float
     dropped: Sequence[str] = ()
-    """Tables and views that are not in the version any more."""
+    """Tables and views that the version no longer has."""
 
     @property
     def is_empty(self) -> bool:
@@ -59,7 +59,7 @@ class BuildResult(NamedTuple):
 
 
 class _Build(NamedTuple):
-    """What the steps of a build share."""
+    """The values that the steps of a build share."""
 
     run: Run
     target: Warehouse
@@ -89,23 +89,23 @@ def build_warehouse(
 ) -> BuildResult:
     """Build Silver and Gold from what changed, test them, and publish the result.
 
-    Nothing that is published changes unless all of it succeeds. One build works at a time; another waits. With nothing
-    to do it returns at once.
+    The published version changes only if every step succeeds. Only one build runs at a time; another one waits. If
+    there is nothing to do, the function returns at once.
 
     Args:
-        run: The run that asks for it.
-        layer: `all`; or `silver`, which leaves a candidate that is not published yet; or `gold`, which finishes the
-            candidate and publishes it, or does all of the build where there is none.
-        full_refresh: Make every node from scratch, from all partitions, in a new file.
+        run: The run that asks for the build.
+        layer: `all` builds both layers and publishes. `silver` leaves a candidate that is not published. `gold`
+            completes that candidate and publishes it; if there is no candidate, it builds both layers.
+        full_refresh: Rebuild every node from all partitions, in a new file.
         full_tests: Run every test over all rows.
-        retry: Go on with the build that failed: what it made stays, unless something that it depends on has changed.
-        drop: Names of histories that the project does not make any more and that may go.
+        retry: Resume the failed build: keep the nodes that it built, unless something that they depend on has changed.
+        drop: Names of histories that the project no longer builds and that the build may drop.
 
     Raises:
-        BronzeError: A Bronze file is torn, changed or foreign.
-        WarehouseError: A model, a test or the accounting failed, or the project is refused.
+        BronzeError: A Bronze file is truncated, changed or foreign.
+        WarehouseError: A model, a test or the row accounting failed, or the project is refused.
         LockedError, StorageError: The build file cannot be written.
-        TransientError: Partitions were loaded again and again while it read them.
+        TransientError: In each attempt, partitions were loaded again while the build read them.
     """
     started = time.monotonic()
     target = warehouse()
@@ -121,7 +121,7 @@ def build_warehouse(
             build = _Build(run, target, lock, made, layers, full_tests)
             write_schemas(run.store)
             if not full_refresh and _is_done(build, going_on):
-                _log.info("nothing to build: the tables hold what the ledger and the project say")
+                _log.info("nothing to build: the tables match the ledger and the project")
                 return BuildResult(None, [], [], time.monotonic() - started)
             done = _build(build, going_on, started, full_refresh=full_refresh, drop=drop)
     if done.version:
@@ -130,7 +130,7 @@ def build_warehouse(
 
 
 def published_build() -> dict[str, Any] | None:
-    """Return what the published version says of the build that made it; None where it cannot be read."""
+    """Return the record of the build that made the published version; None if it cannot be read."""
     version = warehouse().current()
     return None if version is None else history.about(warehouse(), version)
 
@@ -152,7 +152,7 @@ def roll_back(run: Run, version: str | None = None) -> str:
 def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
     """Run any dbt command on a private copy of the published warehouse, and return dbt's exit code.
 
-    What the command writes to the copy is never published.
+    The copy is never published.
     """
     target = warehouse()
     purpose = f"dbt {' '.join(arguments)} by {run.triggered_by}"
@@ -164,7 +164,7 @@ def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
 
 
 def _is_done(build: _Build, going_on: Candidate | None) -> bool:
-    """Return whether there is nothing to do, as far as that is known without dbt."""
+    """Return whether it is known, without asking dbt, that there is nothing to do."""
     base = build.target.build_path if going_on else build.target.path
     if (going_on and build.layer != "silver") or (build.target.current() is None and not going_on):
         return False
@@ -177,7 +177,7 @@ def _is_done(build: _Build, going_on: Candidate | None) -> bool:
                 return False
             state = read_state(connection, build.store, project)
     except WarehouseError:
-        # what cannot be read is built again
+        # a file that cannot be read is rebuilt
         return False
     return plan_build(project, state, layers=build.layers, full_tests=build.full_tests).is_empty
 
@@ -195,7 +195,7 @@ def _build(
         plan = _prepare(build, project, going_on, drop, is_first=attempt == 0)
         now = msgspec.structs.replace(now, dropped=(*now.dropped, *(item.relation for item in plan.drops)))
         if plan.is_empty and attempt == 0 and going_on is None:
-            _log.info("nothing to build: what changed in the dbt project changes no table and no test")
+            _log.info("nothing to build: the changes in the dbt project affect no table and no test")
             candidate.forget(target)
             return BuildResult(None, [], [], time.monotonic() - started)
         partitions |= dict.fromkeys(plan.partitions)
@@ -206,25 +206,27 @@ def _build(
             validated = build_state.validated_partitions(connection)
         if not doubtful:
             break
-        _log.warning("%d partitions were loaded again while they were read, such as %s", len(doubtful), doubtful[0])
+        _log.warning(
+            "%d partitions were loaded again while the build read them, such as %s", len(doubtful), doubtful[0]
+        )
     else:
         raise TransientError(
             f"partitions were loaded again while the build read them, such as {doubtful[0]}",
             where="build",
-            hint="`pipeline build` when the loads have ended; what is published has not changed",
+            hint="`pipeline build` when the loads have ended; the published version has not changed",
         )
     digest = candidate.digest(validated)
     candidate.write(target, msgspec.structs.replace(now, state="built", validated_digest=digest))
     version = None
     if build.layer != "silver":
         version = _publish(build, project, now, started)
-    # a version holds what both layers processed, whichever of them this build made
+    # a version holds the partitions of both layers, also if this build built only one of them
     processed = list(partitions) if build.layer == "silver" else list(now.partitions)
     return BuildResult(version, processed, now.results, time.monotonic() - started, now.dropped)
 
 
 def _make_copy(target: Warehouse, *, full_refresh: bool) -> None:
-    """Make the file that the build works on: a copy of what is published, or a new one that has the histories only."""
+    """Create the build's file: a copy of the published version, or a new file that holds only the histories."""
     path = target.clone(empty=full_refresh)
     version = target.current()
     if path.exists():
@@ -247,7 +249,7 @@ def _candidate(build: _Build, going_on: Candidate | None) -> Candidate:
 def _prepare(
     build: _Build, project: Project, going_on: Candidate | None, drop: Collection[str], *, is_first: bool
 ) -> BuildPlan:
-    """Plan what is to be done on the build's file, check that it may be done, and write the plan for dbt."""
+    """Plan the work on the build's file, check that it is allowed, and write the plan for dbt."""
     target = build.target
     with writing(target.build_path) as connection:
         state = read_state(connection, build.store, project)
@@ -265,13 +267,13 @@ def _prepare(
     if any(project.nodes[node.node].materialized == "external" for node in plan.made()):
         make_dir(target.files(target.next_version()))
     counts = len(plan.made()), len(plan.run_tests()), len(plan.partitions)
-    _log.info("%d nodes to make, %d tests to run, %d changed partitions", *counts, extra={"partitions": counts[2]})
+    _log.info("%d nodes to build, %d tests to run, %d changed partitions", *counts, extra={"partitions": counts[2]})
     return plan
 
 
 def _plan(build: _Build, project: Project, state: State, going_on: Candidate | None) -> BuildPlan:
     if build.layer == "gold" and going_on:
-        # what was loaded since Silver was made is for the next build
+        # partitions that were loaded after Silver was built belong to the next build
         kept = {
             node: [item for item in pending if not item.is_new]
             for node, pending in state.pending.items()
@@ -286,14 +288,14 @@ def _check_histories(plan: BuildPlan, allowed: Collection[str]) -> None:
         relation = drop.relation.replace('"', "")
         if drop.keeps_history and not {drop.name, relation} & set(allowed):
             raise WarehouseError(
-                f"the project does not make {relation} any more, which keeps history that cannot be made again",
+                f"the project no longer builds {relation}, which holds history that cannot be rebuilt",
                 where="dbt",
-                hint=f"`pipeline build --drop {drop.name}` drops it; what is published has not changed",
+                hint=f"`pipeline build --drop {drop.name}` drops it; the published version has not changed",
             )
 
 
 def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Candidate:
-    """Let dbt make what the plan names, note how each node ended, and return the candidate with that."""
+    """Let dbt build the nodes of the plan, record each result, and return the candidate with the results."""
     target = build.target
     candidate.write(target, now)
     command = command_of(project, plan)
@@ -321,12 +323,12 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
 
 
 def command_of(project: Project, plan: BuildPlan) -> Sequence[str]:
-    """Return the command that makes what the plan names and nothing else; none where that is nothing."""
+    """Return the dbt command that builds and tests only what the plan names; empty if the plan names nothing."""
     selectors = [project.nodes[node.node].selector for node in plan.made()]
     selectors += [project.tests[test.test].selector for test in plan.run_tests()]
     if not selectors:
         return []
-    # unit tests are for CI: they say nothing about the data
+    # unit tests run in CI: they do not test the data
     command = ["build", "--indirect-selection", "empty", "--exclude-resource-type", "unit_test"]
     return [*command, "--select", *dict.fromkeys(selectors)]
 
@@ -338,13 +340,13 @@ def _check_complete(plan: BuildPlan, results: Sequence[NodeResult]) -> None:
         raise WarehouseError(
             f"dbt left out {len(missing)} nodes or tests, such as `{missing[0]}`",
             where="dbt",
-            hint="remove what leaves them out (flags in dbt_project.yml, the environment);"
-            " what is published has not changed",
+            hint="remove the setting that leaves them out (flags in dbt_project.yml, the environment);"
+            " the published version has not changed",
         )
 
 
 def write_schemas(store: Store) -> None:
-    """Keep the files up to date that hold the columns of each resource and no rows."""
+    """Update the files that hold the columns of each resource and no rows."""
     for source in catalog.read_all().sources.values():
         for name, resource in source.resources.items():
             store.write_schema(source.source, name, arrow_schema(resource))
@@ -368,7 +370,7 @@ def _publish(build: _Build, project: Project, now: Candidate, started: float) ->
     }
     candidate.forget(target)
     write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
-    # before a version that a killed publish left out of the history may go
+    # publishing may delete a version that a killed publish did not add to the history: add it first
     history.complete(target)
     version = target.publish(keep=settings().warehouse_keep_versions)
     history.complete(target)
@@ -378,7 +380,7 @@ def _publish(build: _Build, project: Project, now: Candidate, started: float) ->
 def _all_results(
     results: Sequence[NodeResult], nodes: Sequence[Mapping[str, object]], tests: Sequence[Mapping[str, object]]
 ) -> Sequence[Mapping[str, object]]:
-    """Return how every node and test of the version ended when it ran last: in this build, or in one before."""
+    """Return the last result of every node and test of the version, from this build or an earlier one."""
     ran = {result.id: result for result in results}
     carried = [
         {"kind": kind, "seconds": 0.0, "message": "", **known}

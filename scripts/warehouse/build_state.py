@@ -1,16 +1,16 @@
-"""What a warehouse file knows about itself: the bookkeeping schema `_pipeline`.
+"""The state of a build, stored in the warehouse file: the schema `_pipeline`.
 
-    partitions   the ledger as the last build saw it
-    nodes        each node: its fingerprint, and the version of its data
-    consumed     which data of its parents each node was made from
+    partitions   the ledger as the last build read it
+    nodes        each node: its fingerprint and its data version
+    consumed     the data version of each parent that a node was built from
     readers      which nodes read which resource of Bronze
-    held         which state of which partition each of them holds
-    tests        how each test ended when it ran last
-    models       the rows of each node
-    plan         while a build runs, what dbt's macros have to know of its plan
+    held         the content of each partition that each reader holds
+    tests        the last result of each test
+    models       the row count of each node
+    plan         while a build runs: the part of its plan that dbt's macros read
 
-While a build runs, `_pipeline_changes` has a table for each node that is made by its changes: the rows that were taken
-away from it or put into it.
+While a build runs, `_pipeline_changes` has one table for each node that is built incrementally: the rows that the build
+removed from the node or added to it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ create or replace table _pipeline.plan (
 );
 """
 
-# what is loaded again and not validated yet stays as it was, unless the node was made without it
+# a partition that was loaded again and is not validated yet keeps its row, unless the node was built without it
 _DELETE_HELD = """
 delete from _pipeline.held as held
 where node = ? and (? or content_hash = ? or not exists (
@@ -73,7 +73,7 @@ where node = ? and (? or content_hash = ? or not exists (
 
 
 class ModelRows(NamedTuple):
-    """The rows of one node, and where their number comes from."""
+    """The row count of one node, and the layer below that it follows from."""
 
     node: str
     model: str
@@ -89,7 +89,7 @@ class ModelRows(NamedTuple):
 
 
 def is_ours(connection: duckdb.DuckDBPyConnection, *, database: str | None = None) -> bool:
-    """Return whether a file was built by this kind of build: the one that is open, or an attached one."""
+    """Return whether a pipeline build of the present format wrote the open file, or an attached one."""
     rows = connection.execute(
         "select 1 from duckdb_tables() where database_name = coalesce(?, current_database())"
         " and schema_name = '_pipeline' and table_name = 'held'",
@@ -99,24 +99,24 @@ def is_ours(connection: duckdb.DuckDBPyConnection, *, database: str | None = Non
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables that are missing."""
+    """Create the tables that are missing."""
     connection.execute(_TABLES)
 
 
 def keep_ledger(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger that `read_state` saw the one that the build reads."""
+    """Store the ledger that `read_state` read as the ledger of this build."""
     connection.execute("delete from _pipeline.partitions; insert into _pipeline.partitions select * from ledger")
 
 
 def partitions_of(connection: duckdb.DuckDBPyConnection, resources: Iterable[tuple[str, str]]) -> Sequence[Partition]:
-    """Return the validated partitions of some resources in the ledger that `read_state` saw."""
+    """Return the validated partitions of some resources in the ledger that `read_state` read."""
     wanted = set(resources)
     rows = connection.execute("select source, resource, dt from ledger where status = 'validated'").fetchall()
     return [Partition(*row) for row in rows if row[:2] in wanted]
 
 
 def write_plan(connection: duckdb.DuckDBPyConnection, project: Project, plan: BuildPlan, state: State) -> None:
-    """Drop what the project does not make any more and what is made in full, and write what dbt's macros ask for."""
+    """Write the plan for dbt's macros; drop the relations that the project no longer builds or that are rebuilt."""
     create_tables(connection)
     keep_ledger(connection)
     for drop in plan.drops:
@@ -151,14 +151,14 @@ def record(
     results: Sequence[NodeResult],
     version: str,
 ) -> None:
-    """Note which nodes were made and how each test ended.
+    """Record which nodes were built and the result of each test.
 
     Args:
         connection: The build's file.
         project: The nodes.
-        plan: What the build set out to do.
-        results: How each node and test ended.
-        version: The data version of the nodes that were made.
+        plan: The plan of the build.
+        results: The result of each node and test.
+        version: The data version of the nodes that were built.
     """
     ended = {result.id: result for result in results}
     for planned in plan.made():
@@ -182,9 +182,9 @@ def record(
 def doubt(
     connection: duckdb.DuckDBPyConnection, store: Store, project: Project, plan: BuildPlan
 ) -> Sequence[Partition]:
-    """Return the partitions that the nodes of the plan read and that are not in that state any more.
+    """Return the partitions that changed while the nodes of the plan read them.
 
-    The nodes are noted to hold them in an unsure state, so that a build makes up for it.
+    Records for these nodes that the content of the partitions is unsure, so that a build processes them again.
     """
     readers = {planned.node for planned in plan.made() if project.nodes[planned.node].resources}
     if not readers:
@@ -210,7 +210,7 @@ def doubt(
 
 
 def finish(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
-    """Clear what only the build needed: the file is about to be published."""
+    """Delete what only the build needed, before the file is published."""
     connection.execute("update _pipeline.nodes set changes_from = null")
     connection.execute("drop table _pipeline.plan")
     connection.execute("drop schema if exists _pipeline_changes cascade")
@@ -221,9 +221,9 @@ def finish(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 
 def held_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, str]:
-    """Return the state of each partition that every node of the version that reads its resource holds.
+    """Return the content hash of each partition that all nodes hold that read its resource.
 
-    A partition of a resource that no node reads is held as the ledger had it.
+    If no node reads a resource, its partitions count as held with the content that the ledger had.
     """
     if not is_ours(connection):
         return {}
@@ -247,7 +247,7 @@ def held_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition,
 
 
 def validated_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, str]:
-    """Return the content of each validated partition of the ledger as the build has seen it."""
+    """Return the content hash of each validated partition in the ledger that the build read."""
     rows = connection.execute(
         "select source, resource, dt, content_hash from _pipeline.partitions where status = 'validated'"
     ).fetchall()
@@ -262,7 +262,7 @@ def put_models(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelRows
 
 
 def counted_models(connection: duckdb.DuckDBPyConnection) -> Mapping[str, ModelRows]:
-    """Return the row counts of the nodes, as the last build counted them."""
+    """Return the row counts of the nodes from the last build."""
     return {row[0]: ModelRows(*row) for row in connection.execute("from _pipeline.models").fetchall()}
 
 
@@ -272,7 +272,7 @@ def present_nodes(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def test_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str, object]]:
-    """Return how each test ended when it ran last, over which rows, and when."""
+    """Return the last result of each test, over which rows it ran, and when."""
     rows = connection.execute(
         "select test, name, status, message, rows, strftime(ran_at, '%Y-%m-%dT%H:%M:%SZ')"
         " from _pipeline.tests order by test"
@@ -281,7 +281,7 @@ def test_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str,
 
 
 def node_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str, object]]:
-    """Return each node of the file, and when it was made."""
+    """Return each node of the file, and when it was built."""
     rows = connection.execute(
         "select node, name, kind, 'success', strftime(made_at, '%Y-%m-%dT%H:%M:%SZ') from _pipeline.nodes order by node"
     ).fetchall()
@@ -289,7 +289,7 @@ def node_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str,
 
 
 def copy_histories(connection: duckdb.DuckDBPyConnection, previous: Path) -> None:
-    """Bring into a new file the nodes of another one that keep history, since they cannot be made again."""
+    """Copy the nodes that keep history from another file into a new one, since they cannot be rebuilt."""
     create_tables(connection)
     connection.execute(f"attach '{str(previous).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
     rows = []
@@ -337,7 +337,7 @@ def _forget(connection: duckdb.DuckDBPyConnection, node: str) -> None:
 
 
 def _drop_relation(connection: duckdb.DuckDBPyConnection, relation: str) -> None:
-    # the name is unknown to what kind of relation it belongs
+    # the name does not say whether the relation is a table or a view
     schema, _, name = relation.partition('"."')
     kind = connection.execute(
         "select table_type from information_schema.tables where table_schema = ? and lower(table_name) = lower(?)",

@@ -1,6 +1,6 @@
-"""The candidate: what is known of the private copy of the warehouse that a build works on, and whether it can go on.
+"""The candidate: the record of the private copy that a build works on, and whether a build can resume it.
 
-The record lies beside the copy, in `builds/.next/candidate.json`, until the copy is published.
+The record is in the folder of the copy, as `builds/.next/candidate.json`, until the copy is published.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ State = Literal["building", "failed", "built"]
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A build under way, ended in a failure, or waiting for its next layer."""
+    """A build that is running, has failed, or waits for its next layer."""
 
     build_id: str
     base: str | None
     """The published version that it is a copy of; None for an empty warehouse."""
     layer: Layer
-    """The layer that is being made, or was made last."""
+    """The layer that is being built, or was built last."""
     state: State
     full_tests: bool = False
     """Its tests run over all rows."""
     results: tuple[NodeResult, ...] = ()
-    """How each node and test ended."""
+    """The result of each node and test."""
     dropped: tuple[str, ...] = ()
-    """Tables and views that it does not have any more."""
+    """Tables and views that it no longer has."""
     partitions: tuple[Partition, ...] = ()
-    """Partitions that were brought into it since it was copied."""
+    """The partitions that builds have processed since it was copied."""
     validated_digest: str = ""
-    """Of the validated partitions that it was built from, once it is built; see `digest`."""
+    """The `digest` of the validated partitions that it was built from; empty until it is built."""
 
     @property
     def awaits_gold(self) -> bool:
@@ -53,14 +53,15 @@ class Candidate(msgspec.Struct, frozen=True):
 def digest(validated: Mapping[Partition, str]) -> str:
     """Return a hash of partitions and the hashes of their contents.
 
-    It is kept with the candidate, whose file nobody opens but the build: a reader's lock would stop the build.
+    The candidate's record holds it, so that readers need not open the candidate's file: their lock would stop the
+    build.
     """
     content = sorted((str(partition), content) for partition, content in validated.items())
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
 def read(target: Warehouse) -> Candidate | None:
-    """Return the record of the candidate; None where there is no candidate, or its base is not published any more."""
+    """Return the record of the candidate; None if there is no candidate, or its base is no longer published."""
     try:
         found = msgspec.json.decode(_file(target).read_bytes(), type=Candidate)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
@@ -69,19 +70,19 @@ def read(target: Warehouse) -> Candidate | None:
 
 
 def write(target: Warehouse, candidate: Candidate) -> None:
-    """Keep the record of the candidate."""
+    """Write the record of the candidate."""
     write_atomically(_file(target), msgspec.json.encode(candidate))
 
 
 def forget(target: Warehouse) -> None:
-    """Take the record away: the candidate is about to be published."""
+    """Delete the record, before the candidate is published."""
     _file(target).unlink(missing_ok=True)
 
 
 def can_go_on(known: Candidate | None, layer: Layer, *, retry: bool) -> bool:
-    """Return whether a build works on the candidate that is there, instead of on a new copy of what is published.
+    """Return whether a build resumes the candidate instead of copying the published version.
 
-    What it holds is known node by node: what has changed since is made again, whatever it is.
+    The file records the state of each node, so the build rebuilds every node whose inputs have changed since.
     """
     if known is None or known.state == "building":
         return False
@@ -89,7 +90,7 @@ def can_go_on(known: Candidate | None, layer: Layer, *, retry: bool) -> bool:
 
 
 def merged(before: Sequence[NodeResult], now: Sequence[NodeResult]) -> Sequence[NodeResult]:
-    """Return the results of a build that went on together with those of the nodes that it did not have to repeat."""
+    """Return the results of a resumed build, together with the earlier results of the nodes that it did not repeat."""
     repeated = {(result.kind, result.id) for result in now}
     return [*(result for result in before if (result.kind, result.id) not in repeated), *now]
 

@@ -1,8 +1,8 @@
 """Copies of a database file that write as little as the file system allows.
 
-A file system with reflinks shares the blocks. On others a retired file is brought up to date: what differs is written,
-and nothing else. Contents are compared, not DuckDB's checksums of its blocks: these do not change when two values of a
-block change places.
+A file system with reflinks shares the blocks. On other file systems, the copy reuses a retired file and writes only the
+blocks that differ. It compares contents and not DuckDB's checksums of its blocks: a checksum does not change when two
+values of a block change places.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _FICLONE = 0x40049409
 _READ_BYTES = 1 << 20
 _WRITE_BYTES = 1 << 14
 _LOCAL_FILE_SYSTEMS = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
-"""Where nothing but this machine's kernel opens files, so that it knows of every reader."""
+"""File systems whose files only this machine's kernel opens, so that it knows every reader."""
 
 
 def share(source: Path, target: Path) -> bool:
-    """Make `target` a new file that shares the blocks of `source`; False where the file system cannot."""
+    """Make `target` a new file that shares the blocks of `source`; return False if the file system cannot."""
     with source.open("rb") as original, target.open("wb") as copy:
         try:
             fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
@@ -33,9 +33,9 @@ def share(source: Path, target: Path) -> bool:
 
 
 def copy(source: Path, target: Path) -> int:
-    """Make `target` equal to `source` by writing only what differs, all of it where there is no `target`.
+    """Make `target` equal to `source` and write only what differs; if there is no `target`, write all of it.
 
-    Returns the number of bytes written. A copy that is broken off can be begun again.
+    Returns the number of bytes written. A copy that was interrupted can be started again.
     """
     written = 0
     handle = os.open(target, os.O_RDWR | os.O_CREAT, 0o644)
@@ -52,12 +52,12 @@ def copy(source: Path, target: Path) -> int:
 
 
 def is_unused(path: Path) -> bool:
-    """Return whether it is certain that no process has the file open, and that it has no second name."""
+    """Return whether it is certain that no process has the file open, and that it has no second hard link."""
     if not hasattr(fcntl, "F_SETLEASE") or _file_system(path) not in _LOCAL_FILE_SYSTEMS:
         return False
     handle = os.open(path, os.O_RDWR)
     try:
-        # the kernel gives a lease for writing only while there is no other descriptor of the file
+        # the kernel grants a write lease only if there is no other descriptor of the file
         fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -88,7 +88,7 @@ def _write_all(handle: int, part: bytes, offset: int) -> int:
 
 
 def _file_system(path: Path) -> str:
-    """Return the type of the file system that holds a file, as the kernel calls it; empty where it does not say."""
+    """Return the kernel's name for the type of the file system that holds a file; empty if the kernel gives none."""
     device = path.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:

@@ -1,4 +1,4 @@
-"""The data documentation: dbt's site for data consumers, made from the published warehouse."""
+"""The data documentation: dbt's site for data consumers, generated from the published warehouse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_docs(run: Run) -> Path:
     """Write dbt's site as one page to `docs/dbt/index.html` in `DATA_DIR`, and return its path.
 
     Raises:
-        WarehouseError: dbt could not make it.
+        WarehouseError: dbt could not generate it.
     """
     code = run_dbt_on_copy(run, ["docs", "generate", "--static", "--quiet"])
     if code != 0:
@@ -36,7 +36,7 @@ def write_docs(run: Run) -> Path:
 
 
 def docs_dir() -> Path:
-    """Return the folder of the pages for the people who use the data."""
+    """Return the folder of the pages for data consumers."""
     return settings().data_dir / "docs"
 
 
@@ -46,12 +46,12 @@ def docs_page() -> Path:
 
 
 def model_url(name: str, kind: str = "model", *, page: str = "docs/dbt/index.html") -> str:
-    """Return the address of a model's or test's page on dbt's site.
+    """Return the address of the page of a model or test on dbt's site.
 
     Args:
         name: The model or test.
-        kind: dbt's word for what it is.
-        page: Where the site is when `DOCS_URL` names no server.
+        kind: Its resource type in dbt.
+        page: The path of the site, used if `DOCS_URL` names no server.
     """
     root = settings().docs_url.rstrip("/")
     return f"{f'{root}/dbt/index.html' if '://' in root else page}#!/{kind}/{kind}.data_pipeline.{name}"

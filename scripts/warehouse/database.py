@@ -1,4 +1,4 @@
-"""A DuckDB file: opened for reading or writing, with errors that say what to do, and examined for damage."""
+"""A DuckDB file: opens it for reading or writing, with errors that say what to do, and checks it for damage."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 _STORAGE_VERSION = "v1.5.0"
 _REPAIR = "`pipeline rollback`, or rebuild it from Bronze with `pipeline build --full-refresh`"
-_IN_USE = "close what has it open; `pipeline doctor` checks the folder"
+_IN_USE = "close the program that has it open; `pipeline doctor` checks the folder"
 _DAMAGE = ("Corrupt database file", "Could not read enough bytes", "not a valid DuckDB database file", "version number")
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a published warehouse for reading; the block sees one version from beginning to end.
+    """Open a published warehouse for reading; the `with` block reads one version from beginning to end.
 
     Raises:
-        WarehouseError: There is none, it can't be opened, or a block of it can't be read.
+        WarehouseError: There is no warehouse, it cannot be opened, or one of its blocks cannot be read.
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
@@ -54,7 +54,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     It is checkpointed and closed when the block ends well.
 
     Raises:
-        WarehouseError: It can't be opened or written.
+        WarehouseError: It cannot be opened or written.
         LockedError: Another process has it open.
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
@@ -77,19 +77,19 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise WarehouseError(
             f"the build cannot be written: {message}",
             where=str(path),
-            hint=repair(message) or "`pipeline doctor` checks the disk; what is published has not changed",
+            hint=repair(message) or "`pipeline doctor` checks the disk; the published version has not changed",
         ) from error
 
 
 def find_damage(path: Path, *, deep: bool = False) -> str | None:
-    """Return what is wrong with a database file, or None where it is well.
+    """Return the damage of a database file, or None if it has none.
 
     Args:
         path: The file.
-        deep: Read every value of every table, and so every block in use, of which DuckDB compares the checksum.
+        deep: Read every value of every table. DuckDB then compares the checksum of every block in use.
 
     Raises:
-        WarehouseError: The file cannot be opened now for another reason.
+        WarehouseError: The file cannot be opened now, for a reason other than damage.
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
@@ -109,12 +109,12 @@ def find_damage(path: Path, *, deep: bool = False) -> str | None:
 
 
 def repair(message: str) -> str:
-    """Return what repairs a file of which DuckDB says `message`; empty where the file is not what is wrong."""
+    """Return how to repair a file for which DuckDB reports `message`; empty if the message reports no damage."""
     return _REPAIR if any(words in message for words in _DAMAGE) else ""
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, without the lines that follow."""
+    """Return the first line of the message of an error."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

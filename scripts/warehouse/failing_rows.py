@@ -1,4 +1,4 @@
-"""Failures of tests: the rows that made a dbt test red, read from the candidate."""
+"""The rows that made a dbt test fail, read from the candidate."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LONGEST_VALUE = 60
 
 
 def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
-    """Return a few of the rows that each failed test found, in words, by the test's name.
+    """Return a text with a few of the rows that each failed test found, by the name of the test.
 
     Args:
         results_file: dbt's `run_results.json`.
-        database: The file that dbt tested; nothing has it open any more.
+        database: The file that dbt tested; no process has it open.
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
@@ -43,7 +43,7 @@ def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
                 rows = [_describe(dict(zip(names, row, strict=True)), shown) for row in relation.fetchall()]
                 found[result["unique_id"].split(".")[2]] = ", ".join(rows)
     except (duckdb.Error, WarehouseError):
-        # the examples are a help; the failure itself is told in any case
+        # the error names the failed test also without examples
         return found
     return found
 
@@ -51,7 +51,8 @@ def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
 def _shown_columns() -> frozenset[str] | None:
     """Return the columns whose values may be shown, or None for all.
 
-    Where a contract has sensitive columns, a column of another name may have been made from one.
+    If a contract has sensitive columns, a column of a model may be computed from one and have another name: only
+    columns that the contracts name are shown.
     """
     columns = [
         column

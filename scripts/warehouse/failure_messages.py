@@ -1,4 +1,4 @@
-"""What dbt says when it fails, for the person who has to mend it: file, line, node, reason, remedy."""
+"""dbt's failures as messages for the person who has to correct them: file, line, node, reason, remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scripts.warehouse.runner import NodeResult
 
 _SHOWN_FAILURES = 5
-_NOTHING_CHANGED = "what is published has not changed"
+_NOTHING_CHANGED = "the published version has not changed"
 _MISSING_VARIABLE = re.compile(r"Env var required but not provided: '([^']+)'")
 _MISSING_NAME = re.compile(r"'(\w+)' is undefined")
 _REFUSED = {
@@ -35,7 +35,7 @@ _NOISE = re.compile(r"Encountered an error|^Runtime Error$|^Compilation Error$|^
 
 
 def describe_failures(bad: Sequence[NodeResult], complaints: Sequence[str], code: int, target: Path) -> tuple[str, str]:
-    """Return what failed, in one line, and what to do about it."""
+    """Return one line that says what failed, and what to do next."""
     if bad:
         nodes = _nodes(target)
         shown = [_describe_node(result, nodes.get(result.id), target) for result in bad[:_SHOWN_FAILURES]]
@@ -47,19 +47,19 @@ def describe_failures(bad: Sequence[NodeResult], complaints: Sequence[str], code
         name = found.group(1)
         if name in os.environ:
             return (
-                f"the environment variable {name} is not handed to dbt, since its name does not start with DBT_",
-                f"call it DBT_{name}; {_NOTHING_CHANGED}",
+                f"the environment variable {name} is not passed to dbt, since its name does not start with DBT_",
+                f"rename it to DBT_{name}; {_NOTHING_CHANGED}",
             )
         where = "; ".join(_lines_with(re.compile(rf"env_var\(\s*['\"]{re.escape(found.group(1))}['\"]")))
         return (
-            f"the environment variable {found.group(1)} is not set, which {where or 'the dbt project'} reads",
+            f"the environment variable {found.group(1)} is not set, and {where or 'the dbt project'} reads it",
             f"set it, or give `env_var` a default; {_NOTHING_CHANGED}",
         )
     return f"dbt ended with code {code}: {what}", f"correct the project, then `pipeline build`; {_NOTHING_CHANGED}"
 
 
 def one_line(text: str) -> str:
-    """Return a text with every run of white space as one space."""
+    """Return a text on one line: each sequence of white space becomes one space."""
     return " ".join(text.split())
 
 
@@ -77,7 +77,7 @@ def _describe_node(result: NodeResult, node: Mapping[str, Any] | None, target: P
 
 
 def _without_repeats(message: str, node: Mapping[str, Any] | None) -> str:
-    # dbt puts the kind of the error, the node and the file before the reason, and the compiled file after it
+    # dbt writes the kind of the error, the node and the file before the reason, and the compiled file after it
     message = re.sub(r"\s*> in macro .*$", "", message)
     if node is not None:
         name, path = re.escape(node["name"]), re.escape(node["original_file_path"])
@@ -86,10 +86,10 @@ def _without_repeats(message: str, node: Mapping[str, Any] | None) -> str:
 
 
 def _line_of(message: str, node: Mapping[str, Any]) -> str:
-    """Return the line of the model's file that holds the text which DuckDB's error shows."""
-    # dbt puts its own statement before the model's SQL, so that the number of the line would mislead
+    """Return the line of the model's file that contains the text in DuckDB's error."""
+    # dbt adds its own statement before the model's SQL, so DuckDB's line number would be wrong
     wanted = [found.strip() for found in re.findall(r"LINE \d+: (?:\.\.\.)?(.*?)(?:\.\.\.)?\s*\^", message)]
-    # an error without the text names the column or function that it does not find
+    # an error without that text names the column or function that DuckDB does not find
     wanted += re.findall(r"(?:column|function|name|table) (?:with name )?[\"'`]?(\w+)[\"'`]?", message, re.IGNORECASE)
     lines = [one_line(line) for line in (node.get("raw_code") or "").splitlines()]
     return next((f":{place}" for text in wanted if text for place, line in enumerate(lines, 1) if text in line), "")
@@ -130,7 +130,7 @@ def _lines_with(pattern: re.Pattern[str]) -> Sequence[str]:
 
 
 def _last_words(complaints: Sequence[str]) -> str:
-    # dbt's last word is "Encountered an error:", with the reason behind it
+    # dbt's last message is "Encountered an error:", followed by the reason
     texts = [re.sub(r"^Encountered an error:?\s*", "", line) for line in complaints]
     return next((text for text in texts if text), "")
 

@@ -1,4 +1,4 @@
-"""Fingerprints: hashes of all that decides what a node's table or a test's result is, except the data."""
+"""Fingerprints: hashes of everything except the data that determines the table of a node or the result of a test."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _IGNORED_CONFIG = {
 }
 _IGNORED_TEST_CONFIG = {"enabled", "docs", "meta", "tags", "group", "alias", "schema", "database", "static_analysis"}
 _INTERNAL_PACKAGES = {"dbt", "dbt_duckdb"}
-_ONLY_COMPILED = {  # what these macros make stands in the compiled code or in the relation's name
+_ONLY_COMPILED = {  # the result of these macros is in the compiled code or in the name of the relation
     *("generate_schema_name", "generate_alias_name", "generate_database_name", "source", "ref"),
     *("get_where_subquery", "should_full_refresh", "is_incremental"),
 }
 _NOT_COMPILED = {"latest_row_per_key", "bronze_rows", "source", "in_affected_keys"}
-"""Their code depends on the build: code that is compiled for a fingerprint has only their call."""
+"""The SQL of these macros depends on the build, so code that is compiled for a fingerprint holds only their call."""
 _JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 
 
@@ -33,7 +33,7 @@ def hash_of(*parts: object) -> str:
 
 
 def normalized_sql(text: str) -> str:
-    """Return SQL without comments, its words one space apart; strings stay as they are."""
+    """Return SQL without comments and with one space between words; strings stay unchanged."""
     return " ".join(word for word, _ in sql_words(text))
 
 
@@ -92,7 +92,7 @@ def test_fingerprint(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> st
 
 def _code(node: Mapping[str, Any], dbt_dir: Path) -> str:
     if node["resource_type"] == "seed":
-        # dbt's own checksum of a large seed is that of its path
+        # for a large seed, dbt's own checksum covers only its path
         path = dbt_dir / node["original_file_path"]
         path = path if path.exists() else (node.get("root_path") and dbt_dir / node["root_path"] / node["path"]) or path
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else str(node["checksum"])
@@ -106,7 +106,7 @@ def _code(node: Mapping[str, Any], dbt_dir: Path) -> str:
 
 
 def _machinery(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """Return the code of the project's and packages' macros that act when dbt makes the node, not before."""
+    """Return the code of the macros of the project and its packages that dbt runs when it builds the node."""
     macros = manifest["macros"]
     internal = {macro["name"] for macro in macros.values() if macro["package_name"] in _INTERNAL_PACKAGES}
     strategy = f"get_incremental_{(node['config'].get('incremental_strategy') or 'default').replace('+', '_')}_sql"

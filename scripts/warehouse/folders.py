@@ -1,7 +1,8 @@
-"""The folders of a warehouse's versions: which of them are versions, and how they come and go.
+"""The folders of a warehouse's versions: which folders are versions, and how they are created and deleted.
 
-A mark is an empty file in a folder. `unpublished` lies in it from before its rename to a number until the link leads to
-it; `damaged` in one that could not be read. Every step may be repeated, so that whoever comes next finishes it.
+A mark is an empty file in a folder. `unpublished` is in a folder before its rename to a number, and until the link
+leads to it. `damaged` is in a folder whose file could not be read. Every step can be repeated: if a process dies, the
+next lock holder completes its steps.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ DAMAGED = "damaged"
 
 
 def published(builds: Path, file_name: str, current: str | None) -> Sequence[str]:
-    """Return the versions, the oldest first: they were published, have their file, and are not marked as damaged."""
+    """Return the versions, oldest first: folders that were published, have their file, and are not marked damaged."""
     return [
         path.name
         for path in _numbered(builds)
@@ -34,7 +35,7 @@ def published(builds: Path, file_name: str, current: str | None) -> Sequence[str
 
 
 def next_version(builds: Path, current: str | None) -> str:
-    """Return a name that no version has had, also none that is damaged or was lost."""
+    """Return a name that no version has had, not even a damaged or lost one."""
     names = [path.name.removeprefix(f"{DAMAGED}-") for path in builds.glob("[0-9d]*")]
     return f"{max((int(name) for name in [*names, current or '0'] if name.isdigit()), default=0) + 1:06d}"
 
@@ -46,14 +47,14 @@ def mark(folder: Path, name: str) -> None:
 
 
 def unmark(folder: Path, name: str) -> None:
-    """Take a mark away."""
+    """Remove a mark."""
     if (folder / name).exists():
         (folder / name).unlink()
         sync_dir(folder)
 
 
 def retire(builds: Path, versions: Sequence[str]) -> None:
-    """Take versions away: the newest of them stays as the spare, the others are deleted."""
+    """Retire versions: keep the newest of them as the spare and delete the others."""
     if versions:
         *others, newest = versions
         remove(builds / SPARE)
@@ -63,17 +64,17 @@ def retire(builds: Path, versions: Sequence[str]) -> None:
 
 
 def set_aside(builds: Path, current: str | None) -> None:
-    """Move versions that are damaged, and not published any more, out of the way; nothing of them is deleted."""
+    """Rename the folders of damaged versions that are no longer published; delete nothing."""
     for path in _numbered(builds):
         if path.name != current and (path / DAMAGED).exists():
             aside = builds / f"{DAMAGED}-{path.name}"
             path.rename(aside)
             sync_dir(builds)
-            _log.warning("the damaged version lies in %s", aside)
+            _log.warning("moved the damaged version to %s", aside)
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder: out of the way by one rename first, so that nobody takes a half of it for a whole."""
+    """Delete a folder; rename it first, so that no process reads a folder that is deleted in part."""
     trash = folder.with_name(f".trash-{folder.name.lstrip('.')}")
     shutil.rmtree(trash, ignore_errors=True)
     if folder.exists():
@@ -83,7 +84,7 @@ def remove(folder: Path) -> None:
 
 
 def sweep(builds: Path, current: str | None) -> None:
-    """Clear what killed processes left: folders that were being deleted, and versions that were never published."""
+    """Delete what killed processes left: folders that they were deleting, and versions that they did not publish."""
     for trash in builds.glob(".trash-*"):
         shutil.rmtree(trash)
     for path in _numbered(builds):

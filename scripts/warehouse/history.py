@@ -1,7 +1,7 @@
-"""The history of publications: one line for each version that was published, also of those that are gone.
+"""The history of publications: one line for each version that was published, also for deleted ones.
 
-What a version says of itself, its `build.json`, is the truth; the lines are derived from it. A line that is missing or
-damaged is written again as long as the version is kept.
+Each line is derived from the `build.json` of its version. As long as the version is kept, a line that is missing or
+damaged is written again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = get_logger("history")
 
 
 class BuildRecord(msgspec.Struct, frozen=True):
-    """What has to stand in a `build.json`; there is more."""
+    """The required keys of a `build.json`, which has more keys."""
 
     run_id: str
     triggered_by: str
@@ -49,7 +49,7 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 def complete(target: Warehouse) -> None:
-    """Add the kept versions that the history lacks; the caller holds the builder's lock."""
+    """Add a line for each kept version that the history lacks; the caller holds the builder's lock."""
     known = {publication.version for publication in read(target, last=None)}
     lines = [
         msgspec.json.encode(publication) + b"\n"
@@ -61,7 +61,7 @@ def complete(target: Warehouse) -> None:
 
 
 def read(target: Warehouse, *, last: int | None = 90) -> Sequence[Publication]:
-    """Return the last publications, oldest first; a line that is damaged is left out."""
+    """Return the last publications, oldest first, without damaged lines."""
     found = (_decoded(line) for line in _lines(target))
     publications = [publication for publication in found if publication is not None]
     return publications if last is None else publications[-last:]
@@ -73,7 +73,7 @@ def damaged_lines(target: Warehouse) -> Sequence[int]:
 
 
 def about(target: Warehouse, version: str) -> dict[str, Any] | None:
-    """Return what a version says of the build that made it; None where its `build.json` is missing or damaged."""
+    """Return the record of the build that made a version; None if its `build.json` is missing or damaged."""
     try:
         content = (target.builds / version / "build.json").read_bytes()
         msgspec.json.decode(content, type=BuildRecord)
@@ -92,7 +92,7 @@ def _publication(target: Warehouse, version: str) -> Publication | None:
 def _append(path: Path, lines: bytes) -> None:
     is_new = not path.exists()
     with path.open("ab+") as file:
-        # a line that a power cut tore must not take the next one with it
+        # a power cut may have left an incomplete line: the next line must not be appended to it
         file.seek(0, os.SEEK_END)
         if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
             file.write(b"\n")

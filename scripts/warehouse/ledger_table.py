@@ -1,4 +1,4 @@
-"""The ledger as a table of DuckDB: brought up to the records, of which only those that changed are read."""
+"""The ledger as a table of DuckDB: updated from the records, of which only the changed ones are read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTITION_COLUMNS = (
 
 
 def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures: Mapping[Partition, str]) -> None:
-    """Bring the temporary table `ledger` up to the records; only those that changed are read."""
+    """Update the temporary table `ledger` from the records; read only the records that changed."""
     records = {_partition(path): path for path in ledger.entry_files(store.root / "_ledger")}
     changed = []
     for partition, path in records.items():
@@ -40,11 +40,11 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures:
 
 
 def _readable(record: Path) -> LedgerEntry | None:
-    """Return a record; None where it cannot be read: the tables keep what they hold of its day, and others go on."""
+    """Return a record; None if it cannot be read: the tables then keep the rows that they hold of its day."""
     try:
         return ledger.read_entry(record)
     except BronzeError as error:
-        _log.error("left out of the build: %s", error)
+        _log.error("the build skips a ledger record: %s", error)
         return None
 
 
@@ -87,14 +87,14 @@ def _partition(record: Path) -> Partition:
         return Partition(record.parent.parent.name, record.parent.name, dt.date.fromisoformat(record.stem))
     except ValueError:
         raise UsageError(
-            f"the ledger holds a file that is no record: {record.name}",
+            f"the ledger contains a file that is not a record: {record.name}",
             where=str(record),
             hint="move it out of the ledger",
         ) from None
 
 
 def _signature(record: Path) -> str:
-    # a record is replaced by a rename, so that another content is another file
+    # a rename replaces a record, so a record with new content is another file
     stat = record.stat()
     return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
 

@@ -1,4 +1,4 @@
-"""dbt's manifest read into a `Project`: which node reads which, and which can be made by its changes alone."""
+"""Reads dbt's manifest into a `Project`: which node reads which, and which nodes can be built incrementally."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OWN_ROW_TESTS = {"accepted_range", "expect_column_value_lengths_to_be_between",
 
 
 def read_project(manifest: Mapping[str, Any], digest: str, dbt_dir: Path) -> Project:
-    """Return the project that a manifest with compiled code describes."""
+    """Return the project that a manifest with compiled code describes; each node comes after those that it reads."""
     relations = {
         unique_id: node
         for unique_id, node in {**manifest["nodes"], **manifest.get("functions", {})}.items()
@@ -57,7 +57,7 @@ def read_project(manifest: Mapping[str, Any], digest: str, dbt_dir: Path) -> Pro
 
 
 def node_parents(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequence[str]:
-    """Return what a node reads, sources included, in place of ephemeral models what these read."""
+    """Return the nodes and sources that a node reads; an ephemeral model is replaced by what it reads."""
     found: dict[str, None] = {}
     for parent in [*node["depends_on"].get("nodes", []), *node["depends_on"].get("functions", [])]:
         read = manifest["nodes"].get(parent)
@@ -81,7 +81,7 @@ def unique_key(node: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def affected_by(node: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """Return the `affected_by` of a mart as it is written."""
+    """Return the `affected_by` of a mart as its author wrote it."""
     return (node["config"].get("meta") or {}).get("affected_by") or {}
 
 
@@ -134,17 +134,17 @@ def _node(node: Mapping[str, Any], manifest: Mapping[str, Any], dbt_dir: Path) -
 
 
 def _why_full(node: Mapping[str, Any], manifest: Mapping[str, Any], resources: Sequence[tuple[str, str]]) -> str:
-    """Return why a node cannot be made by its changes; empty where it can."""
+    """Return why a node cannot be built incrementally; empty if it can."""
     config = node["config"]
     strategy = config.get("incremental_strategy")
     if config.get("materialized") != "incremental":
-        return f"a {config.get('materialized') or node['resource_type']} is made in full"
+        return f"a {config.get('materialized') or node['resource_type']} is rebuilt in full"
     if strategy not in STRATEGIES:
-        return f"strategy {strategy or 'default'} does not tell which rows change"
+        return f"strategy {strategy or 'default'} does not record which rows change"
     if node.get("language") == "python":
-        return "a Python model is made in full"
+        return "a Python model is rebuilt in full"
     if asks := _asks_the_database(node, manifest):
-        return f"its SQL depends on what `{asks}` finds"
+        return f"its SQL depends on the result of `{asks}`"
     checks = {
         LATEST_WINS: _why_not_row_by_row,
         REPLACE_AFFECTED_KEYS: _why_not_by_keys,
@@ -156,7 +156,7 @@ def _why_full(node: Mapping[str, Any], manifest: Mapping[str, Any], resources: S
 def _why_not_row_by_row(node: Mapping[str, Any], resources: Sequence[tuple[str, str]]) -> str:
     code, count = _LATEST_ROW.subn("bronze", node.get("compiled_code") or "")
     if len(resources) != 1 or count != 1:
-        return "only a model of one `latest_row_per_key` follows it row by row"
+        return "only a model that reads one `latest_row_per_key` can be built row by row"
     words = [word.lower() for word, _ in sql_words(code)]
     found = sorted(_NOT_ROW_BY_ROW.intersection(words))
     found += sorted(word for word, following in itertools.pairwise(words) if word in _AGGREGATES and following == "(")
@@ -169,7 +169,7 @@ def _why_not_row_by_row(node: Mapping[str, Any], resources: Sequence[tuple[str, 
 
 def _why_not_by_keys(node: Mapping[str, Any], resources: Sequence[tuple[str, str]]) -> str:
     if resources:
-        return "it reads Bronze by itself"
+        return "it reads Bronze directly"
     if not affected_by(node):
         return "it has no `affected_by`"
     if not re.search(r"\bin_affected_keys\s*\(", node["raw_code"]):
@@ -179,12 +179,12 @@ def _why_not_by_keys(node: Mapping[str, Any], resources: Sequence[tuple[str, str
 
 def _why_no_history(node: Mapping[str, Any], resources: Sequence[tuple[str, str]]) -> str:
     if len(resources) != 1 or not re.search(r"\bis_incremental\s*\(", node["raw_code"]):
-        return "only a model of one resource that asks `is_incremental` extends a history"
+        return "only a model that reads one resource and calls `is_incremental` extends a history"
     return ""
 
 
 def _asks_the_database(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """Return the first thing by which a model asks the database while dbt compiles it; empty where it does not."""
+    """Return the first call by which a model queries the database while dbt compiles it; empty if there is none."""
     if found := re.search(
         r"\b(run_query|adapter\.(?:get_|execute)\w*|load_relation|graph\.|statement)\b", node["raw_code"]
     ):
@@ -208,7 +208,7 @@ def _asks_the_database(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
 
 
 def _own_files(sources: Sequence[Mapping[str, Any]], dbt_dir: Path) -> Sequence[object]:
-    """Return what is known of the files of sources that are not Bronze: they are part of the fingerprint."""
+    """Return name, size and time of the files of sources outside Bronze; they are part of the fingerprint."""
     found: list[object] = []
     for source in sources:
         if is_bronze(source):
@@ -256,11 +256,11 @@ def _test(node: Mapping[str, Any], manifest: Mapping[str, Any], nodes: Mapping[s
 
 
 def _sees_a_part(node: Mapping[str, Any], tested: Node) -> bool:
-    """Return whether the rows of changed keys prove the whole, if it was proved before."""
+    """Return whether a test that passed over the whole table may now run over the changed keys only."""
     config = node["config"]
     if (config.get("fail_calc"), config.get("error_if"), config.get("warn_if")) != ("count(*)", "!= 0", "!= 0"):
         return False
-    # a row of which nothing but this column has changed does not count as changed
+    # a row in which only `last_seen_date` has changed does not count as changed
     counts = config.get("limit") is not None or config.get("store_failures")
     if counts or "last_seen_date" in (node.get("compiled_code") or ""):
         return False

@@ -1,4 +1,4 @@
-"""The plan of the next build, asked for without building, and what the published version holds."""
+"""The plan of the next build, without building, and the partitions that the published version holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def plan_of_build(store: Store, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan | None:
-    """Return what a build would do now; None where dbt has to read the project first, since it has changed."""
+    """Return what a build would do now; None if the project has changed, so that dbt has to read it first."""
     target = warehouse()
     project = known_project(target)
     if project is None:
@@ -35,7 +35,7 @@ def plan_of_build(store: Store, *, full_refresh: bool = False, full_tests: bool 
 
 
 def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan:
-    """Return what a build would do now, and let dbt read the project where it has changed."""
+    """Return what a build would do now; if the project has changed, let dbt read it first."""
     target = warehouse()
     if (plan := plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)) is not None:
         return plan
@@ -53,7 +53,7 @@ def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False)
 
 
 def held_partitions() -> Mapping[Partition, str]:
-    """Return the content of each partition that the published version holds in every node that reads it."""
+    """Return the content hash of each partition that the published version holds in every node that reads it."""
     target = warehouse()
     if target.current() is None:
         return {}

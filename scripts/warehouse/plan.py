@@ -1,8 +1,8 @@
-"""The plan of a build: which nodes are made and how, which tests run over which rows, and why.
+"""The plan of a build: which nodes are built and how, which tests run over which rows, and why.
 
-It is a pure function of the project (what dbt's manifest says), of what the warehouse holds, and of the partitions
-that it does not hold yet. A node is up to date if its fingerprint is the same, it has consumed the present data of
-each node that it reads, and it holds the validated state of each partition that it reads.
+It is a pure function of the project (from dbt's manifest), of the state of the warehouse file, and of the partitions
+that the file does not hold yet. A node is up to date if its fingerprint has not changed, it was built from the present
+data of each node that it reads, and it holds the validated content of each partition that it reads.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from scripts.warehouse.project import Layer, Node, Project, Test
 
 Mode = Literal["skip", "incremental", "full", "history"]
-"""`history`: dbt adds to what is there, since it cannot be computed again."""
+"""`history`: dbt adds to the existing rows, since they cannot be computed again."""
 Rows = Literal["skip", "changed", "all"]
 LAST_SEEN = "last_seen_date"
 
 
 class NodeState(msgspec.Struct, frozen=True):
-    """What the warehouse file says of a node that it holds."""
+    """The record of a node in the warehouse file."""
 
     fingerprint: str
     data_version: str
     """Changes with the data."""
     changes_from: str | None
-    """The data version since which its table of changes tells all; None where there is no such table."""
+    """The data version from which its table of changes is complete; None if there is no such table."""
     relation: str
     keeps_history: bool
     name: str
     consumed: dict[str, str]
-    """The data version of each node that it read when it was made."""
+    """The data version of each node that it read when it was built."""
     columns: frozenset[str] = frozenset()
 
 
 class TestState(msgspec.Struct, frozen=True):
-    """How a test ended last time."""
+    """The last result of a test."""
 
     fingerprint: str
     status: str
@@ -49,18 +49,18 @@ class TestState(msgspec.Struct, frozen=True):
 
 
 class PendingPartition(msgspec.Struct, frozen=True):
-    """A partition of which a node does not hold the validated state."""
+    """A partition whose validated content a node does not hold."""
 
     partition: Partition
     is_new: bool
-    """The node holds no state of it."""
+    """The node holds no content of it."""
     is_removed: bool = False
     is_in_order: bool = False
-    """It is new, and so are all others of its resource, and they come after all that the node holds."""
+    """It is new, and its day is after all days of its resource that the node holds."""
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a warehouse file holds, and what it does not hold yet."""
+    """What a warehouse file holds, and the partitions that it does not hold yet."""
 
     nodes: dict[str, NodeState] = {}
     tests: dict[str, TestState] = {}
@@ -69,7 +69,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class NodePlan(msgspec.Struct, frozen=True):
-    """What becomes of a node."""
+    """How a build treats a node, and why."""
 
     node: str
     name: str
@@ -78,7 +78,7 @@ class NodePlan(msgspec.Struct, frozen=True):
 
 
 class TestPlan(msgspec.Struct, frozen=True):
-    """Over which rows a test runs."""
+    """Over which rows a test runs, and why."""
 
     test: str
     name: str
@@ -87,7 +87,7 @@ class TestPlan(msgspec.Struct, frozen=True):
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """A table or view that the project does not make any more."""
+    """A table or view that the project no longer builds."""
 
     name: str
     relation: str
@@ -95,15 +95,15 @@ class Drop(msgspec.Struct, frozen=True):
 
 
 class BuildPlan(msgspec.Struct, frozen=True):
-    """All that a build does."""
+    """Everything that a build does."""
 
     nodes: tuple[NodePlan, ...] = ()
     tests: tuple[TestPlan, ...] = ()
     drops: tuple[Drop, ...] = ()
     partitions: tuple[Partition, ...] = ()
-    """Partitions that it processes."""
+    """The partitions that it processes."""
     compare_last_seen: frozenset[str] = frozenset()
-    """Nodes whose `last_seen_date` a node downstream reads."""
+    """Nodes whose `last_seen_date` a downstream node reads."""
 
     @property
     def is_empty(self) -> bool:
@@ -111,7 +111,7 @@ class BuildPlan(msgspec.Struct, frozen=True):
         return not (self.made() or self.run_tests() or self.drops)
 
     def made(self) -> Sequence[NodePlan]:
-        """Return the nodes that are made, each after those that it reads."""
+        """Return the nodes that the build builds, each after those that it reads."""
         return [node for node in self.nodes if node.mode != "skip"]
 
     def run_tests(self) -> Sequence[TestPlan]:
@@ -131,10 +131,10 @@ def plan_build(
 
     Args:
         project: The nodes and tests, with their fingerprints.
-        state: What the file holds that the build starts from.
-        layers: The layers to make.
+        state: The state of the file that the build starts from.
+        layers: The layers to build.
         full_tests: Run every test, over all rows.
-        selected: The only nodes to make, by `unique_id`; all by default.
+        selected: Build only these nodes, by `unique_id`; all by default.
     """
     wanted = frozenset(layers)
     plans: dict[str, NodePlan] = {}
@@ -170,7 +170,7 @@ def _decide(node: Node, project: Project, state: State, plans: Mapping[str, Node
     if known is None:
         return full, "it is new"
     if known.relation != node.relation:
-        return full, f"it was called {known.relation} before"
+        return full, f"its name was {known.relation}"
     if known.fingerprint != node.fingerprint:
         return full, "its definition has changed"
     whole, partial = _changes_upstream(node, known, project, state, plans)
@@ -187,7 +187,7 @@ def _decide(node: Node, project: Project, state: State, plans: Mapping[str, Node
 def _changes_upstream(
     node: Node, known: NodeState, project: Project, state: State, plans: Mapping[str, NodePlan]
 ) -> tuple[list[str], list[str]]:
-    """Return the parents that changed as a whole for the node, and those that tell it their changed rows."""
+    """Return the parents of which the node must read all rows, and those of which it reads only the changed rows."""
     whole, partial = [], []
     for parent in node.parents:
         before = state.nodes.get(parent)
@@ -204,7 +204,7 @@ def _changes_upstream(
 
 
 def _tells(parent: Node, before: NodeState | None, mode: Mode, consumed: str | None) -> bool:
-    """Return whether a node's table of changes leads from the data that was consumed to its present data."""
+    """Return whether the table of changes of a node holds all changes since the data version that was consumed."""
     if before is None or not parent.strategy or consumed is None:
         return False
     is_told = mode == "incremental" or (mode == "skip" and before.changes_from is not None)
@@ -247,7 +247,7 @@ def _rows_of_test(
     if known is None or known.fingerprint != test.fingerprint:
         return "all", "it is new" if known is None else "its definition has changed"
     if known.status not in {"pass", "warn"}:
-        return "all", f"it ended as `{known.status}` last time"
+        return "all", f"its last result was `{known.status}`"
     changed = [
         parent
         for parent in test.parents
@@ -255,7 +255,7 @@ def _rows_of_test(
     ]
     if not changed:
         looks_beyond = test.always and not is_idle
-        return ("all", "it looks at more than nodes") if looks_beyond else ("skip", "nothing upstream changed")
+        return ("all", "it reads more than nodes") if looks_beyond else ("skip", "nothing upstream changed")
     names = _listed([project.nodes[parent].name for parent in changed])
     return _rows_of_changed(test, known, project, state, plans, names)
 
@@ -264,9 +264,9 @@ def _rows_of_changed(
     test: Test, known: TestState, project: Project, state: State, plans: Mapping[str, NodePlan], names: str
 ) -> tuple[Rows, str]:
     if known.status != "pass":
-        return "all", f"{names} changed, and it ended as `{known.status}` last time"
+        return "all", f"{names} changed, and its last result was `{known.status}`"
     if test.node is None:
-        return "all", f"{names} changed, and a part does not prove the whole"
+        return "all", f"{names} changed, and the test is not valid for a part of the rows"
     node = project.nodes[test.node]
     if _tells(node, state.nodes.get(node.id), plans[node.id].mode, known.consumed.get(node.id)):
         return "changed", f"{names} changed"

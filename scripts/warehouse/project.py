@@ -1,4 +1,4 @@
-"""The dbt project as a build sees it: its nodes and tests with their fingerprints, taken from dbt's manifest."""
+"""The dbt project as data for a build: its nodes and tests with their fingerprints, read from dbt's manifest."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Layer = Literal["silver", "gold"]
 
 _FORMAT = "1"
-"""Changes with what a fingerprint is made of: tables that were built before are then made again."""
+"""Change it when the contents of a fingerprint change: the next build then rebuilds all tables."""
 _NOT_THE_PROJECT = {"target", "logs", ".user.yml"}
-"""What dbt writes beside the files of the project."""
+"""What dbt itself writes to the folder of the project."""
 _ENV_VAR = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]""")
 _SET_BY_US = {
     "WAREHOUSE_BUILD",
@@ -36,7 +36,7 @@ _SET_BY_US = {
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A model, seed, snapshot or function that dbt builds. Ephemeral models are part of those that read them."""
+    """A model, seed, snapshot or function that dbt builds. An ephemeral model is part of the models that read it."""
 
     id: str
     """dbt's `unique_id`."""
@@ -48,24 +48,24 @@ class Node(msgspec.Struct, frozen=True):
     path: str
     """The file in the dbt project."""
     selector: str
-    """How dbt's `--select` names it."""
+    """Its name in dbt's `--select`."""
     fingerprint: str
     layer: Layer = "silver"
     parents: tuple[str, ...] = ()
-    """The nodes that it reads, also through ephemeral models."""
+    """The nodes that it reads, directly or through ephemeral models."""
     resources: tuple[tuple[str, str], ...] = ()
     """The Bronze resources that it reads: source and name."""
     unique_key: tuple[str, ...] = ()
     strategy: str = ""
-    """The incremental strategy that tells its changes; empty for nodes that are made in full on each change."""
+    """The incremental strategy that records its changed rows; empty for nodes that each change rebuilds in full."""
     why_full: str = ""
-    """Why it is made in full on each change."""
+    """Why each change rebuilds it in full; empty if it can be built incrementally."""
     affected_by: tuple[str, ...] = ()
-    """The parents whose changes lead to the keys that change in it."""
+    """The parents whose changed rows determine which keys change in it."""
     keeps_history: bool = False
-    """It holds what cannot be computed from Bronze: a snapshot of dbt, or a model with `full_refresh: false`."""
+    """It holds rows that cannot be computed from Bronze: a dbt snapshot, or a model with `full_refresh: false`."""
     reads_last_seen: bool = False
-    """Its SQL names `last_seen_date`."""
+    """Its SQL names the column `last_seen_date`."""
     expected_rows_sql: str | None = None
     expected_rows_reason: str | None = None
 
@@ -91,9 +91,9 @@ class Test(msgspec.Struct, frozen=True):
     layer: Layer = "silver"
     parents: tuple[str, ...] = ()
     node: str | None = None
-    """The one node whose changed rows prove the whole; None for tests that always see all rows."""
+    """The node over whose changed rows the test may run; None for tests that always need all rows."""
     always: bool = False
-    """It looks at something beside nodes: it runs in every build."""
+    """It reads something other than nodes, so it runs in every build."""
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -111,9 +111,9 @@ class Project(msgspec.Struct, frozen=True):
 
 
 def project_digest() -> str:
-    """Return a hash of all that the manifest is made from: files, packages, variables, target and versions.
+    """Return a hash of everything that determines the manifest: files, packages, variables, target and versions.
 
-    While it is the same, the nodes and their fingerprints are, and dbt need not be asked for them.
+    As long as the hash is the same, the nodes and their fingerprints are the same, and dbt need not compile them.
     """
     found = hashlib.sha256(_FORMAT.encode())
     names: set[str] = set()

@@ -1,4 +1,4 @@
-"""The dbt project as it stands, read by dbt where a file has changed, and otherwise from what was read before."""
+"""Reads the dbt project: dbt compiles it if a file has changed; otherwise the stored result is read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _log = get_logger("dbt")
 _LEAVES_OUT_TESTS = ("NoNodeForYamlKey", "NodeNotFoundOrDisabled", "WrongResourceSchemaFile")
-"""Warnings of dbt after which tests or models of the project would be missing."""
+"""Warnings by which dbt says that it leaves out tests or models of the project."""
 
 
 def known_project(target: Warehouse) -> Project | None:
-    """Return the project if it is as it was when dbt read it last; None where dbt has to be asked."""
+    """Return the project if it has not changed since dbt compiled it; None if dbt has to compile it."""
     try:
         found = msgspec.json.decode(_file(target).read_bytes(), type=Project)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -36,14 +36,14 @@ def known_project(target: Warehouse) -> Project | None:
 
 
 def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> Project:
-    """Let dbt compile the project as of a full refresh, check it, and return it.
+    """Let dbt compile the project as for a full refresh, check it, and return it.
 
     Raises:
         DbtFailedError: dbt cannot parse or compile it.
-        WarehouseError: A node could not be kept equal to a build from nothing.
+        WarehouseError: The project has a node that later builds could not keep equal to a full refresh.
     """
     digest = project_digest()
-    _log.info("the dbt project has changed since the last build: reading it")
+    _log.info("the dbt project has changed since the last build: dbt compiles it")
     command = ["compile", "--full-refresh", "--no-partial-parse", "--no-use-colors"]
     command += ["--warn-error-options", json.dumps({"error": list(_LEAVES_OUT_TESTS)})]
     try:
@@ -51,7 +51,7 @@ def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> P
     except DbtFailedError as error:
         if not error.results or any("Compilation Error" in result.message for result in error.results):
             raise
-        # SQL that asks the database while it compiles may find no table yet: such nodes are known by their files
+        # SQL that queries the database at compile time may find no table yet: its fingerprint is then its source code
         _log.debug("dbt compiled with errors: %s", error)
     manifest = json.loads((target_dir(target) / "manifest.json").read_text())
     check_project(manifest)

@@ -1,4 +1,4 @@
-"""What a build refuses before it makes anything: models that it could not keep equal to a build from nothing."""
+"""Models that a build refuses before it builds anything: it could not keep them equal to a full refresh."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DELETED = "deleted_date"
 
 Node = dict[str, Any]
 Refusal = tuple[str, str]
-"""What is wrong, and the remedy."""
+"""The problem, and the remedy."""
 
 
 def check_project(manifest: Mapping[str, Any]) -> None:
@@ -49,14 +49,14 @@ def check_project(manifest: Mapping[str, Any]) -> None:
     raise WarehouseError(
         f"{node['resource_type']} `{node['name']}` {what}{more}",
         where=node["original_file_path"],
-        hint=f"{remedy}; nothing was built, what is published has not changed",
+        hint=f"{remedy}; nothing was built, the published version has not changed",
     )
 
 
 def _schema(node: Node, _: Mapping[str, Any]) -> Iterator[Refusal]:
     if str(node.get("schema")).lower() in SCHEMAS:
         yield (
-            f"asks for the schema `{node['schema']}`, in which the pipeline keeps its own tables",
+            f"uses the schema `{node['schema']}`, which the pipeline reserves for its own tables",
             "choose another schema",
         )
 
@@ -65,8 +65,8 @@ def _external(node: Node, _: Mapping[str, Any]) -> Iterator[Refusal]:
     location = node["config"].get("location")
     if node["config"].get("materialized") == "external" and location:
         yield (
-            f"is `external` with the location `{location}`, which readers would see before the tests have passed",
-            "remove `location`: the file is then written into the version, and published with it",
+            f"is `external` with the location `{location}`, where readers would see it before the tests have passed",
+            "remove `location`: the build then writes the file into the version and publishes both together",
         )
 
 
@@ -117,7 +117,7 @@ def _affected_by(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
         if name not in read:
             yield (
                 f"has an `affected_by` that names `{name}`, which it does not read",
-                f"name what it reads: {', '.join(sorted(read)) or 'nothing, so far'}",
+                f"name a model that it reads: {', '.join(sorted(read)) or 'it reads none'}",
             )
         elif len(columns) != len(unique_key(node)):
             yield (
@@ -135,8 +135,8 @@ def _added_columns(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]
         for column in added if source else ():
             if column in {name.lower() for name in source["columns"]}:
                 yield (
-                    f"reads {source['name']}, whose column `{column}` is called like one that the macro adds",
-                    "give the column another `name` in the contract, and the source's name as its `field`",
+                    f"reads {source['name']}, whose column `{column}` has the name of a column that the macro adds",
+                    "give the column another `name` in the contract, and the name in the source as its `field`",
                 )
 
 

@@ -1,4 +1,4 @@
-"""dbt as a process of its own: started with a clean path, followed as it goes, and judged by its results."""
+"""Runs dbt as a separate process: starts it with a clean environment, logs its events, and checks its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("dbt")
 BAD_STATUSES = frozenset({"error", "fail", "runtime error"})
-"""How dbt calls the end of a node that failed."""
+"""The statuses by which dbt reports that a node failed."""
 _HANDED_ON = frozenset(
     [
         "PATH",
@@ -43,16 +43,16 @@ _HANDED_ON = frozenset(
         "LD_LIBRARY_PATH",
     ]
 )
-"""Variables that dbt gets, beside its own: a model, or a text of a contract, can read no secret of the others."""
+"""Variables that dbt gets in addition to its own; it gets no other, so that no model or contract can read a secret."""
 _NODE_ENDS = {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult", "LogSeedResult"}
 _KEPT_VARIABLES = re.compile(r"DBT_ENV_")
 
 DbtMode = Literal["", "build", "fingerprint"]
-"""What dbt's macros are told: they follow the plan of a build; they only show what they would do; or neither."""
+"""How dbt's macros work: `build` follows the plan of a build, `fingerprint` only compiles, empty is plain dbt."""
 
 
 class NodeResult(NamedTuple):
-    """How one node or test ended."""
+    """The result of one node or test."""
 
     name: str
     kind: str
@@ -64,21 +64,21 @@ class NodeResult(NamedTuple):
 
 
 class DbtFailedError(WarehouseError):
-    """A model or a test failed, or dbt itself."""
+    """A model, a test or dbt itself failed."""
 
     def __init__(self, message: str, results: Sequence[NodeResult], *, hint: str) -> None:
-        """Keep the results of the nodes that ran."""
+        """Create the error; `results` are the results of the nodes that ran."""
         super().__init__(message, where="dbt", hint=hint)
         self.results = results
 
     def add_rows(self, rows: Mapping[str, str]) -> None:
-        """Add the rows that failed tests found, by the test's name, to the message."""
+        """Add to the message the rows that failed tests found, by the name of the test."""
         for name, examples in rows.items():
             self.what += f"; rows of `{name}`: {examples}"
 
 
 def target_dir(warehouse: Warehouse) -> Path:
-    """Return the folder of dbt's own files: kept from build to build, so that dbt parses only what changed."""
+    """Return the folder of dbt's own files; it is kept between builds, so that dbt parses only changed files."""
     return warehouse.root / "dbt"
 
 
@@ -90,14 +90,14 @@ def run_dbt(
     mode: DbtMode = "build",
     inherit: Sequence[int] = (),
 ) -> Sequence[NodeResult]:
-    """Run dbt on the build, log how each node ended, and return that.
+    """Run dbt on the build, log the result of each node, and return the results.
 
     Args:
         arguments: The command line after `dbt`.
-        warehouse: Where the build lies.
+        warehouse: The warehouse whose build file dbt writes.
         bronze_dir: The Bronze folder that the models read.
-        mode: What the macros of the project are told.
-        inherit: Descriptors that dbt keeps open, such as the builder's lock.
+        mode: How the macros of the project work.
+        inherit: File descriptors that dbt inherits and keeps open, such as the builder's lock.
 
     Raises:
         DbtFailedError: A model or test failed; the message names each, with file, line and reason.
@@ -121,14 +121,14 @@ def run_dbt(
         raise StorageFullError(
             "no space left on the disk for the build",
             where=str(warehouse.root),
-            hint="free space, then `pipeline build`; what is published has not changed",
+            hint="free space, then `pipeline build`; the published version has not changed",
         )
     message, hint = describe_failures(bad, complaints, code, target)
     if "Out of Memory Error" in text:
         raise MemoryLimitError(
             f"the build needs more memory: {message}",
             where="dbt",
-            hint="raise DUCKDB_MEMORY_LIMIT, then `pipeline build`; what is published has not changed",
+            hint="raise DUCKDB_MEMORY_LIMIT, then `pipeline build`; the published version has not changed",
         )
     raise DbtFailedError(message, results, hint=hint)
 
@@ -141,13 +141,13 @@ def pass_to_dbt(
     mode: DbtMode = "",
     inherit: Sequence[int] = (),
 ) -> int:
-    """Run any dbt command with the terminal's own input and output, and return its exit code."""
+    """Run any dbt command with the input and output of this terminal, and return its exit code."""
     with _process(arguments, warehouse, bronze_dir, inherit, mode=mode, logs=False) as process:
         return process.wait()
 
 
 def read_results(path: Path) -> Sequence[NodeResult]:
-    """Return the nodes and tests of a `run_results.json`."""
+    """Return the results of the nodes and tests in a `run_results.json`."""
     return [
         NodeResult(
             name=_node_name(result["unique_id"]),
@@ -195,10 +195,10 @@ def _process(
 
 
 def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> Mapping[str, str]:
-    """Return the environment of dbt: what its files read; a variable of the project's own starts with DBT_.
+    """Return the environment variables of dbt; a variable that the project itself defines starts with `DBT_`.
 
-    In a build, variables by which dbt would leave out nodes or tests, or change them, do not reach it, unless a file of
-    the project names them.
+    In a build, dbt gets such a variable only if a file of the project names it. So no variable can make dbt leave out
+    or change nodes or tests.
     """
     config, target = settings(), target_dir(warehouse)
     named = named_variables() if mode else set()
@@ -265,6 +265,6 @@ def _log_node(data: dict[str, Any]) -> None:
 
 
 def _node_name(unique_id: str) -> str:
-    # a test's identifier ends in a hash; a unit test is called by its model and its own name
+    # the identifier of a test ends in a hash; a unit test is named by its model and its own name
     kind, _, *names = unique_id.split(".")
     return ".".join(names) if kind == "unit_test" else names[0]

@@ -1,4 +1,4 @@
-"""What a warehouse file holds, and which validated partitions its nodes do not hold."""
+"""Reads what a warehouse file holds, and which validated partitions its nodes do not hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def read_state(connection: duckdb.DuckDBPyConnection, store: Store, project: Project) -> State:
     """Return what the file holds, and which partitions of the present ledger its nodes do not hold.
 
-    The ledger as it is now is then in the temporary table `ledger`.
+    Afterwards, the temporary table `ledger` holds the present ledger.
     """
     if not is_ours(connection):
         connection.execute(f"create or replace temp table ledger ({PARTITION_COLUMNS})")

@@ -1,14 +1,14 @@
-"""The warehouse: versions of one DuckDB file, of which a link names the published one.
+"""The warehouse: versions of one DuckDB file, and a link to the published one.
 
-    warehouse.duckdb -> warehouse/current/warehouse.duckdb      what people open, read-only
-    warehouse/current -> builds/000002                          flipped by publish and rollback
+    warehouse.duckdb -> warehouse/current/warehouse.duckdb      the file that people open, read-only
+    warehouse/current -> builds/000002                          publish and rollback replace this link
     warehouse/builds/000001/  000002/                           the last versions
-    warehouse/builds/.spare/                                    retired; the next build brings it up to date
-    warehouse/builds/.next/                                     where a build works; nobody reads it
-    warehouse/builds/damaged-000003/                            was published and could not be read
-    warehouse/.lock                                             held by the one builder
+    warehouse/builds/.spare/                                    a retired version; the next build reuses its file
+    warehouse/builds/.next/                                     the workspace of the build; only the build reads it
+    warehouse/builds/damaged-000003/                            a published version that could not be read
+    warehouse/.lock                                             the lock of the only builder
 
-A reader keeps the version that it opened. A build that fails or is killed leaves nothing that a reader can see.
+A reader keeps the version that it opened. A build that fails or is killed changes nothing that a reader can see.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = get_logger("warehouse")
 
 @dataclasses.dataclass(frozen=True)
 class Warehouse:
-    """Where the versions of a warehouse lie; `path` is what people open."""
+    """The paths of the versions of a warehouse; `path` is the file that people open."""
 
     path: Path
 
@@ -46,7 +46,7 @@ class Warehouse:
 
     @property
     def lock(self) -> Path:
-        """The lock of the one builder."""
+        """The lock file of the only builder."""
         return self.root / ".lock"
 
     @property
@@ -56,12 +56,12 @@ class Warehouse:
 
     @property
     def workspace(self) -> Path:
-        """The folder in which a build works, the same for every build."""
+        """The folder in which every build works."""
         return self.builds / ".next"
 
     @property
     def scratch(self) -> Path:
-        """The folder in which DuckDB keeps what does not fit into memory while it builds."""
+        """The folder to which DuckDB spills data that does not fit into memory during a build."""
         return self.builds / ".scratch"
 
     @property
@@ -82,31 +82,32 @@ class Warehouse:
         return folders.next_version(self.builds, self.current())
 
     def versions(self) -> Sequence[str]:
-        """Return the kept versions, the oldest first; what was never published or cannot be read is none."""
+        """Return the kept versions, oldest first, without folders that were never published or cannot be read."""
         return folders.published(self.builds, self.path.name, self.current())
 
     def current(self) -> str | None:
-        """Return the published version, or None before the first publish."""
+        """Return the published version; None before the first publish."""
         link = self.root / "current"
         return os.path.basename(os.readlink(link)) if link.is_symlink() else None  # noqa: PTH115, PTH119 — the link's text
 
     @contextlib.contextmanager
     def building(self, *, purpose: str, timeout: float) -> Iterator[int]:
-        """Hold the builder's lock for the block; yields its descriptor, for a child process to inherit.
+        """Hold the builder's lock for the `with` block; yield its file descriptor, which a child process can inherit.
 
         Raises:
-            LockedError: Another builder held it for all of `timeout` seconds.
+            LockedError: Another builder held the lock for all of `timeout` seconds.
         """
         with storage_errors(self.root), locked(self.lock, purpose=purpose, timeout=timeout) as handle:
             yield handle
 
     def clone(self, *, empty: bool = False) -> Path:
-        """Return a private copy of the published version, or the path of a file that does not exist yet.
+        """Return the path of a private copy of the published version, or of a file that does not exist yet.
 
-        A published version that cannot be read is named, left out, and set aside once another one is published.
+        If the published version cannot be read, a warning names it and it is not copied. The next publish sets it
+        aside.
 
         Args:
-            empty: Start from nothing, whatever is published.
+            empty: Do not copy the published version.
         """
         folders.sweep(self.builds, self.current())
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -125,16 +126,16 @@ class Warehouse:
         return self.build_path
 
     def publish(self, *, keep: int) -> str:
-        """Make the build the version that people open, and return its name; older ones beyond `keep` go.
+        """Publish the build as the version that people open, delete all but the newest `keep`, and return its name.
 
         Raises:
-            WarehouseError: The build was not closed: its write-ahead log is still there.
+            WarehouseError: The build was not closed: its write-ahead log still exists.
         """
         if (leftover := self.build_path.with_name(self.path.name + ".wal")).exists():
             raise WarehouseError(
                 "the build was not closed: a write-ahead log is left",
                 where=str(leftover),
-                hint="stop whatever has the file open, then `pipeline build`",
+                hint="stop the process that has the file open, then `pipeline build`",
             )
         version = self.next_version()
         self.build_path.chmod(0o444)
@@ -154,7 +155,7 @@ class Warehouse:
     def point_to(self, version: str) -> None:
         """Make a kept version the one that people open."""
         if (before := self.current()) is not None:
-            # it may have been killed right after its own flip
+            # its publish may have been killed right after it replaced the link
             folders.unmark(self.builds / before, folders.UNPUBLISHED)
         _flip(self.root / "current", f"builds/{version}")
         folders.unmark(self.builds / version, folders.UNPUBLISHED)
@@ -168,7 +169,7 @@ class Warehouse:
             _flip(self.path, f"{self.root.name}/current/{self.path.name}")
 
     def rollback(self, version: str | None = None) -> str:
-        """Go back to the version before the published one, or to `version`, and return its name.
+        """Publish the version before the published one, or `version`, and return its name.
 
         Raises:
             UsageError: There is no such version.
@@ -193,7 +194,7 @@ class Warehouse:
         return target
 
     def old_versions(self, keep: int) -> Sequence[str]:
-        """Return the versions beyond the newest `keep`, the oldest first; never the published one."""
+        """Return all versions except the newest `keep` and the published one, oldest first."""
         current = self.current()
         return [name for name in self.versions() if name != current][: -(keep - 1)]
 
@@ -204,7 +205,7 @@ class Warehouse:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _base(self, *, deep: bool) -> Path | None:
-        """Return the published file, if there is one that can be read."""
+        """Return the published file; None if there is none or it cannot be read."""
         version = self.current()
         if version is None:
             return None
@@ -218,7 +219,7 @@ class Warehouse:
         return None if (folder / folders.DAMAGED).exists() else file
 
     def _keep_old_copy(self) -> bool:
-        """Make the workspace empty but for an old copy that nobody has open, which can be brought up to date."""
+        """Keep in the workspace only an old copy that no process has open; return whether there is one to update."""
         if not self.build_path.exists() and self.file(folders.SPARE).exists():
             folders.remove(self.workspace)
             (self.builds / folders.SPARE).rename(self.workspace)

@@ -101,7 +101,7 @@ def test_the_page_shows_the_numbers_of_the_demo(browser, site):
 def test_dbts_site_opens_from_it_with_the_lineage(browser, site):
     size(browser, 1200, 900)
     browser.get((site / "health.html").as_uri())
-    browser.find_element(By.PARTIAL_LINK_TEXT, "what they mean").click()
+    browser.find_element(By.PARTIAL_LINK_TEXT, "their meaning").click()
     browser.get(f"{browser.current_url.split('#')[0]}#!/model/model.data_pipeline.fct_events")
     WebDriverWait(browser, 30).until(lambda b: "One row per event" in b.find_element(By.TAG_NAME, "body").text)
     assert "arrival_lag_days" in browser.find_element(By.TAG_NAME, "body").text

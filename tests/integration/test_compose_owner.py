@@ -117,7 +117,7 @@ def test_a_service_that_failed_is_named_with_its_error_in_one_line(docker, state
     (line,) = compose_owner.failures("stack")
     assert line.startswith(words)
     assert 'password authentication failed for user "airflow"' in line
-    assert line.endswith("the rest: make logs SERVICE=airflow-init")
+    assert line.endswith("the full log: make logs SERVICE=airflow-init")
 
 
 def test_make_up_touches_nothing_of_another_folder(docker, tmp_path):

@@ -97,7 +97,7 @@ def test_without_sinks_an_alert_is_logged(capsys):
 def test_mail_without_a_server_says_what_is_missing(env, capsys):
     env("ALERT_EMAIL", "one@example.com")
     assert alerts.notify(ALERT) == []
-    assert "ALERT_EMAIL is set, and SMTP_HOST is not" in capsys.readouterr().err
+    assert "ALERT_EMAIL is set, but SMTP_HOST is not" in capsys.readouterr().err
 
 
 def test_a_data_folder_that_cannot_be_written_stops_no_alert(sink, tmp_path, env):

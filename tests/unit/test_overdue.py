@@ -35,7 +35,7 @@ def test_the_day_that_has_ended_is_overdue_after_a_while_and_not_before():
 
     assert told(source, loaded, now="2024-01-10T00:29") == []
     (problem,) = told(source, loaded, now="2024-01-10T00:31")
-    assert "shop/orders: 2024-01-09 missing, and no run has seen to it" in problem
+    assert "shop/orders: 2024-01-09 missing, and no run has corrected it" in problem
 
 
 def test_a_load_that_failed_is_told_at_once_with_the_reason():

@@ -228,7 +228,7 @@ def test_a_foreign_file_stops_the_build(load_days, build):
     stranger.parent.mkdir()
     stranger.write_bytes(b"PAR1")
 
-    with pytest.raises(BronzeError, match=r"1 Parquet files that no ledger record names.*dt=2024-01-05/copy.parquet"):
+    with pytest.raises(BronzeError, match=r"no ledger record names 1 Parquet files.*dt=2024-01-05/copy.parquet"):
         build()
 
 

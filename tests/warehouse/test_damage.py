@@ -82,7 +82,7 @@ def test_a_base_that_another_program_has_open_for_writing_is_not_damaged(warehou
         )
         done = start("-c", code, warehouse.path, program=[sys.executable])
     assert "Could not set lock" in done.stderr
-    assert "close what has it open" in done.stderr
+    assert "close the program that has it open" in done.stderr
     assert warehouse.versions() == ["000001"]
 
 
