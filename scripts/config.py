@@ -21,7 +21,7 @@ PROJECT_DIR = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().p
 """The folder that holds `dbt/` and `.env`; relative paths in the settings start here."""
 
 _ODD_IN_PATHS = frozenset("?*[]{}$'\"\\\n\r\t")
-"""Characters that mean something else than themselves where DuckDB is given a file name."""
+"""Characters that DuckDB does not read literally in a file name."""
 _CONNECTION_PREFIX = "duckdb:///"
 
 
@@ -37,40 +37,40 @@ class Settings(BaseSettings):
     )
 
     api_base_url: AnyHttpUrl | None = None
-    """Base URL of the default source; without it, the one in its contract."""
+    """Base URL of the default source; by default, the URL in its contract."""
     api_timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds that a source may take to connect, and to send the next bytes."""
     api_retries: int = Field(default=4, ge=0, le=20)
     """Retries after the first try of a request, for transient errors only."""
     api_retry_wait: float = Field(default=0.5, ge=0, le=60)
-    """Seconds before the first retry; doubles with each, with jitter."""
+    """Seconds before the first retry. The wait doubles with each retry, with jitter."""
     api_max_retry_after: float = Field(default=120.0, ge=0, le=3600)
-    """Longest `Retry-After` in seconds that a run waits for; beyond it the run fails as transient."""
+    """Longest `Retry-After` in seconds that a run waits for. A longer one fails the run with a transient error."""
     api_concurrency: int = Field(default=8, ge=1, le=64)
     """Pages that are fetched at the same time."""
     source_secrets: Annotated[tuple[str, ...], NoDecode] = ()
-    """Comma-separated names of variables with secrets that contracts may name, beside those that start with the
-    source's name in capitals and `_`."""
+    """Comma-separated names of variables with secrets that any contract may name. Each contract may also name variables
+    that start with its source's name in capitals and `_`."""
     api_request_deadline: float = Field(default=600.0, gt=0, le=86400)
-    """Seconds that one request may take with its whole body, however little at a time the source sends."""
+    """Seconds that one request may take, including its whole body, even if the source sends it slowly."""
     api_partition_deadline: float = Field(default=43200.0, gt=0, le=604800)
     """Seconds that all requests of one partition may take."""
     api_max_body_mb: int = Field(default=100, ge=1, le=10000)
-    """Megabytes that one body may have, as it is sent and unpacked."""
+    """Largest response body in megabytes, both as sent and unpacked."""
     api_max_inflation: int = Field(default=200, ge=2, le=100000)
-    """Times that a body of more than 16 MB may be as large unpacked as it is sent."""
+    """Highest ratio of unpacked size to sent size of a response body; bodies of up to 16 MB unpacked are exempt."""
     api_max_pages: int = Field(default=100_000, ge=1)
-    """Pages that one partition may have."""
+    """Most pages that one partition may have."""
     api_max_rows: int = Field(default=100_000_000, ge=1)
-    """Rows that one partition may have."""
+    """Most rows that one partition may have."""
     api_ca_bundle: Path | None = None
-    """File with the certificates that sources may be signed by, in place of the usual ones."""
+    """File with the CA certificates that are trusted for sources, instead of the default ones."""
     api_proxy: SecretStr | None = None
-    """Address of the proxy that requests to sources take, which may hold a password; a secret."""
+    """URL of the proxy for requests to sources. It may contain a password, so it is a secret."""
     parallel_partitions: int = Field(default=4, ge=1, le=64)
     """Partitions that one process loads at the same time."""
     memory_limit_mb: int = Field(default=512, ge=256, le=1048576)
-    """Memory in MB that a process that loads or validates may take; a single page of a source may need more."""
+    """Memory in MB that a loading or validating process may use. One large page of a source may need more."""
     data_dir: Path = Path("data")
     """Root of everything that the pipeline writes."""
     bronze_dir: Path | None = None
@@ -102,21 +102,21 @@ class Settings(BaseSettings):
     slack_webhook: SecretStr | None = None
     """Slack incoming webhook that alerts are posted to; a secret."""
     smtp_host: str | None = None
-    """Mail server that takes the alerts for `ALERT_EMAIL`."""
+    """Mail server that delivers the alerts for `ALERT_EMAIL`."""
     smtp_port: int = Field(default=587, ge=1, le=65535)
     """Port of the mail server."""
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    """How the connection to the mail server is encrypted; its certificate has to be valid for `SMTP_HOST`."""
+    """How the connection to the mail server is encrypted. The server's certificate must be valid for `SMTP_HOST`."""
     smtp_ca_file: Path | None = None
-    """Certificates of a private CA that may sign the mail server's, as PEM; by default the machine's own list."""
+    """PEM file with the certificates of the mail server's CA; by default, the CAs that the machine trusts."""
     smtp_user: str | None = None
-    """Account at the mail server; without it, there is no login. Needs encryption, except on the loopback."""
+    """Account at the mail server; without it, there is no login. A login needs encryption, except on the loopback."""
     smtp_password: SecretStr | None = None
     """Password of the account; a secret."""
     smtp_from: EmailStr = "data-pipeline@example.com"
     """Sender of the alerts."""
     docs_url: str = "docs"
-    """Where the documentation is served, for the links in alerts and logs; `docs` is the folder of the repository."""
+    """URL of the documentation, for links in alerts and logs; `docs` is the folder in the repository."""
     reconcile_minutes: int = Field(default=5, ge=1, le=30)
     """Minutes between two runs that look for what is due, in Airflow and Prefect."""
     run_deadline_hours: float = Field(default=2.0, gt=0)
@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     task_retries: int = Field(default=3, ge=0, le=20)
     """Retries of an orchestrator's task after its first try, for transient errors only."""
     task_retry_wait: float = Field(default=30.0, ge=0, le=3600)
-    """Seconds before an orchestrator's first retry; doubles with each, with jitter, up to ten minutes."""
+    """Seconds before an orchestrator's first retry. The wait doubles with each one, with jitter, up to ten minutes."""
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
             raise ValueError(message) from None
         odd = sorted(set(str(path)) & _ODD_IN_PATHS)
         if odd and info.field_name in {"data_dir", "bronze_dir"}:
-            message = f"the path {str(path)!r} has {' '.join(map(repr, odd))}, which DuckDB takes for something else"
+            message = f"the path {str(path)!r} has {' '.join(map(repr, odd))}, which DuckDB does not read literally"
             raise ValueError(message)
         return path
 
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that must not be seen in a log."""
+        """The secret values, which must not appear in a log."""
         found = (self.slack_webhook, self.smtp_password, self.api_proxy)
         return tuple(value.get_secret_value() for value in found if value)
 
@@ -222,7 +222,7 @@ def settings() -> Settings:
     """Return the settings of this process.
 
     Raises:
-        SettingsError: A variable has a value that cannot be used; the message names each of them.
+        SettingsError: A variable has an invalid value; the message names each such variable.
     """
     path = Settings.model_config.get("env_file")
     if isinstance(path, Path):
@@ -237,12 +237,12 @@ def settings() -> Settings:
 
 
 def variable(name: str) -> str:
-    """Return a variable that a contract names, from the environment or `.env`; empty where neither sets it."""
+    """Return the value of a variable that a contract names, from the environment or `.env`; empty if it is not set."""
     return os.environ.get(name) or dotenv_values(PROJECT_DIR / ".env", encoding="utf-8-sig").get(name) or ""
 
 
 def _check_env_file(path: Path) -> None:
-    """Raise a `SettingsError` where a file is not text in UTF-8, or a line is none of `NAME=value`."""
+    """Raise a `SettingsError` if a file is not UTF-8 text, or a line does not have the form `NAME=value`."""
     if not path.is_file():
         return
     try:
@@ -254,13 +254,13 @@ def _check_env_file(path: Path) -> None:
             hint="save the file as UTF-8; in PowerShell: `Out-File -Encoding utf8`",
         ) from None
     except OSError as error:
-        raise SettingsError(f"cannot be read: {error.strerror}", where=str(path), hint="mend its mode") from None
+        raise SettingsError(f"cannot be read: {error.strerror}", where=str(path), hint="correct its mode") from None
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             raise SettingsError(
-                "cannot be understood",
+                "cannot be parsed",
                 where=f"{path}, line {binding.original.line}",
-                expected="NAME=value, the value in quotation marks where it has some: NAME='a \"b\"'",
+                expected="NAME=value; a value that contains quotation marks is quoted: NAME='a \"b\"'",
                 hint="correct the line",
             )
 

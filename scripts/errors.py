@@ -1,6 +1,6 @@
-"""Every error that a person or an entry point has to tell apart, in one place.
+"""Error classes: one for each kind of error that a person or an entry point handles differently.
 
-The type alone decides about retries: a `TransientError` may pass when it is tried again, a `TerminalError` will not.
+The class alone decides about retries: a `TransientError` is retried, a `TerminalError` is not.
 Each class has its own process exit code, so that a script can branch on it.
 """
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class PipelineError(Exception):
-    """An error with a message for the person who reads it: no secret is in it, from the moment that it is made.
+    """An error with a message for a person; secrets in it are masked when it is created.
 
     Args:
-        what: What is wrong, as received or found.
-        where: The source, resource, day, file or variable it was found in.
+        what: What is wrong: the value that was received or found.
+        where: The source, resource, day, file or variable in which it was found.
         expected: What was expected instead.
         hint: What to do next.
     """
@@ -30,7 +30,7 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
-        """Keep the parts, so that an entry point can show them apart."""
+        """Keep the parts, so that an entry point can show them separately."""
         self.what = what = redact(what)
         super().__init__(what)
         self.where = redact(where)
@@ -49,7 +49,7 @@ class PipelineError(Exception):
 
 @contextlib.contextmanager
 def naming_partition(place: object) -> Iterator[None]:
-    """Name a place, such as a partition, in every `PipelineError` of the block that does not name it."""
+    """Add a place, such as a partition, to every `PipelineError` of the block whose message does not name it."""
     try:
         yield
     except PipelineError as error:
@@ -59,7 +59,7 @@ def naming_partition(place: object) -> Iterator[None]:
 
 
 class UnexpectedError(PipelineError):
-    """An exception that nothing foresaw: a fault of the pipeline itself."""
+    """An exception that no code expected: a bug of the pipeline."""
 
 
 class TerminalError(PipelineError):
@@ -77,7 +77,7 @@ class UsageError(TerminalError):
 
 
 class SettingsError(TerminalError):
-    """An environment variable has a value that cannot be used."""
+    """An environment variable has an invalid value."""
 
     exit_code = 3
 
@@ -89,13 +89,13 @@ class ContractError(TerminalError):
 
 
 class SourceUnavailableError(TransientError):
-    """The source did not answer, or not usefully, after all retries."""
+    """The source gave no usable answer after all retries."""
 
     exit_code = 5
 
 
 class SourceRejectedError(TerminalError):
-    """The source refused the request, or answered in another shape than its contract says."""
+    """The source refused the request, or its answer does not have the shape that the contract declares."""
 
     exit_code = 6
 
@@ -107,19 +107,19 @@ class DataError(TerminalError):
 
 
 class BronzeError(TerminalError):
-    """A file of the Bronze folder is not what the ledger says."""
+    """A file in the Bronze folder does not match the ledger."""
 
     exit_code = 8
 
 
 class WarehouseError(TerminalError):
-    """A build failed; what is published has not changed."""
+    """A build failed; the published version has not changed."""
 
     exit_code = 9
 
 
 class LockedError(TransientError):
-    """Another process holds the lock for longer than this one may wait."""
+    """Another process held the lock for longer than this process may wait."""
 
     exit_code = 10
 
@@ -137,7 +137,7 @@ class StorageFullError(StorageError):
 
 
 class MemoryLimitError(TerminalError):
-    """The process may not have as much memory as the work needs."""
+    """The work needs more memory than the process may use."""
 
     exit_code = 13
 
@@ -146,7 +146,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def from_os_error(error: OSError, *, where: str = "") -> StorageError | MemoryLimitError:
-    """Return the error that says in one line what an `OSError` means for the person who reads it."""
+    """Return the error that explains an `OSError` to a person in one line."""
     place = str(error.filename or where)
     if error.errno == errno.ENOMEM:
         return out_of_memory(error)
@@ -161,7 +161,7 @@ def from_os_error(error: OSError, *, where: str = "") -> StorageError | MemoryLi
             f"cannot be written or read ({error.strerror})",
             where=place,
             expected="a folder that this user can write to",
-            hint="mend its owner or mode, or set DATA_DIR to another folder; `pipeline doctor` checks it",
+            hint="correct its owner or mode, or set DATA_DIR to another folder; `pipeline doctor` checks it",
         )
     return StorageError(f"{error.strerror or error}", where=place, hint="`pipeline doctor` checks the data folder")
 

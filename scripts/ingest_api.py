@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # the folder of the script must not hide modules that are named like its files
+    # the script's folder must not hide modules that have the same names as its files
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import contextlib
@@ -60,7 +60,7 @@ _NO_CONTENT = 204
 
 
 class FetchedPage(TypedDict):
-    """One page as records."""
+    """The records of one page."""
 
     data: list[Any]
     page: int
@@ -80,17 +80,17 @@ def fetch_page(
 ) -> FetchedPage:
     """Return one page of a collection: its records, its number, and the total that the API declares.
 
-    Transient errors are tried again (see `retries.fetch`), final ones are not.
+    Transient errors are retried (see `retries.fetch`), terminal errors are not.
 
     Args:
         url: Address of the collection.
-        page: Number of the page, as the API counts.
-        page_size: Rows that are asked for.
-        session: Kept-alive connections to use; `requests.get` without.
+        page: Number of the page, counted as the API counts.
+        page_size: Number of rows to request.
+        session: Session to use, which reuses connections; by default, `requests.get`.
         params: Further query parameters.
         headers: Further headers.
-        page_param: Name of the parameter with the number.
-        size_param: Name of the parameter with the size.
+        page_param: Name of the query parameter for the page number.
+        size_param: Name of the query parameter for the page size.
 
     Raises:
         SourceRejectedError: The source refuses the request.
@@ -122,12 +122,12 @@ def ingest_partition(
 ) -> LedgerEntry:
     """Load one resource on one day into Bronze, and return its ledger record.
 
-    With `validate` the rules are evaluated on the rows as they are written, and the partition is validated at once:
-    the same as `validate_partition` afterwards, in one pass.
+    With `validate`, the rules are evaluated on the rows while they are written. The result is the same as that of a
+    later `validate_partition`, in one pass.
 
     Loading again replaces the partition; the same answers give the same bytes. Rows that do not fit the contract go to
-    quarantine, so that the record's fetched = bronze + quarantined, and declared = fetched where the API declares.
-    A failure is noted until a load succeeds (see `attempts`).
+    quarantine. In the ledger record, fetched = bronze + quarantined, and declared = fetched if the API declares it.
+    A failure is recorded until a load succeeds (see `attempts`).
 
     Args:
         source: The contract.
@@ -136,12 +136,12 @@ def ingest_partition(
         run: The run that asks for it.
         connection: Connections to the source.
         validate: Whether to evaluate the rules in the same pass.
-        is_done: Whether a record is what this load is for; asked when the partition is this load's alone, for another
-            process may have loaded it while this one waited.
+        is_done: Returns whether an existing record makes this load unnecessary. It is called after the partition is
+            locked, since another process may have loaded it while this one waited.
 
     Raises:
         SourceUnavailableError, SourceRejectedError: See `retries.fetch`.
-        DataError: A row does not fit, and the contract says `fail`; or, with `validate`, a rule of severity `fail`.
+        DataError: A row does not fit, and the policy is `fail`; or, with `validate`, it breaks a rule of that severity.
         LockedError, StorageError: The partition cannot be written.
     """
     partition = Partition(source.source, name, day)
@@ -157,7 +157,7 @@ def ingest_partition(
         purpose = f"load of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             if (known := _entry_before(run, partition)) is not None and is_done(known):
-                _log.info("loaded by run %s meanwhile", known.run_id)
+                _log.info("run %s has loaded the partition in the meantime", known.run_id)
                 return known
             completeness, since = Completeness(), _watermark(resource, partition, run)
             with breaker.watching(source.source, run):
@@ -180,9 +180,7 @@ def ingest_partition(
             keep_contract(run.store, partition.source, name, resource)
             entry = staged.commit(entry)
         if resource.total is not None and entry.declared is None:
-            _log.warning(
-                "the API declares no total, although its contract says where: whether rows are missing is not known"
-            )
+            _log.warning("the API declares no total where the contract expects it: missing rows cannot be detected")
         tell_drift([Drift(**msgspec.structs.asdict(note)) for note in entry.drift])
         _log.info(
             "ingested: fetched %d = Bronze %d + quarantined %d",
@@ -197,7 +195,7 @@ def ingest_partition(
 
 
 def _watermark(resource: Resource, partition: Partition, run: Run) -> dt.datetime | None:
-    """Return when the load of the latest day before this one began; None for the first."""
+    """Return when the load of the latest earlier day started; None if there is no earlier day."""
     if not isinstance(resource.load, WatermarkLoad):
         return None
     earlier = [
@@ -212,7 +210,7 @@ def _entry_before(run: Run, partition: Partition) -> LedgerEntry | None:
     try:
         return run.store.entry(partition)
     except BronzeError:
-        # loading the day again is what repairs a record that cannot be read
+        # a record that cannot be read counts as none: this load replaces it
         return None
 
 
@@ -222,10 +220,10 @@ def _refuse_past_of_now(resource: Resource, partition: Partition) -> None:
     today = dt.datetime.now(dt.UTC).date()
     if partition.day < today - dt.timedelta(days=1):
         raise UsageError(
-            "the source only knows its present state: rows of today would be stored as those of a past day",
+            "the source only knows its current state: rows of today would be stored as rows of a past day",
             where=str(partition),
             expected=f"{today} or the day before",
-            hint="a source that answers for the day has `load: {mode: snapshot, of: day}` or `mode: incremental`",
+            hint="if the source answers for past days, set `load: {mode: snapshot, of: day}` or `mode: incremental`",
         )
 
 
@@ -237,7 +235,7 @@ def _stage(
     entry: LedgerEntry,
     checker: RuleChecker | None,
 ) -> tuple[LedgerEntry, Arrivals]:
-    """Write the pages to the staged files, and return the record with what they amount to."""
+    """Write the pages to the staged files, and return the record with their counts."""
     observe = checker.check if checker is not None else None
     arrivals = Arrivals()
     pagination = resource.pagination
@@ -250,7 +248,7 @@ def _stage(
         for answer in within_limits(answers):
             page = answer.page
             if isinstance(page, RawPage):
-                message = "a page of rows is due"
+                message = "expected a page of rows"
                 raise TypeError(message)
             writer.write(page.batch, _positions(page, arrivals.fetched))
             rejected.write(
@@ -339,7 +337,7 @@ def _content(response: requests.Response) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ingest as a script; see `--help`. Returns the exit code."""
+    """Run ingestion as a script (see `--help`), and return the exit code."""
 
     def work(run: Run, source: Source, name: str, day: dt.date) -> str:
         with client.Client(source) as connection:

@@ -1,4 +1,4 @@
-"""Validation: a partition's rows against its contract's rules; rows that break them go to quarantine.
+"""Validation: checks the rows of a partition against its contract's rules, and quarantines rows that break them.
 
 Runs as a script too: `python scripts/validate_data.py --start-date 2024-01-01 --end-date 2024-01-01`.
 """
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # the folder of the script must not hide modules that are named like its files
+    # the script's folder must not hide modules that have the same names as its files
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import datetime as dt
@@ -40,15 +40,15 @@ __all__ = ["main", "validate_partition"]
 def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> LedgerEntry:
     """Evaluate the contract's rules on a loaded partition, and return its ledger record.
 
-    Rows that break a rule of severity `quarantine` move there, so that fetched = bronze + quarantined still holds;
-    `warn` counts and logs. A report of what was found lies beside the ledger. Validating again gives the same, and
-    reads nothing where neither the rows nor the rules have changed.
+    Rows that break a rule of severity `quarantine` move to quarantine: fetched = bronze + quarantined still holds. Rows
+    that break a rule of severity `warn` are counted and logged. The violations are written to a report in `_reports`.
+    Validating again gives the same result, and reads no rows if neither the rows nor the rules have changed.
 
     Raises:
         UsageError: The partition is not loaded.
         DataError: Rows break a rule of severity `fail`; the partition stays out of builds.
-        BronzeError: The files are not those that the ledger describes; or the day was loaded with another contract, by
-            which the rules of now cannot be evaluated.
+        BronzeError: The files do not match the ledger; or the day was loaded with another contract, and the current
+            rules cannot be evaluated on its columns.
     """
     partition = Partition(source.source, name, day)
     resource = source.resources[name]
@@ -95,7 +95,7 @@ def loaded_entry(run: Run, partition: Partition) -> LedgerEntry:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Validate as a script; see `--help`. Returns the exit code."""
+    """Run validation as a script (see `--help`), and return the exit code."""
 
     def work(run: Run, source: Source, name: str, day: dt.date) -> str:
         return str(run.store.report_path(validate_partition(source, name, day, run).partition))

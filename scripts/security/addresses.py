@@ -1,4 +1,4 @@
-"""Network addresses: which of them may be given a secret, and which are never asked."""
+"""Network addresses: which of them may get a secret, and which of them the pipeline never contacts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine itself: what is sent there crosses no wire."""
+    """Return whether a host is this machine itself, so that requests to it do not cross a network."""
     address = _address(host)
     return host.lower().rstrip(".") == "localhost" if address is None else address.is_loopback
 
 
 def is_link_local(host: str) -> bool:
-    """Return whether a host is a link-local address, at which clouds answer with a machine's own credentials."""
+    """Return whether a host is a link-local address, where cloud providers serve a machine's credentials."""
     address = _address(host)
     if address is None:
         return host.lower().rstrip(".") == "metadata.google.internal"
@@ -21,7 +21,7 @@ def is_link_local(host: str) -> bool:
 
 
 def keeps_secrets(url: str) -> bool:
-    """Return whether a secret may be sent to an address: by https, or to this machine."""
+    """Return whether a secret may be sent to a URL: it uses https, or its host is this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))

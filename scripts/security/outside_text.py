@@ -1,7 +1,7 @@
-"""Text from outside: what a source, a caller or a tool has sent, made harmless for the place where it is shown.
+"""Text from outside (from a source, a caller or a tool), made safe for the place where it is shown.
 
-One function for each kind of place. All of them mask secrets, show characters that are commands to a terminal or a
-mail server as what they are, and cut what is too long, in this order.
+There is one function for each kind of place. Each function masks secrets, then escapes characters that control a
+terminal or a mail server, and then shortens the text if it is too long.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from scripts.security.redaction import longest_secret, redact
 
 HIDDEN = "(hidden: sensitive)"
-"""What stands for a value of a column that its contract calls sensitive."""
+"""Shown instead of a value of a sensitive column."""
 LONGEST_MESSAGE = 4000
 _MARGIN = 1000
-# controls, separators of lines, characters without width, and those that turn the direction of writing round
+# control characters, line separators, characters without width, and characters that change the writing direction
 _INVISIBLE = "\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
 _COMMANDS = re.compile(f"[\x00-\x1f{_INVISIBLE}]")
 _COMMANDS_BUT_LINES = re.compile(f"[\x00-\x09\x0b-\x1f{_INVISIBLE}]")
@@ -32,17 +32,17 @@ def lines(text: str, *, longest: int = LONGEST_MESSAGE) -> str:
 
 
 def slack(text: str, *, longest: int = LONGEST_MESSAGE) -> str:
-    """Return a text for a message in Slack, in which it mentions nobody and links nothing."""
+    """Return a text for a message in Slack, escaped so that it mentions no users and contains no links."""
     return lines(text, longest=longest).translate(_SLACK)
 
 
 def cut(text: str, longest: int) -> str:
-    """Return a text, shortened to a length with a mark where it ends."""
+    """Return a text, shortened to a length; a shortened text ends with `…`."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _head(text: str, longest: int) -> str:
-    # what comes later cannot be seen, and a secret that stands astride the cut is masked as a whole
+    # later text is never shown; the margin lets `redact` find a secret that the cut would split
     return text[: longest + _MARGIN + 8 * longest_secret()]
 
 

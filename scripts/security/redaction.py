@@ -1,7 +1,7 @@
-"""Secrets: masked in whatever form they turn up, before a text is cut, logged, stored or sent.
+"""Masking of secrets, in every form in which they appear, before a text is cut, logged, stored or sent.
 
-Every text that leaves the process goes through `redact`: messages of errors when they are made, lines of logs when they
-are written, alerts when they are described. A secret is known from the moment in which the process has read it.
+Every text that leaves the process goes through `redact`: error messages when the error is created, log lines when they
+are written, alerts when their text is written. A secret is masked from the moment when the process reads it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _lock = threading.Lock()
 _secrets: dict[str, re.Pattern[str]] = {}
 _listeners: list[Callable[[str], None]] = []
 _patterns: tuple[re.Pattern[str], ...] = ()
-"""Those of the longest secrets come first: one may hold another."""
+"""Patterns of longer secrets come first, since one secret may contain another."""
 
 
 def register_secret(value: str) -> None:
-    """Mask a value from now on, however it is written. Very short values are no secrets."""
-    global _patterns  # noqa: PLW0603 — secrets are the process's
+    """Mask a value from now on, in every form. Values of fewer than four characters are not masked."""
+    global _patterns  # noqa: PLW0603 — one set of secrets per process
     for secret in {value, value.strip()}:
         if len(secret) < _SHORTEST_SECRET or secret in _secrets:
             continue
@@ -41,15 +41,15 @@ def register_secret(value: str) -> None:
             _secrets[secret] = pattern
             _patterns = tuple(_secrets[known] for known in sorted(_secrets, key=len, reverse=True))
         for tell in _listeners:
-            _tell(tell, secret)
+            _send_usual_forms(tell, secret)
 
 
 def on_secret(tell: Callable[[str], None]) -> None:
-    """Call a function with the usual forms of every secret, now and later: for a tool that masks its own logs."""
+    """Call a function with the usual forms of every current and later secret, for a tool that masks its own logs."""
     if tell not in _listeners:
         _listeners.append(tell)
         for secret in list(_secrets):
-            _tell(tell, secret)
+            _send_usual_forms(tell, secret)
 
 
 def redact(text: str) -> str:
@@ -61,14 +61,14 @@ def redact(text: str) -> str:
 
 
 def longest_secret() -> int:
-    """Return the number of characters of the longest secret that is known."""
+    """Return the number of characters of the longest registered secret."""
     return max(map(len, list(_secrets)), default=0)
 
 
 def without_secrets(error: BaseException) -> BaseException:
-    """Return an error that holds no secret, nor do the errors that led to it: the same objects where that can be.
+    """Return an error without secrets in it or in the errors that caused it; the same objects if possible.
 
-    A tool that stores an error, or shows how it came about, then stores and shows no secret.
+    A tool that stores or shows the error and its causes then stores and shows no secret.
     """
     chain = _chain(error)
     for link in chain:
@@ -109,7 +109,7 @@ def _masked(value: object) -> object:
     return value if shown == (masked := redact(shown)) else masked
 
 
-def _tell(tell: Callable[[str], None], secret: str) -> None:
+def _send_usual_forms(tell: Callable[[str], None], secret: str) -> None:
     for form in _usual_forms(secret):
         tell(form)
 
@@ -129,7 +129,7 @@ def _usual_forms(secret: str) -> set[str]:
 
 
 def _any_form(secret: str) -> str:
-    """Return a pattern of a secret in plain text, percent-encoded, escaped for JSON, Python or HTML, hex or base64."""
+    """Return a pattern of a secret as plain text, percent-encoded, escaped for JSON, Python or HTML, hex or base64."""
     forms = ["".join(_any_form_of_character(character) for character in secret)]
     forms += [f"(?i:{secret.encode().hex()})"]
     forms += [f"{_BASE64}{re.escape(core)}{_BASE64}" for core in _base64_cores(secret)]
@@ -142,7 +142,7 @@ def _any_form_of_character(character: str) -> str:
     units = [utf16[at : at + 2].hex() for at in range(0, len(utf16), 2)]
     forms = [
         r"\\{0,7}" + re.escape(character) if not character.isalnum() else re.escape(character),
-        # encoded once or more often
+        # percent-encoded once or several times
         "(?i:" + "".join(f"%(?:25){{0,7}}{byte:02x}" for byte in data) + ")",
         "(?i:" + "".join(rf"\\{{1,7}}u{unit}" for unit in units) + ")",
         "(?i:" + "".join(rf"\\{{1,7}}x{byte:02x}" for byte in data) + ")",
@@ -165,11 +165,11 @@ _SPECIAL = {
     "\b": (r"\\{1,7}b",),
     "\f": (r"\\{1,7}f",),
 }
-"""What else stands for a character in forms, HTML and JSON."""
+"""Further encodings of a character in forms, HTML and JSON."""
 
 
 def _base64_cores(secret: str) -> set[str]:
-    """Return what base64 makes of a secret wherever it stands among other bytes, less what these others decide."""
+    """Return the parts of a secret in base64 that do not depend on the bytes before and after the secret."""
     cores = set()
     data = secret.encode("utf-8", "surrogatepass")
     for before in range(3):

@@ -37,7 +37,7 @@ def env_file(monkeypatch, tmp_path):
     [
         (b"# f\xfcr\nLOG_LEVEL=INFO\n", "not UTF-8: byte 0xfc at position 3"),
         ("LOG_LEVEL=INFO\n".encode("utf-16"), "not UTF-8: byte 0xff at position 0"),
-        (b"LOG_LEVEL=INFO\nSMTP_PASSWORD='it's'\n", "line 2: cannot be understood"),
+        (b"LOG_LEVEL=INFO\nSMTP_PASSWORD='it's'\n", "line 2: cannot be parsed"),
     ],
     ids=["latin-1", "utf-16", "quotes"],
 )
