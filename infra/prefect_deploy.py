@@ -46,7 +46,8 @@ def main(pool: str) -> None:
         for deployment in _deployments(client):
             # Prefect takes parameters that the flow does not have, and its run ends without a word of them
             schema = deployment["parameter_openapi_schema"] | {"additionalProperties": False}
-            client.request("PATCH", f"/deployments/{deployment['id']}", json={"parameter_openapi_schema": schema})
+            path = {"id": deployment["id"]}
+            client.request("PATCH", "/deployments/{id}", path_params=path, json={"parameter_openapi_schema": schema})
         if os.environ.get("OVERWRITE") == "yes":
             return
         for deployment in _deployments(client):

@@ -22,6 +22,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     if not os.environ.get("PREFECT_API_URL"):
         # Prefect starts a server for this run alone, which nobody else has to be able to ask
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")  # on a machine that is busy
         login = os.environ["PREFECT_API_AUTH_STRING"] = f"run:{secrets.token_urlsafe()}"
         os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
 # what Prefect keeps lies with everything else that the project writes
@@ -132,10 +133,14 @@ def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) 
     return done
 
 
+# Prefect's own type of a runner takes none of its runners
+_runner: Any = ThreadPoolTaskRunner(max_workers=_config.parallel_partitions)
+
+
 @flow(
     name="elt",
     flow_run_name="{source} {start_date} to {end_date}",
-    task_runner=ThreadPoolTaskRunner(max_workers=_config.parallel_partitions),
+    task_runner=_runner,
     on_failure=[alert],
     on_crashed=[alert],
 )

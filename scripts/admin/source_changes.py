@@ -81,9 +81,9 @@ def _of_columns(name: str, resource: Resource, columns: Sequence[dict[str, Any]]
         *(resource.for_each.carry if resource.for_each else ()),
         *(resource.nested.carry if resource.nested else ()),
     }
-    for column, steps in zip(resource.columns, known, strict=True):
-        if column.name not in carried and not any(_overlap(steps, other) for other in seen):
-            yield Change(name, f"gone: {name}.{column.name}: none of {rows} rows has it")
+    for declared, steps in zip(resource.columns, known, strict=True):
+        if declared.name not in carried and not any(_overlap(steps, other) for other in seen):
+            yield Change(name, f"gone: {name}.{declared.name}: none of {rows} rows has it")
 
 
 def _overlap(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
@@ -142,14 +142,15 @@ def _keys_of(document: dict[str, Any], resource: str) -> list[str]:
     return ["resources", parent, "children", resource]
 
 
-def _node(text: str, keys: Sequence[str]) -> yaml.Node:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+def _node(text: str, keys: Sequence[str]) -> yaml.CollectionNode:
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for wanted in keys:
         node = next(value for key, value in node.value if key.value == wanted)
-    return node
+    found: yaml.CollectionNode = node
+    return found
 
 
-def _insert(text: str, node: yaml.Node, added: Sequence[str], change: Change) -> str:
+def _insert(text: str, node: yaml.CollectionNode, added: Sequence[str], change: Change) -> str:
     """Return a text with lines below the last one of a list or mapping."""
     if node.flow_style or not node.value:
         raise _by_hand(Path("the contract"), [change])

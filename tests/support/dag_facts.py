@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ bag = DagBag(sys.argv[1])
 imported = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
 
 
+def count(found: object) -> int:
+    """Return how many there are: Airflow takes one as well as a list."""
+    return len(found) if isinstance(found, Sequence) else int(found is not None)
+
+
 def about(dag: DAG) -> dict[str, Any]:
     return {
         "doc": dag.doc_md or "",
@@ -38,7 +44,7 @@ def about(dag: DAG) -> dict[str, Any]:
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "schedule": dag.timetable.summary if hasattr(dag.timetable, "summary") else str(dag.timetable),
-        "deadlines": len(dag.deadline or []),
+        "deadlines": count(dag.deadline),
         "params": {
             name: {"description": param.description, "schema": param.schema, "default": param.value}
             for name, param in ((name, dag.params.get_param(name)) for name in dag.params)
@@ -50,7 +56,7 @@ def about(dag: DAG) -> dict[str, Any]:
                 "policy": type(task.retry_policy).__name__,
                 "backoff": task.retry_exponential_backoff,
                 "timeout_s": task.execution_timeout.total_seconds() if task.execution_timeout else None,
-                "alerts": len(task.on_failure_callback or []),
+                "alerts": count(task.on_failure_callback),
                 "pool": task.pool,
                 "doc": task.python_callable.__doc__ if hasattr(task, "python_callable") else None,
             }

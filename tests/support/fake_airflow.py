@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .threads import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from urllib.parse import SplitResult
 
@@ -94,7 +95,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return (201, {"access_token": TOKEN}) if right else (401, {"detail": "Invalid credentials"})
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return 401, {"detail": "Not authenticated"}
-        answers = {"ask": self.ask, "find": self.find, "progress": self.progress}
+        answers: dict[str, Callable[[Any, SplitResult], Answer]] = {
+            "ask": self.ask,
+            "find": self.find,
+            "progress": self.progress,
+        }
         return answers.get(route, self.nothing)(body, parts)
 
     @staticmethod

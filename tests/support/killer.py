@@ -57,9 +57,9 @@ def die_at(count: int, *, tell: int | None = None) -> None:
 
     real = os.fsync
 
-    def fsync(handle: FileDescriptorLike) -> None:
+    def fsync(fd: FileDescriptorLike) -> None:
         step()
-        real(handle)
+        real(fd)
 
     os.fsync = fsync
     sys.addaudithook(hook)

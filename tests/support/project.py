@@ -1,14 +1,22 @@
 """A project without sources and models, of which tests make what they need."""
 
+from __future__ import annotations
+
 import shutil
+from typing import TYPE_CHECKING
 
 from scripts import config
 from scripts.admin import new_source
 from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def empty_project(folder, monkeypatch):
+    import pytest
+
+
+def empty_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make `folder` the project, with the macros, generic tests and profile of this one; return it."""
     for name in ("dbt/macros", "dbt/tests"):
         shutil.copytree(PROJECT_DIR / name, folder / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scripts.warehouse import history
 from scripts.warehouse.versions import reading, writing
@@ -25,8 +25,8 @@ def build(
         with writing(warehouse.clone(empty=empty)) as connection:
             connection.execute(f"create table if not exists numbers as select -1 - i as n from range({rows}) as r (i)")
             connection.execute("insert into numbers values (?)", [number])
-        about = {"run_id": f"run{number}", "triggered_by": "test", "built_at": "2024-01-02T00:00:00+00:00"}
-        about |= {"seconds": 1.0, "nodes": [], "rows": {"numbers": number}}
+        about: dict[str, Any] = {"run_id": f"run{number}", "triggered_by": "test"}
+        about |= {"built_at": "2024-01-02T00:00:00+00:00", "seconds": 1.0, "nodes": [], "rows": {"numbers": number}}
         (warehouse.workspace / "build.json").write_text(json.dumps(about))
         if not publish:
             return None
