@@ -140,7 +140,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return 200, {"dag_id": "pipeline_bronze", "backfill_id": int(wanted), "status": "running"}
         return 404, {"error": {"code": "not_found", "message": "There is no such backfill.", "details": []}}
 
-    def nothing(self, *_: Any) -> Answer:
+    def nothing(self, _body: Any, _parts: SplitResult) -> Answer:
         return 404, {"detail": "Not Found"}
 
     def send(self, status: int, document: Document | str) -> None:
