@@ -88,6 +88,8 @@ def test_every_macro_is_described_with_its_arguments():
     assert described == written
     for macro in document["macros"]:
         assert macro["description"], macro["name"]
+        # an unquoted comma in `{…}` would make a key of its own, which dbt refuses
+        assert all(set(item) == {"name", "type", "description"} for item in macro["arguments"]), macro["name"]
         assert all(item["type"] and item["description"] for item in macro["arguments"]), macro["name"]
 
 
