@@ -1,22 +1,22 @@
 """
-# reconcile: what is due, whatever became of runs and events
+# reconcile: does what is due, independently of runs and events
 
-Every few minutes (`RECONCILE_MINUTES`) it derives from the ledger what is due, and sees to it:
+Every few minutes (`RECONCILE_MINUTES`), the DAG computes from the ledger what is due, and does it:
 
-- `load_due` loads and validates what has to be: the day that has ended, days that were loaded before they were over,
-  days whose load failed for a reason that passes, and missing days of contracts that say `catchup: true`. It leaves
-  loads to `pipeline_bronze` while a run of it is under way.
-- `start_build` starts `pipeline_silver`, or `dbt_dag` where only Gold is missing, when something loaded is not
-  published and no build is under way.
+- `load_due` loads and validates partitions: the day that has just ended, days that were loaded before they were over,
+  days whose load failed with a transient error, and missing days of contracts that say `catchup: true`. While a run of
+  `pipeline_bronze` is active, it leaves the loads to that run.
+- `start_build` starts `pipeline_silver`, or `dbt_dag` if only Gold is missing, when loaded days are not published and
+  no build is running.
+- `tell_problems` sends an alert about problems that no failed run reported: days that are missing or not published
+  because a run was killed, deleted, paused or never started. It sends another message when these problems are solved.
 
-- `tell_problems` sends what no failed run could tell: days that are missing or not published though nothing failed,
-  because a run was killed, deleted, paused or never started; and once more when all is well again.
+If nothing is due, the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
 
-Nothing due: the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
-
-**Repair:** it is red only where a load that it made failed; the log names each, and what to do. Mend the cause: an
-error that may pass is tried again by itself, after longer and longer waits; for the others clear `ingest` of the day,
-or `pipeline backfill` for it. `pipeline due` shows what waits, and for what. See the runbook (`docs/runbook.md`).
+**Repair:** the DAG fails only if a load that it started failed; the log names each load and what to do. Correct the
+cause. The DAG itself retries a transient error, with longer and longer waits. For other errors, clear `ingest` of the
+day, or run `pipeline backfill` for it. `pipeline due` shows which partitions wait, and for what. See the runbook
+(`docs/runbook.md`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ with DAG(
     start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,
-    # it comes again in minutes: the core decides what is tried again, and when
+    # the next run is minutes away: the core decides what to retry, and when
     default_args=defaults() | {"retries": 0},
     deadline=deadline(),
     doc_md=__doc__,
@@ -46,7 +46,7 @@ with DAG(
     @task
     @one_line_errors
     def load_due(*, dag_run: Any = None, ti: Any = None) -> list[str]:
-        """Load and validate what is due; returns the partitions."""
+        """Load and validate what is due; return the partitions."""
         from scripts.loading import partitions
         from scripts.planning import reconcile
 
@@ -54,9 +54,9 @@ with DAG(
         run.store.recover()
         found = reconcile.examine(run.store)
         if not found.ready:
-            raise AirflowSkipException("nothing is due that can be loaded now")
+            raise AirflowSkipException("there is nothing due that can be loaded now")
         if ti.get_dr_count("pipeline_bronze", states=["running"]):
-            raise AirflowSkipException("a run of pipeline_bronze is under way, and loads what is due to it")
+            raise AirflowSkipException("a run of pipeline_bronze is active, and loads what is due")
         outcomes = reconcile.load_due(run, found)
         if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
             raise partitions.failed(errors, len(outcomes))
@@ -65,14 +65,14 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def start_build(*, dag_run: Any = None, ti: Any = None) -> None:
-        """Start the build that is due, where none is under way."""
+        """Start the build that is due, unless a build is running."""
         from scripts.planning.reconcile import examine
 
         build = examine(start_run(dag_run.run_id).store).build
         if not build.is_ready:
-            raise AirflowSkipException(build.waits_for or "everything that is loaded is published")
+            raise AirflowSkipException(build.waits_for or "all loaded days are published")
         if ti.get_dr_count("dbt_dag", states=["queued", "running"]):
-            raise AirflowSkipException("a run of dbt_dag is queued or runs")
+            raise AirflowSkipException("a run of dbt_dag is queued or running")
         if build.awaits_gold and not ti.get_dr_count("pipeline_silver", states=["queued", "running"]):
             start_dag("dbt_dag", ti)
         start_silver(ti)
@@ -80,11 +80,11 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def tell_problems(*, dag_run: Any = None) -> str:
-        """Send an alert on what is overdue though no run has failed, once, and one when it is well again."""
+        """Send one alert about what is overdue although no run failed, and a message when it is solved."""
         from scripts.monitoring.digest import tell_health
 
         if (message := tell_health(start_run(dag_run.run_id).store)) is None:
-            raise AirflowSkipException("there is nothing new to tell")
+            raise AirflowSkipException("there is nothing new to report")
         return message.title
 
     load_due() >> start_build() >> tell_problems()
