@@ -4,15 +4,15 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# uv makes the environment from uv.lock; where it is missing, a copy goes into .tools
+# uv creates the environment from uv.lock; if the machine has no uv, a copy is installed into .tools
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 export UV_COMPILE_BYTECODE := 1# dbt starts 40 % quicker
-# in a checkout the environment is the checkout's own, whatever another one has activated
+# a checkout always uses its own environment, also if another one is active
 unexport VIRTUAL_ENV
 
 START ?=
-# processes of pytest: one a core; WORKERS=0 runs the tests one after the other, for a debugger
+# processes of pytest: one for each core; WORKERS=0 runs the tests one after another, for a debugger
 WORKERS ?= auto
 COVERAGE_FLOOR ?= 85
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
@@ -53,7 +53,7 @@ core: $(filter .tools/%,$(UV))
 	@$(UV) sync --locked --quiet --inexact --no-default-groups
 
 .PHONY: demo
-demo: core ## Three days from the sample API to a tested warehouse, no network needed
+demo: core ## Load three days from the sample API into a tested warehouse; needs no network
 	@$(BIN)/pipeline demo
 
 .PHONY: run
@@ -79,72 +79,72 @@ test-dbt: core ## Build what changed, with every dbt test over all rows, and pub
 docs-dbt: docs ## The same as make docs
 
 .PHONY: status
-status: core ## Show the rows of every partition and whether they add up
+status: core ## Show the row counts of every partition, and whether they add up
 	@$(BIN)/pipeline status
 
 .PHONY: doctor
-doctor: core ## Check this installation; each problem comes with its fix
+doctor: core ## Check this installation, and print each problem with its fix
 	@$(BIN)/pipeline doctor --docker
 
 .PHONY: health
-health: core ## Show how fresh the data is and what is wrong with it
+health: core ## Show how fresh the data is and which problems it has
 	@$(BIN)/pipeline health
 
 .PHONY: report
-report: core ## Write the page that shows the health of the data, to data/docs/health.html
+report: core ## Write the health page to data/docs/health.html
 	@$(BIN)/pipeline report
 
 .PHONY: docs
-docs: core ## Write dbt's site for the people who use the data, to data/docs
+docs: core ## Write dbt's site for data consumers to data/docs
 	@$(BIN)/pipeline docs
 
 .PHONY: site
-site: setup ## Build the site of docs/ with the health page and dbt's docs in it, to data/site
+site: setup ## Build the site of docs/, with the health page and dbt's site, in data/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file infra/mkdocs.yml --site-dir ../data/site
 
 .PHONY: init
-init: core ## Make the secrets that .env lacks; what is set stays
+init: core ## Add the secrets that .env lacks; existing values stay
 	@$(BIN)/pipeline init --secrets-dir .secrets
 
 .PHONY: airflow-local
-airflow-local: setup ## Airflow without Docker, until Ctrl-C: make airflow-local AIRFLOW_PORT=8081
+airflow-local: setup ## Run Airflow without Docker until Ctrl-C: make airflow-local AIRFLOW_PORT=8081
 	@$(BIN)/python infra/airflow_local.py $(AIRFLOW_PORT:%=--port %)
 
 .PHONY: airflow
-airflow: airflow-local ## The same as make airflow-local, whose name it was
+airflow: airflow-local ## The old name of make airflow-local
 
 .PHONY: airflow-cli
-airflow-cli: setup ## Airflow's own command line: make airflow-cli ARGS="backfill create --dag-id …"
+airflow-cli: setup ## Run Airflow's own command line: make airflow-cli ARGS="backfill create --dag-id …"
 	@$(BIN)/python infra/airflow_local.py exec airflow $(ARGS)
 
 .PHONY: run-prefect
-run-prefect: setup ## Prefect without Docker, until Ctrl-C: make run-prefect PREFECT_PORT=4201
+run-prefect: setup ## Run Prefect without Docker until Ctrl-C: make run-prefect PREFECT_PORT=4201
 	@$(BIN)/python infra/prefect_local.py $(PREFECT_PORT:%=--port %)
 
 .PHONY: n8n-install
-n8n-install: ## n8n and Node 24 from npm, into N8N_DIR outside the repository
+n8n-install: ## Install n8n and Node 24 from npm into N8N_DIR, outside the repository
 	@infra/install-n8n.sh $(N8N_DIR)
 
 .PHONY: n8n-up
-n8n-up: setup ## n8n without Docker, with the backfill webhook, beside make airflow-local; until Ctrl-C
+n8n-up: setup ## Run n8n with the backfill webhook without Docker until Ctrl-C; needs make airflow-local
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_local.py $(N8N_PORT:%=--port %) $(AIRFLOW_PORT:%=--airflow-url http://127.0.0.1:%)
 
 .PHONY: n8n-import
-n8n-import: setup ## Bring n8n/workflows into the n8n of make n8n-up; OVERWRITE=yes replaces what was changed there
+n8n-import: setup ## Import n8n/workflows into the n8n of make n8n-up; OVERWRITE=yes replaces changes made there
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py import $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
 .PHONY: n8n-export
-n8n-export: setup ## Bring its workflows into n8n/workflows: make n8n-export NAMES="one of yours"
+n8n-export: setup ## Export its workflows to n8n/workflows: make n8n-export NAMES="one of yours"
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export $(if $(NAMES),"$(NAMES)")
 
 .PHONY: up
-up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability" PROD=1
+up: init ## Start all services in Docker and wait until healthy: make up DEMO=1 PROFILES="prefect observability" PROD=1
 	@mkdir -p data
 	@$(SECRETS) $(BIN)/python infra/compose_up.py $(if $(filter yes,$(ADOPT)),--adopt) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
 	@$(BIN)/python infra/addresses.py
 
 .PHONY: down
-down: core ## Stop it; everything is kept
+down: core ## Stop the stack; all data stays
 	@$(BIN)/python infra/compose_up.py --check
 	@$(COMPOSE) --profile '*' down
 
@@ -155,27 +155,27 @@ run-airflow: up ## The same as make up
 stop-airflow: down ## The same as make down
 
 .PHONY: ps
-ps: ## Show its containers, healthy or not
+ps: ## Show the containers and their health
 	@$(COMPOSE) --profile '*' ps
 
 .PHONY: logs
-logs: ## Follow its logs: make logs SERVICE=scheduler
+logs: ## Follow the logs: make logs SERVICE=scheduler
 	@$(COMPOSE) --profile '*' logs --follow --tail 100 $(SERVICE)
 
 .PHONY: shell
-shell: ## A shell in it, with the pipeline's commands: make shell SERVICE=scheduler
+shell: ## Open a shell in a container, with the pipeline's commands: make shell SERVICE=scheduler
 	@$(COMPOSE) exec $(or $(SERVICE),scheduler) /app/infra/entrypoint.sh bash
 
 .PHONY: reset
-reset: ## Remove its containers and volumes, not data/ and .env: make reset CONFIRM=yes
+reset: ## Remove the containers and volumes, not data/ and .env: make reset CONFIRM=yes
 	@infra/reset.sh "$(CONFIRM)" $(COMPOSE)
 
 .PHONY: deploy
-deploy: init ## Take it to a release, and back if that is not healthy: make deploy IMAGE=…@sha256:… COMMIT=… PROD=1
+deploy: init ## Deploy a release, and go back if it is not healthy: make deploy IMAGE=…@sha256:… COMMIT=… PROD=1
 	@infra/deploy.sh "$(IMAGE)" "$(COMMIT)" $(COMPOSE)
 
 .PHONY: compare-gold
-compare-gold: setup ## What a change does to Gold, in Markdown: make compare-gold BASE=…/data/demo HEAD=data/demo
+compare-gold: setup ## Print the effect of a change on Gold as Markdown: make compare-gold BASE=…/data/demo HEAD=data/demo
 	@$(BIN)/python infra/compare_gold.py $(BASE) $(HEAD)
 
 .PHONY: backup
@@ -183,7 +183,7 @@ backup: ## Copy databases, Bronze, warehouse and secrets to a folder: make backu
 	@infra/backup.sh "$(or $(TO),backups/$(shell date -u +%Y%m%dT%H%M%SZ))" $(COMPOSE)
 
 .PHONY: restore
-restore: init ## Bring a backup into an installation that is empty: make restore FROM=backups/monday
+restore: init ## Restore a backup into an empty installation: make restore FROM=backups/monday
 	@infra/restore.sh "$(FROM)" $(COMPOSE)
 
 .PHONY: sample-api
@@ -194,7 +194,7 @@ sample-api: core ## Serve the sample API on 127.0.0.1:3000
 test: lint types test-unit test-integration test-crash-sample test-warehouse test-dags ## Run every check: lint, types, unit, integration, dbt and DAG tests
 
 .PHONY: lint
-lint: setup ## Lint, formatting, and that generated files are up to date
+lint: setup ## Check lint, formatting, and that generated files are up to date
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
@@ -210,24 +210,24 @@ lint: setup ## Lint, formatting, and that generated files are up to date
 	@$(BIN)/codespell
 
 .PHONY: types
-types: setup ## Check the types, strictly
+types: setup ## Check the types in strict mode
 	@$(BIN)/mypy
 
 .PHONY: test-unit
-test-unit: setup ## Tests of single parts, seconds
+test-unit: setup ## Run the tests of single parts, in seconds
 	@$(PYTEST) tests/unit
 
 .PHONY: test-quick
-test-quick: setup ## Tests of loads and single parts without those marked slow
+test-quick: setup ## Run the unit and integration tests without the slow ones
 	@$(PYTEST) -m "not slow" tests/unit tests/integration
 
 .PHONY: coverage
-coverage: setup ## Lines that unit and integration tests run; fails below the floor
+coverage: setup ## Measure the coverage of unit and integration tests; fails below the floor
 	@$(PYTEST) --cov --cov-report= --cov-fail-under=0 tests/unit tests/integration
 	@$(BIN)/coverage report --format=markdown --fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: test-integration
-test-integration: setup ## Tests of loads against the sample API: faults, kills, disks
+test-integration: setup ## Run the tests of loads against the sample API: faults, kills, disks
 	@$(PYTEST) tests/integration
 
 .PHONY: test-warehouse
@@ -235,27 +235,27 @@ test-warehouse: setup ## Tests of builds with dbt: fresh, incremental, killed, r
 	@$(PYTEST) --dist worksteal tests/warehouse
 
 .PHONY: test-crash-sample
-test-crash-sample: setup ## Tests of cuts of power: a sample of the states
+test-crash-sample: setup ## Run the tests of power cuts with a sample of the states
 	@$(PYTEST) tests/crash
 
 .PHONY: test-crash
-test-crash: setup ## The same with all states
+test-crash: setup ## Run the tests of power cuts with all states
 	@CRASH_STATES=all $(PYTEST) tests/crash
 
 .PHONY: test-dags
-test-dags: setup ## Tests of what every DAG has to have
+test-dags: setup ## Run the tests of the rules for DAGs
 	@$(BIN)/pytest -q tests/orchestration
 
 .PHONY: test-e2e
-test-e2e: setup ## Tests of the whole with a real Airflow and foreign servers; see tests/e2e
+test-e2e: setup ## Run the end-to-end tests with a real Airflow and other servers; see tests/e2e
 	@$(PYTEST) tests/e2e
 
 .PHONY: test-compose
-test-compose: setup ## Tests of docker compose: from nothing, killed, restarted, copied, in production; needs Docker
+test-compose: setup ## Run the tests of docker compose: new, killed, restarted, copied, in production; needs Docker
 	@$(BIN)/pytest -q tests/compose
 
 .PHONY: bench
-bench: setup ## Measure it against the floor and against dlt, PyAirbyte and SQLMesh; writes docs/performance.md
+bench: setup ## Compare the speed with the floor, dlt, PyAirbyte and SQLMesh; writes docs/performance.md
 	@for peer in "dlt dlt[filesystem,parquet]==1.31.0" "airbyte airbyte==0.71.3" \
 			"sqlmesh sqlmesh[duckdb]==0.236.4"; do \
 		set -- $$peer; folder=$(BENCH_ENV)/$$1; shift; \
@@ -269,23 +269,23 @@ image: ## Build the image that make up uses
 	@docker build --quiet --file infra/Dockerfile.airflow --tag data-pipeline:local .
 
 .PHONY: scan-image
-scan-image: ## Look for known vulnerabilities in the image; fails on critical ones that have a fix; needs the internet
+scan-image: ## Scan the image for known vulnerabilities; fails on critical ones with a fix; needs the internet
 	@docker run --rm -v /var/run/docker.sock:/var/run/docker.sock anchore/grype:v0.92.0 data-pipeline:local \
 		--only-fixed --fail-on critical
 
 .PHONY: scan-secrets
-scan-secrets: ## Look for secrets in the history of the repository; needs Docker
+scan-secrets: ## Scan the history of the repository for secrets; needs Docker
 	@docker run --rm -v "$(CURDIR):/repo:ro" ghcr.io/gitleaks/gitleaks:v8.28.0 git --no-banner --redact /repo
 
 .PHONY: audit
-audit: $(filter .tools/%,$(UV)) ## Look for known vulnerabilities in what uv.lock names; needs the internet
+audit: $(filter .tools/%,$(UV)) ## Scan the packages in uv.lock for known vulnerabilities; needs the internet
 	@$(UV) audit --locked
 
 .PHONY: format
-format: setup ## Format the code and mend what ruff can mend
+format: setup ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check --fix --quiet
 
 .PHONY: clean
-clean: ## Remove the demo's data and what tools left; keeps data/ and .env
+clean: ## Remove the demo's data and the caches of tools; keeps other files in data/ and .env
 	@rm -rf data/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt/target dbt/logs

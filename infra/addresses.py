@@ -1,4 +1,4 @@
-"""Say where the containers of `make up` are, and where the passwords."""
+"""Print the addresses of the containers of `make up`, and where the passwords are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.admin.env_file import ENV_FILE, is_free, ports  # noqa: E402 — th
 
 
 def main() -> None:
-    """Print one line for each port at which somebody answers."""
+    """Print one line for each port on which a process listens."""
     for name, port in ports().items():
         if not is_free(port):
             print(f"{name}: http://localhost:{port}")

@@ -1,7 +1,7 @@
-"""Prepare Airflow's database: schema, roles, accounts, pool. Idempotent: run again, it brings all of it up to date.
+"""Prepare Airflow's database: schema, roles, accounts, pool. It is idempotent: each run updates all of them.
 
-Runs in the environment of Airflow (compose, `make airflow-local`); passwords come from there, never from a file of
-the repository. A password that was changed there is changed here, which is how it is rotated.
+It runs in the environment of Airflow (compose, `make airflow-local`). The passwords come from this environment, never
+from a file of the repository. To rotate a password, change it there and run this again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SERVICE_PERMISSIONS = [
     ("can_read", "DAG Runs"),
     ("can_create", "DAG Runs"),
     ("can_read", "Task Instances"),
-    # runs and backfills need the right to edit their DAG: this one and no other
+    # runs and backfills need the right to edit their DAG: only this DAG
     ("can_edit", "DAG:pipeline_bronze"),
 ]
 QUARANTINE_ROLE = "QuarantineReader"
@@ -33,11 +33,11 @@ ACCOUNTS = {
     "n8n": ((SERVICE_ROLE,), "AIRFLOW_SERVICE_PASSWORD"),
 }
 """Every account, its roles, and the variable with its password. The role User may run, clear and backfill."""
-POOL, POOL_PURPOSE = "warehouse", "One slot: builds of the warehouse take turns."
+POOL, POOL_PURPOSE = "warehouse", "One slot: builds of the warehouse run one after another."
 
 
 def main() -> None:
-    """Bring the database up to date, or say which variable is missing."""
+    """Update the database, or exit with the names of the missing variables."""
     if missing := [variable for _, variable in ACCOUNTS.values() if not os.environ.get(variable)]:
         sys.exit(f"{', '.join(missing)} not set; `make init` makes them")
     initdb()

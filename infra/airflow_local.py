@@ -1,9 +1,9 @@
 """Airflow on this machine without Docker: a private PostgreSQL and Airflow's four processes, on the loopback only.
 
-    python infra/airflow_local.py [--port 8080] [--env-file .env]     until Ctrl-C or SIGTERM
-    python infra/airflow_local.py exec airflow dags list              a command in the environment of the one that runs
+    python infra/airflow_local.py [--port 8080] [--env-file .env]     runs until Ctrl-C or SIGTERM
+    python infra/airflow_local.py exec airflow dags list              runs a command in the environment of that Airflow
 
-Everything that it writes lies in `airflow/` and `postgres/` of `DATA_DIR`. A process that dies is started again.
+All its files are in `airflow/` and `postgres/` of `DATA_DIR`. It restarts a process that dies.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 —
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 from scripts.utils.files import write_atomically  # noqa: E402 — the same
 
-# the scheduler comes after the API server, which its tasks call
+# the scheduler starts after the API server, since its tasks call the API server
 COMPONENTS = {
     "api-server": [sys.executable, "-m", "airflow", "api-server"],
     "scheduler": [sys.executable, str(REPOSITORY / "infra" / "airflow_scheduler.py"), "-s"],
@@ -42,7 +42,7 @@ WATCHED = ("scheduler", "dag_processor", "triggerer")
 
 
 def environment(port: int, env_file: Path, database: str) -> dict[str, str]:
-    """Return the environment of Airflow's processes; what is set already wins over the files."""
+    """Return the environment of Airflow's processes; existing variables have priority over the files."""
     known = variables(REPOSITORY / "infra" / "airflow.env", env_file)
     url, home = f"http://127.0.0.1:{port}", settings().data_dir / "airflow"
     return known | {
@@ -63,7 +63,7 @@ def environment(port: int, env_file: Path, database: str) -> dict[str, str]:
 
 
 def start(stack: LocalStack) -> None:
-    """Prepare the database, start each process, and return when all are healthy and the DAGs are known."""
+    """Prepare the database, start each process, and return when all are healthy and Airflow knows the DAGs."""
     stack.run("init", [sys.executable, str(REPOSITORY / "infra" / "airflow_init.py")])
     for name in COMPONENTS:
         stack.start(name)
@@ -80,7 +80,7 @@ def start(stack: LocalStack) -> None:
 
 
 def health(stack: LocalStack) -> dict[str, dict[str, str | None]]:
-    """Return what the API server says of the others; nothing while it does not answer."""
+    """Return the health of the processes from the API server; empty while it does not answer."""
     url = f"{stack.environ['AIRFLOW__API__BASE_URL']}/api/v2/monitor/health"
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
@@ -91,7 +91,7 @@ def health(stack: LocalStack) -> dict[str, dict[str, str | None]]:
 
 
 def execute(command: Sequence[str]) -> None:
-    """Become a command in the environment of the Airflow that runs."""
+    """Replace this process with a command in the environment of the running Airflow."""
     try:
         environ = msgspec.json.decode(_environment_file().read_bytes())
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, help="by default AIRFLOW_PORT of the file")
     parser.add_argument(
-        "--env-file", type=Path, default=ENV_FILE, help="where the secrets are, and are made if missing"
+        "--env-file", type=Path, default=ENV_FILE, help="the file of the secrets; missing ones are added"
     )
     arguments = parser.parse_args()
     init_env(arguments.env_file)
@@ -119,14 +119,14 @@ def main() -> None:
 
 
 def launch(port: int, env_file: Path) -> None:
-    """Start Airflow, say where it is, and keep it running."""
+    """Start Airflow, print its address, and keep it running."""
     refuse_a_taken_port(port, "make airflow-local AIRFLOW_PORT=8081")
     print("starting Airflow, about half a minute", flush=True)
     with postgres(settings().data_dir / "postgres", "airflow") as database:
         driver = database.replace("postgresql://", "postgresql+psycopg2://", 1)
         environ = environment(port, env_file, driver)
         stack = LocalStack(COMPONENTS, environ, Path(environ["AIRFLOW_HOME"]) / "logs")
-        # it holds secrets; without the mark, a command that somebody runs by hand does not end with the launcher
+        # the file holds secrets; the mark is left out, so that a command run by hand does not end with the launcher
         known = {name: value for name, value in environ.items() if name != MARK}
         write_atomically(_environment_file(), msgspec.json.encode(known), mode=0o600)
         try:
@@ -140,7 +140,7 @@ def launch(port: int, env_file: Path) -> None:
             stack.watch()
         finally:
             _environment_file().unlink(missing_ok=True)
-            # running tasks call the API server to their end
+            # running tasks call the API server until they end, so it stops last
             stack.stop(["scheduler", "dag-processor", "triggerer", "api-server"])
 
 

@@ -1,6 +1,6 @@
-"""The scheduler, with the modules that tasks use imported once: LocalExecutor forks its workers, which then share them.
+"""The scheduler with preloaded modules: LocalExecutor forks its workers, which then share the modules that tasks use.
 
-Measured on two cores: see docs/adr/007-airflow-runs-by-partition.md. Takes the arguments of `airflow scheduler`.
+docs/adr/007-airflow-runs-by-partition.md has measurements on two cores. It takes the arguments of `airflow scheduler`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import pandas as pd  # noqa: F401 — shared by fork
 from airflow.__main__ import main
 
-# the DAG files' own imports, and the core's; pyarrow imports pandas when it makes its first array
+# the imports of the DAG files and of the core; pyarrow imports pandas when it makes its first array
 import dag_support  # noqa: F401 — shared by fork
 import scripts.loading.partitions
 import scripts.monitoring.digest

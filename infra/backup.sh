@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copy the state of the running stack to a new folder: infra/backup.sh FOLDER COMPOSE...
-# Tasks stand still meanwhile, so that databases, Bronze and warehouse are of one moment; then they go on.
+# It pauses all tasks during the copy, so that databases, Bronze and warehouse are of the same moment.
 set -eu
 folder=$1
 shift
@@ -20,7 +20,7 @@ for database in airflow prefect; do
     "$@" exec -T postgres pg_dump -U airflow -Fc "$database" >"$folder.part/$database.dump"
 done
 "$@" exec -T n8n node /opt/n8n/backup.js >"$folder.part/n8n.sqlite"
-# what is in the making is not data: the next run makes it anew
+# work in progress is left out: the next run does it again
 tar -C . -cf "$folder.part/data.tar" --exclude='*/_staging' --exclude='*/builds/.next' --exclude='*/builds/.spare' \
     --exclude='data/demo' \
     --exclude='data/airflow' --exclude='data/postgres' --exclude='data/n8n' --exclude='data/prefect' data

@@ -1,9 +1,9 @@
-"""What a change does to Gold, as Markdown for a pull request.
+"""The effect of a change on Gold, as Markdown for a pull request.
 
     python infra/compare_gold.py BASE HEAD     the data folders of `make demo` before the change and with it
 
-Both sides were made from the same input. Tables and exposures are named when their SQL changed, or that of a model they
-are made from; rows are compared by the table's key, whatever made them differ. Always exits with 0: it informs.
+Both sides were built from the same input. The comment names a table or an exposure if its SQL changed, or the SQL of a
+model that it is built from. It compares the rows by the key of the table. The exit code is always 0: it only informs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import duckdb
 
 Manifest = dict[str, Any]
 MARKER = "<!-- compare-gold -->"
-"""By which the workflow finds its comment, to write it anew."""
+"""The text by which the workflow finds its comment, to replace it."""
 _EXAMPLES = 3
 
 
 class Difference(NamedTuple):
-    """What differs in one table."""
+    """The differences of one table."""
 
     table: str
     added: int
@@ -61,7 +61,7 @@ def main(base: Path, head: Path) -> str:
 
 
 def touched_nodes(old: Manifest, new: Manifest) -> set[str]:
-    """Return the nodes whose SQL is new or changed, and everything that is made from them."""
+    """Return the nodes whose SQL is new or changed, and all nodes that are built from them."""
 
     def content(manifest: Manifest, key: str) -> object:
         node = manifest["nodes"].get(key)

@@ -1,9 +1,9 @@
-"""Start the stack of `make up`, unless it is somebody else's; say in one line why a service has failed.
+"""Start the stack of `make up`, unless it belongs to another folder; print one line about each failed service.
 
 python infra/compose_up.py [--adopt] [--check] COMPOSE...     COMPOSE: docker compose with its files and profiles
 
---check    only say whether the containers and volumes of the project are this folder's; exits 1 if not
---adopt    volumes of which nobody knows whose they are become this folder's
+--check    only check that the containers and volumes of the project belong to this folder; exits with 1 if not
+--adopt    make volumes without a known owner belong to this folder
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.admin.env_file import ENV_FILE  # noqa: E402 — the same
 
 
 def main() -> None:
-    """Check whose it is, start it, and explain a failure."""
+    """Check the owner, start the stack, and explain a failure."""
     options = [argument for argument in sys.argv[1:3] if argument in {"--adopt", "--check"}]
     command = sys.argv[1 + len(options) :]
     project = compose_owner.project_name(ENV_FILE, os.environ)
@@ -34,7 +34,7 @@ def main() -> None:
     compose_owner.note_volumes(project, ENV_FILE)
     code = subprocess.run(command, check=False).returncode
     if code:
-        failed = compose_owner.failures(project) or ["Compose says above what it could not do"]
+        failed = compose_owner.failures(project) or ["the messages of Compose above give the reason"]
         sys.exit("\n".join(failed))
 
 

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Take an installation to a release, and back to the former one when it does not become healthy:
+# Deploy a release, and go back to the previous one if it does not become healthy:
 #   infra/deploy.sh IMAGE COMMIT COMPOSE...     IMAGE: by digest, ghcr.io/OWNER/data-pipeline@sha256:…
-#                                               COMMIT: of the release; empty: the files stay as they are
-# .env records what is deployed, as PIPELINE_IMAGE. Back means: the image, the commit and .env of before. Exits 0:
-# deployed; 1: nothing changed, or it went back; 2: neither release is healthy, a person has to look.
+#                                               COMMIT: of the release; empty: the files do not change
+# PIPELINE_IMAGE in .env records the deployed image. Going back restores the previous image, commit and .env.
+# Exit codes: 0 deployed; 1 nothing changed, or it went back; 2 neither release is healthy, a person has to repair it.
 set -eu
 
-record() { # record IMAGE: in .env, atomically
+record() { # record IMAGE: writes the image to .env, atomically
     umask 077
     { grep -v '^PIPELINE_IMAGE=' .env; [ -z "$1" ] || echo "PIPELINE_IMAGE=$1"; } >.env.new
     mv .env.new .env
@@ -14,18 +14,18 @@ record() { # record IMAGE: in .env, atomically
 
 start() {
     mkdir -p data
-    # what the release needs and .env lacks, and the files of secrets
+    # adds the values that the release needs and .env lacks, and writes the files of secrets
     make init >/dev/null
     SECRETS_VERSION=$(cat .secrets/* | cksum | cut -d ' ' -f 1)
     export SECRETS_VERSION
     "$@" up --detach --no-build --remove-orphans --wait --wait-timeout "${DEPLOY_TIMEOUT:-600}"
 }
 
-# the shell reads a function whole before it runs it: the checkout replaces this file
+# a function, since the checkout replaces this file: the shell reads a whole function before it runs it
 deploy() {
     image=$1 commit=$2
     shift 2
-    [ -n "$image" ] || { echo "which release? make deploy IMAGE=ghcr.io/OWNER/data-pipeline@sha256:…" >&2; exit 1; }
+    [ -n "$image" ] || { echo "IMAGE is not set: make deploy IMAGE=ghcr.io/OWNER/data-pipeline@sha256:…" >&2; exit 1; }
     former=$(sed -n 's/^PIPELINE_IMAGE=//p' .env)
     if ! docker image inspect "$image" >/dev/null 2>&1 && ! docker pull --quiet "$image"; then
         echo "$image cannot be fetched; nothing was changed" >&2

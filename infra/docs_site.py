@@ -1,12 +1,12 @@
-"""The site for the people who use the data: the guides, its health, its documentation, and the metrics.
+"""The site for data consumers: the guides, the health page, the data documentation, and the metrics.
 
 python infra/docs_site.py [--port 8090] [--host 0.0.0.0]
 
-/               the guides of docs/, as `make site` has built them
-/health.html    the health page      } both from `docs/` of `DATA_DIR`, where every
-/dbt/           dbt's documentation  } publication and rollback writes them anew
+/               the guides of docs/, built by `make site`
+/health.html    the health page      } both from `docs/` of `DATA_DIR`; every
+/dbt/           dbt's documentation  } publication and rollback updates them
 /metrics        the pipeline's metrics, for Prometheus
-/alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n's, which has to tell of a dead Airflow
+/alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n uses it, also when Airflow is down
 /healthz        200 while the site is served
 """
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _SITE = PROJECT_DIR / "site"
-"""The guides; the image has them here."""
+"""The folder of the guides in the image."""
 _REPEAT_AFTER_SECONDS = 3600
 _sent: dict[str, float] = {}
-"""When the alert on each workflow and node was sent last."""
+"""When the last alert about each workflow and node was sent."""
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -57,7 +57,7 @@ LOGGING = {
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    # no line for every request: Prometheus and the health check ask all the time
+    # do not log each request: Prometheus and the health check send many
     "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "INFO"}, "uvicorn.access": {"level": "WARNING"}},
 }
 
@@ -67,7 +67,7 @@ def site() -> Starlette:
     folder = docs_dir()
     make_dir(folder)
     files = StaticFiles(directory=folder, html=True)
-    # what is newer comes first
+    # the folder of the data has priority: its pages are newer
     files.all_directories = [folder, _SITE] if _SITE.exists() else [folder]
     routes = [
         Route("/healthz", _healthz),
@@ -95,7 +95,7 @@ def _metrics(_: Request) -> Response:
 
 
 class Failure(msgspec.Struct, forbid_unknown_fields=True):
-    """What n8n tells of a workflow that has failed."""
+    """The report from n8n about a failed workflow."""
 
     workflow: str
     node: str
@@ -112,7 +112,7 @@ async def _send_alert(request: Request) -> Response:
         return PlainTextResponse(f"{error}\n", 422)
     title = f"n8n {failure.workflow[:200]}, node {failure.node[:200]}"
     alert = Alert("workflow failed", title, failure.message[:2000])
-    # the note that keeps others from being sent twice cannot be written where the data may only be read
+    # `notify` cannot write its note against repeated alerts if the data is mounted read-only
     if time.monotonic() - _sent.get(title, -_REPEAT_AFTER_SECONDS) < _REPEAT_AFTER_SECONDS:
         return JSONResponse([])
     taken = await run_in_threadpool(lambda: list(notify(alert)))
@@ -122,7 +122,7 @@ async def _send_alert(request: Request) -> Response:
 
 
 def _secret() -> str:
-    """Return the password of who may send alerts; nobody may where none is set."""
+    """Return the password for sending alerts; if none is set, a random one, so that nobody can send alerts."""
     file = os.environ.get("ALERT_SERVICE_SECRET_FILE")
     found = os.environ.get("ALERT_SERVICE_SECRET") or (Path(file).read_text(encoding="utf-8").strip() if file else "")
     return found or os.urandom(16).hex()

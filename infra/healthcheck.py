@@ -1,4 +1,4 @@
-"""Is a service well? The health check of the containers; exits 1 if not. Only the standard library: it has to be cheap.
+"""The health check of the containers; exits with 1 if a service is not healthy. It uses only the standard library.
 
 python healthcheck.py URL [COMPONENT]     COMPONENT: an entry of Airflow's health document, such as `dag_processor`
 """
@@ -9,7 +9,7 @@ import urllib.request
 
 
 def main(url: str, component: str | None = None) -> int:
-    """Return 0 if a service answers, and says that it, or the component, is healthy."""
+    """Return 0 if a service answers and, with a component, reports that the component is healthy."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             found = json.load(answer) if component else None

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Put n8n, and Node 24 where this machine has none, into FOLDER from npm; about three minutes and 1.3 GB.
+# Install n8n, and Node 24 if this machine does not have it, from npm into FOLDER; takes three minutes and 1.3 GB.
 #   infra/install-n8n.sh FOLDER
-# n8n/package.json beside this file replaces what the workflows never load (clients of AI services, of other databases)
-# with an empty module: half the size and time.
+# infra/n8n/package.json replaces modules that the workflows never load (clients of AI services, of other databases)
+# with an empty module. This halves the size and the time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1
@@ -16,7 +16,7 @@ if [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -lt 24 ]; then
     node=$folder/node/node_modules/$package
     ln -sfn "$node/bin" "$folder/node/bin"
     PATH=$folder/node/bin:$PATH
-    # what is compiled, is compiled for it
+    # native modules are compiled for this Node
     export npm_config_nodedir="$node"
 fi
 cd "$folder"

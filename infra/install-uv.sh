@@ -1,5 +1,5 @@
 #!/bin/sh
-# Put uv into FOLDER/bin from PyPI, with whatever this machine has: venv, pip, or Python alone. Its hash is checked.
+# Install uv from PyPI into FOLDER/bin with the tool that this machine has: venv, pip, or only Python. Checks the hash.
 #   infra/install-uv.sh FOLDER
 set -eu
 folder=$1
@@ -27,7 +27,7 @@ if not known:
 with urllib.request.urlopen(urllib.parse.urljoin(index, known[0])) as answer:
     wheel = answer.read()
 if hashlib.sha256(wheel).hexdigest() not in hashes:
-    sys.exit("what was fetched is not the uv that infra/uv.txt names; nothing was installed")
+    sys.exit("the downloaded file is not the uv that infra/uv.txt names; nothing was installed")
 with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
     program = archive.read(f"uv-{version}.data/scripts/uv")
 target = folder / "bin" / "uv"

@@ -1,6 +1,6 @@
-"""Programs that belong together, run on this machine without Docker: started and ended in order, and watched.
+"""Programs that belong together, on this machine without Docker: started and stopped in order, and restarted.
 
-They end with their launcher, whatever ends it: see `running_alone`.
+They always end with their launcher, also if it is killed: see `running_alone`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 START_SECONDS = 300
 STOP_SECONDS = 30
 MARK = "DATA_PIPELINE_LAUNCHER"
-"""The variable that every program of a launcher has, with all that these start: the launcher's folder and a number."""
+"""The variable that marks the programs of a launcher and their children: the launcher's folder and a random id."""
 
 
 class LocalStack:
-    """Long-running programs, each with its log in a folder."""
+    """Long-running programs, each with its log file in one folder."""
 
     def __init__(
         self,
@@ -45,22 +45,22 @@ class LocalStack:
         logs: Path,
         own: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Take each program's command by its name, in the order of the start; nothing is started yet.
+        """Store the commands; nothing is started yet.
 
         Args:
-            commands: The programs.
-            environ: Their environment.
-            logs: Where their output goes.
-            own: The environment of programs that have one of their own.
+            commands: The command of each program by its name, in the order of the start.
+            environ: The environment of the programs.
+            logs: The folder of the log files.
+            own: The environments of programs that have a different one.
         """
         self.commands, self.environ, self.logs, self.own = commands, environ, logs, own or {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, name: str, command: Sequence[str]) -> Sequence[str]:
-        """Run a command that ends by itself, and return the lines that it has written to its log.
+        """Run a command until it ends, and return the lines that it has written to its log.
 
-        Exits with the last of them, and with the place of the log, when the command fails.
+        If the command fails, exits with the last of these lines and the path of the log.
         """
         path = self.logs / f"{name}.log"
         with path.open("ab") as log:
@@ -73,7 +73,7 @@ class LocalStack:
         return lines
 
     def start(self, name: str) -> None:
-        """Start a program in a session of its own, so that it can be ended with all its children."""
+        """Start a program in a new session, so that it can be stopped with all its children."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 self.commands[name],
@@ -85,7 +85,7 @@ class LocalStack:
             )
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait, and exit with the place of the logs when it takes too long or a program ends."""
+        """Wait until a condition holds; exit with the path of the logs if it takes too long or a program ends."""
         deadline = time.monotonic() + START_SECONDS
         while not condition():
             ended = [name for name, process in self.processes.items() if process.poll() is not None]
@@ -95,19 +95,19 @@ class LocalStack:
             time.sleep(0.3)
 
     def watch(self) -> None:
-        """Start again what dies, until this process is told to stop, or the make that started it is gone."""
+        """Restart programs that die, until this process gets a signal or the make that started it is gone."""
         parent = os.getppid()
         while os.getppid() == parent or "MAKELEVEL" not in os.environ:
             time.sleep(1)
             for name, process in list(self.processes.items()):
                 if process.poll() is not None:
-                    print(f"{name} ended with code {process.returncode}; starting it again", flush=True)
+                    print(f"{name} ended with code {process.returncode}; restarting it", flush=True)
                     _end_group(process)
                     self.start(name)
 
     def stop(self, order: Sequence[str]) -> None:
-        """End the programs in this order."""
-        # the signals that end this process must not cut short the end of the others
+        """Stop the programs in this order."""
+        # a second signal must not end this process before the programs have ended
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(kind, signal.SIG_IGN)
         print("stopping", flush=True)
@@ -118,11 +118,11 @@ class LocalStack:
 
 @contextlib.contextmanager
 def running_alone(folder: Path, name: str) -> Iterator[None]:
-    """Be the only launcher of a folder for the block; every program that is started in it ends with this process.
+    """Be the only launcher of a folder for the `with` block; all programs started in it end with this process.
 
-    Programs carry a mark in their environment, by which they are found whatever became of their parents. A guardian, a
-    process in a session of its own, ends them when this process is gone without having done so (SIGKILL). What an
-    earlier launcher of the folder left, because the guardian was killed too, is ended here before anything starts.
+    Programs have a mark in their environment, so that they can be found also when their parents are gone. A guardian, a
+    process in a separate session, ends the programs if this process was killed (SIGKILL). If the guardian was killed
+    too, the next launcher of the folder ends the programs that are left before it starts anything.
     """
     mark = f"{folder.resolve()}:{uuid.uuid4().hex}"
     with contextlib.ExitStack() as stack:
@@ -130,12 +130,12 @@ def running_alone(folder: Path, name: str) -> Iterator[None]:
             stack.enter_context(locked(folder / "launcher.lock", purpose=f"the launcher of {name}", timeout=0))
         except LockedError:
             holder = lock_holder(folder / "launcher.lock")
-            sys.exit(f"{name} runs here already: {holder}; stop it, or set DATA_DIR to another folder")
+            sys.exit(f"{name} already runs here: {holder}; stop it, or set DATA_DIR to another folder")
         if left := end_marked(f"{folder.resolve()}:"):
             print(f"ended {left} processes that an earlier {name} had left", flush=True)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.signal(signal.SIGHUP, _leave_quietly)
-        # without a mark of its own, or it would end itself
+        # the guardian has no mark, or it would end itself
         command = [sys.executable, str(Path(__file__).resolve()), mark]
         guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         os.environ[MARK] = mark
@@ -150,28 +150,28 @@ def running_alone(folder: Path, name: str) -> Iterator[None]:
 
 
 def end_marked(mark: str, seconds: float = STOP_SECONDS) -> int:
-    """End every process whose mark begins like this, with what it has started, and return how many there were.
+    """End every process whose mark starts with `mark`, with its children, and return the number of processes.
 
-    PostgreSQL comes last, and is told to end at once (SIGINT) instead of waiting for those that use it.
+    PostgreSQL ends last. It gets SIGINT, so that it ends at once and does not wait for its clients.
     """
     found = marked(mark)
     programs = [process for process in found if _name(process) != "postgres"]
     databases = [process for process in found if _name(process) == "postgres" != _name(process, of_parent=True)]
     _end(programs, signal.SIGTERM, seconds)
     _end(databases, signal.SIGINT, seconds)
-    # what came while the others were ending
+    # processes that started while the others were ending
     _signal(marked(mark), signal.SIGKILL)
     return len(found)
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Return every process whose mark begins like this, with what it has started."""
+    """Return every process whose mark starts with `mark`, with its children."""
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK, "").startswith(mark):
                 found[process.pid] = process
-                # a program may have given its children another environment
+                # a program may have started its children with another environment
                 found |= {child.pid: child for child in process.children(recursive=True)}
     found.pop(os.getpid(), None)
     return list(found.values())
@@ -191,13 +191,13 @@ def _signal(processes: Sequence[psutil.Process], kind: signal.Signals) -> None:
 
 
 def _leave_quietly(*_: object) -> None:
-    # the terminal is gone: what is still said would end this process before the others
+    # the terminal is gone: a write to it would end this process before the programs have ended
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 — until the end
     sys.exit(0)
 
 
 def _guard(mark: str) -> None:
-    """End what carries a mark as soon as the process at the other end of stdin is gone."""
+    """End all marked processes as soon as the process at the other end of stdin is gone."""
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, signal.SIG_IGN)
     sys.stdin.read()
@@ -206,9 +206,9 @@ def _guard(mark: str) -> None:
 
 @contextlib.contextmanager
 def postgres(folder: Path, database: str) -> Iterator[str]:
-    """Run a PostgreSQL that listens on a Unix socket in its folder and nowhere else, and yield a database's address.
+    """Run a PostgreSQL that listens only on a Unix socket in its folder, and yield the address of a database.
 
-    Stacks that use the same folder share one server; the last one ends it.
+    Stacks that use the same folder share one server; the last one stops it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -228,17 +228,17 @@ def variables(defaults: Path, env_file: Path) -> dict[str, str]:
 
 
 def refuse_a_taken_port(port: int, advice: str) -> None:
-    """Exit with advice when something listens on a port of the loopback already."""
+    """Exit with advice if a process already listens on a port of the loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            sys.exit(f"port {port} is taken; stop what uses it, or choose another: {advice}")
+            sys.exit(f"port {port} is taken; stop the program that uses it, or choose another port: {advice}")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    # what has left the group, and would be nobody's child once the program is gone
+    # children that left the process group: they cannot be found any more when the program is gone
     children = []
     with contextlib.suppress(psutil.Error):
         children = psutil.Process(process.pid).children(recursive=True)

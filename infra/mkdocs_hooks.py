@@ -1,4 +1,4 @@
-"""What the site needs beyond mkdocs: the README as its home, links to files of the repository, and the data's pages."""
+"""Hooks for mkdocs: the README as the home page, links to files of the repository, and the pages of the data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_PAGES = Path(os.environ.get("DATA_DIR", REPOSITORY / "data")) / "docs"
-"""The health page and dbt's site."""
+"""The folder of the health page and dbt's site."""
 PAGES = (
     '\n\n**The data**: <a href="health.html">its health</a> and <a href="dbt/index.html">what its tables mean</a>.\n'
 )
-"""HTML: these pages are no documents of mkdocs."""
+"""HTML links, since these pages are not documents of mkdocs."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Make links to files of the repository lead to GitHub; what is not published there becomes plain text."""
+    """Point links to files of the repository to GitHub; without a GitHub repository, replace them with plain text."""
     root = os.environ.get("GITHUB_REPOSITORY")
     target = f"https://github.com/{root}/blob/main/" if root else ""
 
@@ -47,6 +47,6 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Put the health page and dbt's site beside the guides, where a run has made them."""
+    """Copy the health page and dbt's site into the site, if a run has written them."""
     if DATA_PAGES.exists():
         shutil.copytree(DATA_PAGES, config.site_dir, dirs_exist_ok=True)

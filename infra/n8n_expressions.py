@@ -1,8 +1,8 @@
-"""Put the expressions of `n8n/expressions/WORKFLOW/NODE.js` into the workflows, where n8n looks for them.
+"""Copy the expressions of `n8n/expressions/WORKFLOW/NODE.js` into the workflows, where n8n reads them.
 
-    python infra/n8n_expressions.py [--check]     --check: change nothing, fail where a workflow is out of date
+    python infra/n8n_expressions.py [--check]     --check: change nothing, fail if a workflow is out of date
 
-An expression that is a function stands in a file, named after its node; a file's tests need no n8n.
+Each expression that is a function is in a file that has the name of its node, so that its tests need no n8n.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def slug(name: str) -> str:
 
 
 def functions(workflow: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield each expression that is a function: its file, and the place in the workflow that holds it."""
+    """Yield each expression that is a function: the name of its file, and its place in the workflow."""
     for node in workflow["nodes"]:
         for holder, key in _strings(node["parameters"]):
             if holder[key].startswith(START):
@@ -45,10 +45,10 @@ def render(workflow: dict[str, Any], folder: Path) -> set[str]:
     for name, holder, key in functions(workflow):
         path = folder / name
         if not path.exists():
-            raise ValueError(f"{name} is missing: the expression of its node has to be a file")
+            raise ValueError(f"{name} is missing: the expression of its node must be in a file")
         text = path.read_text(encoding="utf-8").strip()
         if "}}" in text or not text.startswith(START.removeprefix("={{ ")) or not text.endswith("})()"):
-            raise ValueError(f"{name} has to be one function that is called, without two closing braces in a row")
+            raise ValueError(f"{name} must be one function that is called, without two closing braces in a row")
         if re.search(r"catch\s*\{", text):
             raise ValueError(f"{name}: n8n's parser needs a name after `catch`")
         holder[key] = f"={{{{ {text} }}}}"
@@ -57,7 +57,7 @@ def render(workflow: dict[str, Any], folder: Path) -> set[str]:
 
 
 def take_out(workflow: dict[str, Any], folder: Path) -> list[str]:
-    """Write a workflow's expressions into the files that differ, and return their names: what an export brings back."""
+    """Write the expressions of an exported workflow to the files that differ, and return the names of these files."""
     changed = []
     for name, holder, key in functions(workflow):
         text = holder[key].removeprefix("={{").removesuffix("}}").strip() + "\n"
@@ -70,7 +70,7 @@ def take_out(workflow: dict[str, Any], folder: Path) -> list[str]:
 
 
 def document(workflow: dict[str, Any]) -> str:
-    """Return a workflow as its file holds it."""
+    """Return the content of a workflow's file."""
     return json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
 
 

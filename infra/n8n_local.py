@@ -1,9 +1,9 @@
-"""n8n on this machine without Docker, with the backfill webhook live: started beside `make airflow-local`.
+"""n8n on this machine without Docker, with the backfill webhook; start it in addition to `make airflow-local`.
 
     python infra/n8n_local.py [--port 5678] [--airflow-url http://127.0.0.1:8080] [--env-file .env]
 
-n8n and Node 24 come from npm and lie outside the repository, in `N8N_DIR`; see `make n8n-install`. The database lies in
-`n8n/` of `DATA_DIR`; n8n listens on the loopback only.
+n8n and Node 24 come from npm and are outside the repository, in `N8N_DIR`; see `make n8n-install`. The database is in
+`n8n/` of `DATA_DIR`. n8n listens on the loopback only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scripts.utils.files import write_atomically  # noqa: E402 — the same
 N8N_DIR = Path(os.environ.get("N8N_DIR") or Path.home() / ".cache" / "data-pipeline" / "n8n")
 FILES = REPOSITORY / "n8n"
 PROGRAMS = ("node/bin", "node_modules/.bin")
-"""Where in `N8N_DIR` programs are: Node 24, if the machine has none, and n8n."""
+"""The folders of programs in `N8N_DIR`: Node 24, if the machine does not have it, and n8n."""
 SECRETS = (
     "N8N_ENCRYPTION_KEY",
     "N8N_OWNER_PASSWORD",
@@ -42,11 +42,11 @@ SECRETS = (
 )
 PASSED = (MARK, "LANG", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "OVERWRITE")
 PREFIXES = ("N8N_", "LC_", "EXECUTIONS_", "DB_SQLITE_")
-"""What else of this process's environment n8n gets; the secrets of sources and alerts are none of its business."""
+"""Prefixes of other variables that n8n gets from this process; it gets no secrets of sources and alerts."""
 
 
 def environment(port: int, airflow_url: str, alert_url: str, env_file: Path) -> dict[str, str]:
-    """Return the environment of n8n, which holds nothing else; what is set already wins over the files."""
+    """Return the whole environment of n8n; existing variables have priority over the files."""
     defaults = REPOSITORY / "infra" / "n8n.env"
     known = variables(defaults, env_file)
     handed = {*dotenv_values(defaults), *SECRETS, *PASSED}
@@ -69,13 +69,13 @@ def environment(port: int, airflow_url: str, alert_url: str, env_file: Path) -> 
 
 
 def launched() -> dict[str, Any]:
-    """Return with what n8n was started last: its port, and the addresses of Airflow and of the alert service."""
+    """Return the values of the last start of n8n: its port, and the addresses of Airflow and of the alert service."""
     path = settings().data_dir / "n8n" / "launched.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _free_port(wanted: int) -> int:
-    # the same again where it is free: another address would have to be imported
+    # use the same port again if it is free: a new address would have to be imported into n8n
     for port in (wanted, 0):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
             return int(free.getsockname()[1])
@@ -83,7 +83,7 @@ def _free_port(wanted: int) -> int:
 
 
 def start(stack: LocalStack, environ: dict[str, str]) -> None:
-    """Import credentials and workflows, start n8n, and return when the webhook is live, or n8n where it is off."""
+    """Import credentials and workflows, start n8n, and return when the webhook is live; without it, when n8n is."""
     stack.start("alerts")
     for line in stack.run("init", ["sh", str(FILES / "init.sh")]):
         if line.startswith("n8n: workflow"):
@@ -98,7 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, help="by default N8N_PORT of the file")
     parser.add_argument("--airflow-url", help="by default 127.0.0.1 and AIRFLOW_PORT of the file")
-    parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="where the secrets are, made if missing")
+    parser.add_argument(
+        "--env-file", type=Path, default=ENV_FILE, help="the file of the secrets; missing ones are added"
+    )
     arguments = parser.parse_args()
     if not (N8N_DIR / "node_modules" / ".bin" / "n8n").exists():
         sys.exit(f"n8n is not installed in {N8N_DIR}; `make n8n-install` does it")
@@ -110,7 +112,7 @@ def main() -> None:
 
 
 def launch(port: int, airflow_url: str, secrets: Path) -> None:
-    """Start n8n, say where it is, and keep it running."""
+    """Start n8n, print its address, and keep it running."""
     refuse_a_taken_port(port, "make n8n-up N8N_PORT=5679")
     alert_port = _free_port(int(launched().get("alert_port", 0)))
     alert_url = f"http://127.0.0.1:{alert_port}/alerts"
@@ -118,7 +120,7 @@ def launch(port: int, airflow_url: str, secrets: Path) -> None:
     environ = environment(port, airflow_url, alert_url, secrets)
     write_atomically(settings().data_dir / "n8n" / "launched.json", json.dumps(known).encode())
     commands = {
-        # tells of what fails, also when Airflow is down
+        # sends alerts about failed workflows, also when Airflow is down
         "alerts": [
             sys.executable,
             str(REPOSITORY / "infra" / "docs_site.py"),

@@ -1,9 +1,10 @@
-"""Bring the workflows of the n8n that `make n8n-up` runs into the repository, or the repository's into it.
+"""Export the workflows of the n8n of `make n8n-up` to the repository, or import the repository's workflows into it.
 
-    python infra/n8n_workflows.py export [NAME…]         the project's workflows, and those that are named
-    python infra/n8n_workflows.py import [--overwrite]   what differs; what was changed in n8n stays without --overwrite
+    python infra/n8n_workflows.py export [NAME…]         exports the project's workflows and the named ones
+    python infra/n8n_workflows.py import [--overwrite]   imports workflows that differ; keeps workflows that were
+                                                         changed in n8n, unless --overwrite is given
 
-What is exported is normalised, so that a diff shows what somebody changed and nothing else.
+An exported workflow is normalized, so that a diff shows only what a person changed.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ SECRET_NAME = re.compile(r"(?i)(api[-_ ]?key|token|secret|passw|authorization|cr
 
 
 def normalised(exported: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a workflow without what changes by itself: times, versions, and this installation's addresses.
+    """Return a workflow without values that change by themselves: times, versions, addresses of this installation.
 
     Args:
-        exported: As n8n exports it.
-        known: The file in the repository; what its node Settings says of the settings that it has stays.
+        exported: The workflow from n8n's export.
+        known: The workflow in the repository; the values in its node Settings stay.
     """
     nodes = json.loads(json.dumps(exported["nodes"]))
     settings = {node["name"]: node["parameters"] for node in (known or {}).get("nodes", [])}.get("Settings")
@@ -64,20 +65,20 @@ def normalised(exported: dict[str, Any], known: dict[str, Any] | None) -> dict[s
 
 
 def secrets_in(value: Any, name: str = "") -> list[str]:  # noqa: ANN401 — a part of a JSON document
-    """Return where a document holds what looks like a secret."""
+    """Return the places of a document that hold a value that looks like a secret."""
     if isinstance(value, str):
         is_literal = len(value) > 5 and not value.startswith("=")  # noqa: PLR2004 — shorter ones are words such as "none"
         found = SECRET.search(value) or (is_literal and SECRET_NAME.search(name))
         return [name or "a text"] if found else []
     if isinstance(value, dict):
-        # pairs of a name and a value, as headers and assignments are written
+        # headers and assignments are pairs of a name and a value
         pair = str(value.get("name", "")) if "value" in value else ""
         return [found for key, part in value.items() for found in secrets_in(part, pair if key == "value" else key)]
     return [found for part in value for found in secrets_in(part, name)] if isinstance(value, list) else []
 
 
 def export_workflows(environ: dict[str, str], names: list[str]) -> None:
-    """Write the project's workflows, and those that are named, to the repository; refuse what holds a secret."""
+    """Write the project's workflows and the named ones to the repository; refuse a workflow that holds a secret."""
     known = {document["id"]: document for path in FOLDER.glob("*.json") if (document := json.loads(path.read_text()))}
     refused = []
     with tempfile.TemporaryDirectory() as folder:
@@ -86,17 +87,19 @@ def export_workflows(environ: dict[str, str], names: list[str]) -> None:
         for exported in (json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))):
             mine = known.get(exported["id"])
             if mine is None and exported["name"] not in names:
-                print(f"left out {exported['name']!r}: it is not of this project; NAMES='{exported['name']}' takes it")
+                print(
+                    f"left out {exported['name']!r}: it is not of this project; NAMES='{exported['name']}' exports it"
+                )
                 continue
             document = normalised(exported, mine)
             if found := [place for node in document["nodes"] for place in secrets_in(node["parameters"])]:
                 refused.append(f"{exported['name']}: {', '.join(found)}")
                 continue
             if exported.get("pinData"):
-                print(f"{exported['name']}: its pinned data is left out, it may be anybody's")
+                print(f"{exported['name']}: its pinned data is left out, since it may be personal data")
             _write(document, mine)
     if refused:
-        sys.exit(f"refused, for it looks like a secret, which belongs into a credential: {'; '.join(refused)}")
+        sys.exit(f"refused, since it looks like a secret, which must be in a credential: {'; '.join(refused)}")
 
 
 def _write(document: dict[str, Any], known: dict[str, Any] | None) -> None:
@@ -115,7 +118,7 @@ def _assignments(parameters: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Export or import."""
+    """Export or import workflows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("direction", choices=("export", "import"))
     parser.add_argument("names", nargs="*", help="other workflows to export, by name")

@@ -1,9 +1,9 @@
-"""Make the work pool and the deployments of `prefect/prefect.yaml` in the Prefect of `PREFECT_API_URL`.
+"""Create the work pool and the deployments of `prefect/prefect.yaml` in the Prefect of `PREFECT_API_URL`.
 
-python infra/prefect_deploy.py POOL     OVERWRITE=yes: what somebody has changed in Prefect is replaced
+python infra/prefect_deploy.py POOL     OVERWRITE=yes: replace what people have changed in Prefect
 
-What is missing is made. The code of a deployment and the parameters that it takes are brought up to date; what people
-set in Prefect stays and is told: schedules, pause, concurrency limit, values of parameters, tags.
+It creates what is missing, and updates the code of each deployment and the names of its parameters. It keeps and prints
+what people have set in Prefect: schedules, pause, concurrency limit, values of parameters, tags.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEDULE = ("schedule", "active", "max_scheduled_runs", "parameters", "slug")
 
 
 def settings_of(deployment: dict[str, Any]) -> dict[str, Any]:
-    """Return what people set at a deployment, as Prefect takes it back."""
+    """Return the settings of a deployment that people change, in the form of Prefect's API."""
     found = {name: deployment[name] for name in KEPT}
     if limit := deployment.get("global_concurrency_limit"):
         found["concurrency_limit"] = limit["limit"]
@@ -35,7 +35,7 @@ def settings_of(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(pool: str) -> None:
-    """Make what is missing, and keep what was changed."""
+    """Create what is missing, update the deployments, and keep what people changed."""
     with get_client(sync_client=True) as client:
         pools = client.request("POST", "/work_pools/filter", json={}).json()
         if pool not in {found["name"] for found in pools}:
@@ -44,7 +44,7 @@ def main(pool: str) -> None:
         file = REPOSITORY / "prefect" / "prefect.yaml"
         subprocess.run([PREFECT, "deploy", "--all", "--prefect-file", str(file)], check=True)
         for deployment in _deployments(client):
-            # Prefect takes parameters that the flow does not have, and its run ends without a word of them
+            # otherwise Prefect accepts unknown parameters, and the run ignores them without a message
             schema = deployment["parameter_openapi_schema"] | {"additionalProperties": False}
             path = {"id": deployment["id"]}
             client.request("PATCH", "/deployments/{id}", path_params=path, json={"parameter_openapi_schema": schema})

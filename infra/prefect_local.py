@@ -1,9 +1,9 @@
 """Prefect on this machine without Docker: a server, a worker, and the deployments of `prefect/prefect.yaml`.
 
-    python infra/prefect_local.py [--port 4200] [--env-file .env]     until Ctrl-C or SIGTERM
+    python infra/prefect_local.py [--port 4200] [--env-file .env]     runs until Ctrl-C or SIGTERM
 
-Everything that it writes lies in `prefect/` of `DATA_DIR`; it listens on the loopback only, and asks for the login that
-`PREFECT_API_AUTH_STRING` is.
+All its files are in `prefect/` of `DATA_DIR`. It listens on the loopback only, and asks for the login in
+`PREFECT_API_AUTH_STRING`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PREFECT = [str(Path(sys.executable).with_name("prefect"))]
 
 
 def environment(port: int, env_file: Path) -> dict[str, str]:
-    """Return the environment of Prefect's processes; what is set already wins over the files."""
+    """Return the environment of Prefect's processes; existing variables have priority over the files."""
     known = variables(REPOSITORY / "infra" / "prefect.env", env_file)
     return known | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -37,13 +37,13 @@ def environment(port: int, env_file: Path) -> dict[str, str]:
         "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
         "PREFECT_SERVER_API_AUTH_STRING": known["PREFECT_API_AUTH_STRING"],
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
-        # SQLite: wait for a lock longer than 10 s; Prefect on PostgreSQL needs the extension pg_trgm
+        # SQLite: wait longer than 10 s for a lock; PostgreSQL is no option, since Prefect needs its extension pg_trgm
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     }
 
 
 def start(stack: LocalStack) -> None:
-    """Start the server, make the deployments, and start the worker that runs them."""
+    """Start the server, create the deployments, and start the worker that runs them."""
     stack.start("server")
     stack.wait_until(lambda: _answers(f"{stack.environ['PREFECT_API_URL']}/health"))
     for line in stack.run("deploy", [sys.executable, str(REPOSITORY / "infra" / "prefect_deploy.py"), POOL]):
@@ -64,7 +64,7 @@ def main() -> None:
     """Start Prefect, and keep it running until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, help="by default PREFECT_PORT of the file")
-    parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="where the login is, made if missing")
+    parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="the file of the login; added if missing")
     arguments = parser.parse_args()
     init_env(arguments.env_file)
     port = arguments.port or port_of("PREFECT_PORT", arguments.env_file)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def launch(port: int, env_file: Path) -> None:
-    """Start Prefect, say where it is, and keep it running."""
+    """Start Prefect, print its address, and keep it running."""
     refuse_a_taken_port(port, "make run-prefect PREFECT_PORT=4201")
     commands = {
         "server": [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],

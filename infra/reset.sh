@@ -4,7 +4,7 @@ set -eu
 confirm=$1
 shift
 if [ "$confirm" != yes ]; then
-    echo "this would remove every container and these volumes; data/ and .env stay. For real: make reset CONFIRM=yes"
+    echo "this would remove every container and these volumes; data/ and .env stay. To do it: make reset CONFIRM=yes"
     "$@" --profile '*' config --volumes
     exit 0
 fi

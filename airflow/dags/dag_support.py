@@ -1,6 +1,6 @@
-"""The Airflow entry point: what the DAGs share. The work itself is done by the functions of `scripts/`.
+"""The Airflow entry point: the code that all DAGs share. The functions of `scripts/` do the work itself.
 
-Heavy modules (pandas, DuckDB, dbt) are imported by the tasks that need them, never when a DAG file is parsed.
+Tasks import the heavy modules (pandas, DuckDB, dbt) that they need when they run, never when a DAG file is parsed.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ T = TypeVar("T")
 _log = logging.getLogger("pipeline.airflow")
 
 BRONZE_RESOURCES = AssetAlias("bronze_resources")
-"""Stands for `bronze/SOURCE/RESOURCE`, emitted with its counts for every partition that adds up."""
+"""The alias of `bronze/SOURCE/RESOURCE`; every partition whose row counts add up emits an event with its counts."""
 SILVER = Asset("silver")
-"""Emitted when a candidate holds Silver: the build of Gold starts."""
+"""Emitted when a candidate holds Silver; the event starts the build of Gold."""
 GOLD = Asset("gold")
 """Emitted when a version is published."""
 POOL = "warehouse"
-"""One slot: builds take turns. The core's own lock excludes builds that other entry points start."""
+"""The pool has one slot, so builds run one after another. The core's lock excludes builds of other entry points."""
 
 _CARRIED = frozenset({"callback_url"})
-"""Keys of a configuration that other programs put there and read."""
+"""Keys of a run's configuration that other programs write and read."""
 
 _FINAL = RetryRule(
-    exception=errors.TerminalError, action=RetryAction.FAIL, reason="final: another try would end the same way"
+    exception=errors.TerminalError, action=RetryAction.FAIL, reason="terminal: a retry would give the same result"
 )
 _TRANSIENT = RetryRule(
     exception=[
@@ -67,16 +67,16 @@ _TRANSIENT = RetryRule(
         "airflow.sdk.exceptions.AirflowRuntimeError",
     ],
     action=RetryAction.RETRY,
-    reason="transient: another try may succeed",
+    reason="transient: a retry may succeed",
 )
 KINDS: Mapping[str, Kind] = {"check_freshness": "data stale", "verify_ledger": "ledger"}
-"""The tasks whose failure is an alert of a kind of its own."""
+"""The kind of the alert for tasks that have a special kind."""
 
 
 class RunCreated(BaseDeadlineReference):
-    """The moment in which a run is created and queued.
+    """The moment at which a run is created and queued.
 
-    Airflow's own `DAGRUN_QUEUED_AT` makes every clear of a failed run end in HTTP 500 (apache/airflow#70368, 3.3.2).
+    With Airflow's own `DAGRUN_QUEUED_AT`, each clear of a failed run fails with HTTP 500 (apache/airflow#70368, 3.3.2).
     """
 
     def _evaluate_with(self, *, session: Session) -> dt.datetime:  # noqa: ARG002 — Airflow's signature
@@ -84,7 +84,7 @@ class RunCreated(BaseDeadlineReference):
 
 
 def defaults() -> dict[str, Any]:
-    """Return the arguments that every task has."""
+    """Return the default arguments of every task."""
     config = settings()
     return {
         "owner": "data-platform",
@@ -92,7 +92,7 @@ def defaults() -> dict[str, Any]:
         "retry_delay": dt.timedelta(seconds=config.task_retry_wait),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": dt.timedelta(minutes=10),
-        # a task that is killed has no exception, and is tried again
+        # a killed task has no exception; Airflow retries it
         "retry_policy": ExceptionRetryPolicy(rules=[_FINAL, _TRANSIENT], default=RetryAction.FAIL),
         "execution_timeout": dt.timedelta(hours=1),
         "on_failure_callback": alert_failure,
@@ -100,7 +100,7 @@ def defaults() -> dict[str, Any]:
 
 
 def deadline() -> DeadlineAlert:
-    """Return the alert on a run that is not done after `RUN_DEADLINE_HOURS`."""
+    """Return the alert for a run that is not done after `RUN_DEADLINE_HOURS`."""
     hours = settings().run_deadline_hours
     return DeadlineAlert(
         reference=RunCreated(),
@@ -117,7 +117,7 @@ def bronze_assets() -> Sequence[Asset]:
 
 
 def table_assets(layer: str) -> Mapping[str, Asset]:
-    """Return the asset of each table of a layer, by its model: a file of the dbt project."""
+    """Return the asset of each table of a layer by the name of its model, from the files of the dbt project."""
     folder = settings().dbt_dir / "models" / {"silver": "staging", "gold": "marts"}[layer]
     return {path.stem: Asset(f"{layer}/{path.stem}") for path in sorted(folder.rglob("*.sql"))}
 
@@ -141,9 +141,9 @@ def refuse_unknown(dag_run: DagRunProtocol, dag: DAG) -> None:
     """Refuse a run whose configuration has a key that is no parameter of the DAG.
 
     Raises:
-        UsageError: There is one; the message names the parameters.
+        UsageError: There is such a key; the message names the parameters.
     """
-    # the parameters of the run hold what its configuration does; those of the DAG do not
+    # the parameters of the run include every key of its configuration; the parameters of the DAG do not
     known = {*dag.params, *_CARRIED}
     if unknown := [key for key in dag_run.conf or {} if key not in known]:
         raise UsageError(
@@ -156,17 +156,17 @@ def refuse_unknown(dag_run: DagRunProtocol, dag: DAG) -> None:
 def days_of(
     partition_key: str | None, params: Mapping[str, Any], logical_date: dt.datetime | None = None
 ) -> Sequence[dt.date]:
-    """Return the days of a run: its partition key, the range that its parameters name, or its logical date.
+    """Return the days of a run: its partition key, the range in its parameters, or its logical date.
 
-    A run that names none loads the day that has ended last (UTC).
+    A run that has none of these loads the last day that has ended (UTC).
 
     Raises:
-        UsageError: It names a day and a range, or half of a range.
+        UsageError: The run has a partition key and a range, or only one end of a range.
     """
     start, end = params.get("start_date"), params.get("end_date")
     if partition_key and (start or end):
         raise UsageError(
-            f"the run has the day {partition_key} and a range",
+            f"the run has both the partition key {partition_key} and a range",
             expected="a partition key, or start_date and end_date, not both",
         )
     if partition_key:
@@ -176,7 +176,7 @@ def days_of(
     if start or end:
         raise UsageError(
             f"the run has only one end of a range, {start or end}",
-            expected="start_date and end_date, the same day in both for one day",
+            expected="start_date and end_date; for one day, the same day in both",
             hint="trigger it again with both",
         )
     day = today() - dt.timedelta(days=1) if logical_date is None else logical_date.astimezone(dt.UTC).date()
@@ -192,13 +192,13 @@ def start_silver(ti: RuntimeTaskInstanceProtocol) -> None:
     """Start a run of Silver, unless one is queued or running already: it builds all that the ledger holds.
 
     Raises:
-        AirflowSkipException: There is one.
-        DagRunTriggerException: How Airflow is told to start a run.
+        AirflowSkipException: A run is queued or running.
+        DagRunTriggerException: It tells Airflow to start a run.
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
     if ti.get_dr_count("pipeline_silver", states=["queued", "running"]):
-        raise AirflowSkipException("a run of pipeline_silver is queued or runs, and builds what is loaded by then")
+        raise AirflowSkipException("a run of pipeline_silver is queued or running, and will build what is loaded")
     start_dag("pipeline_silver", ti)
 
 
@@ -206,13 +206,13 @@ def start_dag(dag_id: str, ti: RuntimeTaskInstanceProtocol) -> None:
     """Start a run of another DAG.
 
     Raises:
-        DagRunTriggerException: How Airflow is told to do so.
+        DagRunTriggerException: It tells Airflow to start the run.
     """
     from airflow.sdk.exceptions import DagRunTriggerException
 
     raise DagRunTriggerException(
         trigger_dag_id=dag_id,
-        # two that ask in the same second ask for the same run
+        # two requests in the same second start the same run
         dag_run_id=f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%S}",
         conf={},
         logical_date=None,
@@ -228,7 +228,7 @@ def start_dag(dag_id: str, ti: RuntimeTaskInstanceProtocol) -> None:
 
 
 def start_run(run_id: str) -> Run:
-    """Return the core's run for a run of Airflow; every secret that is read is masked in its logs from here on."""
+    """Return the core's run for a run of Airflow; from now on, Airflow's logs mask every secret that is read."""
     from airflow.sdk.log import mask_secret
 
     from scripts.bronze.run import Run
@@ -248,7 +248,7 @@ def run_build(
     full_refresh: bool,
     full_tests: bool = False,
 ) -> BuildResult:
-    """Build a layer; a second try goes on from what failed. The XCom `results` has the table also of a red build.
+    """Build a layer; a retry resumes the failed build. The XCom `results` holds the results, also of a failed build.
 
     Raises:
         AirflowSkipException: There is nothing to build.
@@ -272,9 +272,9 @@ def run_build(
                 page = f"{_base_url()}/pipeline/dbt"
                 _log.error("%s: %s", result.name, data_docs.model_url(result.name, result.kind, page=page))
         raise
-    # a try before this one may have done the work and been killed before it could say so
+    # an earlier try may have done the work and been killed before it could succeed: a retry is not skipped
     if done.is_empty and ti.try_number == 1:
-        raise AirflowSkipException("nothing to build: every loaded day is there already")
+        raise AirflowSkipException("nothing to build: the tables already hold every loaded day")
     ti.xcom_push(key="results", value=table(done.results))
     return done
 
@@ -329,12 +329,12 @@ def alert_failure(context: Context) -> None:
 
 
 async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> None:
-    """Send the alert on a run that takes too long; called by the triggerer."""
+    """Send the alert for a run that takes too long; the triggerer calls this function."""
     import asyncio
 
     about = (context or {}).get("dag_run") or {}
     if about.get("state") in {"success", "failed"}:
-        # Airflow watches the deadline of a failed run too
+        # Airflow checks the deadline of a finished run too
         return
     dag_id, run_id = about.get("dag_id", "a DAG"), about.get("dag_run_id") or about.get("run_id") or ""
     alert = alerts.Alert(

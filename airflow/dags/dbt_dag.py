@@ -1,20 +1,20 @@
 """
 # dbt_dag: Silver to Gold, tests, publish
 
-When Silver has changed: builds Gold on the candidate, runs **all tests**, and only if all of them are green publishes
-the candidate as the new version of `warehouse.duckdb`. Then it writes the documentation of the data and `health.json`,
-and starts Silver again where days were loaded meanwhile.
-Tests look at the rows that changed; on Sundays, and with `full_tests`, at all rows.
+The DAG starts when Silver has changed. It builds Gold on the candidate and runs **all tests**. Only if all tests pass,
+it publishes the candidate as the new version of `warehouse.duckdb`. Then it writes the data documentation and
+`health.json`. If days were loaded in the meantime, it starts Silver again.
+Tests check the rows that changed; on Sundays, and with `full_tests`, they check all rows.
 
-**A red test publishes nothing**: people go on reading the version before. The log, the alert and the XCom `results` say
-which model, which test, and which rows.
+**A failed test publishes nothing**: people keep reading the previous version. The log, the alert and the XCom `results`
+name the model, the test and the rows.
 
-**Run it by hand** to publish a candidate that was repaired, or with `full_refresh` to make every table from scratch.
+**Run it by hand** to publish a repaired candidate, or with `full_refresh` to rebuild every table.
 
-**Repair:** read the log of `build_gold`. If the data is wrong, mend the source or put a rule into the contract, and
-clear `ingest` of that day: the build follows. If a model or test is wrong, mend it and *clear* `build_gold`: it goes on
-from what failed. To take back a published version: `pipeline rollback`. See the runbook, *A dbt model or test failed*
-(`docs/runbook.md`).
+**Repair:** read the log of `build_gold`. If the data is wrong, correct the source or add a rule to the contract, and
+clear `ingest` of that day: the build follows. If a model or test is wrong, correct it and *clear* `build_gold`: the
+build resumes with the nodes that failed. To go back to the previous version, use `pipeline rollback`. See the runbook,
+*A dbt model or test failed* (`docs/runbook.md`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SUNDAY = 6
 
 with DAG(
     "dbt_dag",
-    # below pipeline_silver in a list by name
+    # sorts it below pipeline_silver in a list of names
     dag_display_name="pipeline_silver_to_gold (dbt_dag)",
     schedule=[SILVER],
     start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
@@ -57,7 +57,7 @@ with DAG(
     doc_md=__doc__,
     tags=["gold", "dbt"],
     params={
-        "full_refresh": Param(False, type="boolean", description="Make every table from scratch, from all days."),
+        "full_refresh": Param(False, type="boolean", description="Rebuild every table from all days."),
         "full_tests": Param(False, type="boolean", description="Test all rows, as on Sundays."),
     },
 ) as dag:
@@ -71,7 +71,7 @@ with DAG(
         ti: RuntimeTaskInstanceProtocol,
         outlet_events: OutletEventAccessorsProtocol,
     ) -> dict[str, Any]:
-        """Build Gold, run all tests, and publish; the XCom `results` tells how each model and test ended."""
+        """Build Gold, run all tests, and publish; the XCom `results` holds the result of each model and test."""
         from scripts.monitoring.digest import tell_quarantine
         from scripts.warehouse.build import warehouse
 
@@ -92,7 +92,7 @@ with DAG(
 
         return str(data_docs.write_docs(start_run(dag_run.run_id)))
 
-    # a red build is what the page is for
+    # the page must also show a failed build
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def write_health(*, dag_run: DagRunProtocol) -> str:
@@ -110,7 +110,7 @@ with DAG(
         from scripts.planning.reconcile import examine
 
         if not examine(start_run(dag_run.run_id).store).build.is_ready:
-            raise AirflowSkipException("everything that is loaded is published")
+            raise AirflowSkipException("all loaded days are published")
         start_silver(ti)
 
     build_gold() >> [write_docs(), write_health(), start_next_build()]

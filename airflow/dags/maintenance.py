@@ -1,17 +1,19 @@
 """
-# maintenance: what a person would otherwise have to remember
+# maintenance: regular checks and cleaning
 
-Every morning, whether or not anything else ran:
+The DAG runs every morning, also if no other DAG ran:
 
-- `verify_ledger` checks the sizes of all Bronze files and reads a part of them, so that all are read once a month; red
-  when a row is missing or doubled, or a file is not what its ledger record says.
-- `check_freshness` compares the last loaded day of each daily source with the limits of its contract; red, with an
-  alert, when a source is stale, also when its runs never started.
-- `report_quarantine` sends a reminder of rows that have been in quarantine for more than a week.
-- `prune` lists old versions of the warehouse, old logs and leftovers. It **deletes nothing** unless it is triggered by
-  hand with `dry_run` off.
+- `verify_ledger` checks the sizes of all Bronze files and reads a part of them, so that it reads every file once a
+  month. It fails if a row is missing or duplicated, or if a file differs from its ledger record.
+- `check_freshness` compares the last loaded day of each daily source with the limits of its contract. It fails and
+  sends an alert if a source is stale, also if its runs never started.
+- `report_quarantine` sends a reminder about rows that have been in quarantine for more than a week.
+- `prune` lists old versions of the warehouse, old logs and old alert notes. It **deletes nothing**, unless it is
+  triggered by hand with `dry_run` off.
 
-**Repair:** each red task says what to do; see the runbook, *Data is stale* and *Rows do not add up*
+**When not:** there is no need to run it by hand, except `prune` with `dry_run` off.
+
+**Repair:** each failed task says what to do; see the runbook, *Data is stale* and *Rows do not add up*
 (`docs/runbook.md`).
 """
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 with DAG(
     "maintenance",
-    # without a start date the first run is tomorrow's, when there is something to look after
+    # without a start date the first run is tomorrow, when there is data to check
     schedule=CronTriggerTimetable("0 6 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
     max_active_runs=1,
@@ -39,8 +41,8 @@ with DAG(
     tags=["maintenance"],
     params={
         "dry_run": Param(True, type="boolean", description="Only list what would be deleted."),
-        "keep_log_days": Param(30, type="integer", minimum=1, description="Days for which logs of tasks are kept."),
-        "quarantine_days": Param(7, type="integer", minimum=0, description="Age from which quarantine is reported."),
+        "keep_log_days": Param(30, type="integer", minimum=1, description="Days for which task logs are kept."),
+        "quarantine_days": Param(7, type="integer", minimum=0, description="Age in days from which rows are reported."),
     },
 ) as dag:
 
@@ -73,7 +75,7 @@ with DAG(
                 f"stale: {what}",
                 where="freshness",
                 expected=f"a day that ended less than {stale[0].limit_hours} h ago",
-                hint="see the runs of pipeline_bronze; backfill the missing days",
+                hint="check the runs of pipeline_bronze; backfill the missing days",
             )
         return [{**row._asdict(), "last_day": str(row.last_day)} for row in found]
 

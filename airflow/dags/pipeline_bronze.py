@@ -1,24 +1,25 @@
 """
 # pipeline_bronze: APIs to Bronze, every day
 
-Loads **one day** of every daily source: per source and resource it ingests the rows into Bronze Parquet and validates
-them against the rules of the contract in `scripts/sources/`. The run at midnight (UTC) loads the day that has just
-ended, where the ledger does not have it yet. Whatever was loaded goes on to Silver (`pipeline_silver`) and Gold
-(`dbt_dag`) by itself.
+The DAG loads **one day** of every daily source. For each source and resource, it ingests the rows into Bronze Parquet
+and validates them against the rules of the contract in `scripts/sources/`. The run at midnight (UTC) loads the day that
+has just ended, unless the ledger already has it. Then it starts the builds of Silver (`pipeline_silver`) and Gold
+(`dbt_dag`).
 
-**Run it by hand** without filling anything in: it loads yesterday. For another day: the partition key `YYYY-MM-DD`, or
-a logical date. For a range: leave the key empty and fill in `start_date` and `end_date`; for more than a month,
-*Backfill* shows each day as a run of its own and leaves out what is loaded. A run by hand, and a run or task that was
-cleared, loads its days again; that replaces them, nothing is doubled.
+**Run it by hand** without any input to load yesterday. For another day, give the partition key `YYYY-MM-DD` or a
+logical date. For a range, leave the key empty and give `start_date` and `end_date`. For more than a month, use
+*Backfill*: it makes one run for each day and skips loaded days. A run by hand, and a cleared run or task, loads its
+days again; this replaces their rows and duplicates nothing.
 
-**When not:** do not run it to repair tables, builds do that.
+**When not:** do not run it to repair tables; builds do that.
 
-**Repair:** a red `ingest` names the source, the resource, the day and what to do. Transient errors were tried again
-already. Mend the cause, then *clear* the red task, with or without downstream: only that resource of that day is loaded
-again. A red `validate` broke a rule of severity `fail`: mend the source or the rule, then clear `ingest` of the same
-resource. However it is cleared, marked or deleted: the DAG `reconcile` brings what is loaded to Gold within minutes.
+**Repair:** a failed `ingest` names the source, the resource, the day and what to do. Transient errors were already
+retried. Correct the cause, then *clear* the failed task, with or without downstream tasks: this loads only that
+resource of that day again. A failed `validate` means that the data breaks a rule of severity `fail`: correct the source
+or the rule, then clear `ingest` of the same resource. If a run is marked or deleted, the DAG `reconcile` publishes its
+loaded days within minutes.
 
-Links on each task lead to its ledger record, its quarantined rows and the runbook (`docs/runbook.md`).
+The links of each task lead to its ledger record, its quarantined rows and the runbook (`docs/runbook.md`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ MOST_PARTITIONS = 1000
 DATE: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
 RESOURCES = sorted({name for names in catalog.resource_names().values() for name in names})
 LABEL = "{{ task.op_kwargs.get('partition', {})['label'] | default('') }}"
-# a day that has begun is finished before the next one begins
+# a higher priority finishes a started day before the next day starts
 INGEST_FIRST, VALIDATE_FIRST, END_FIRST = 1, 2, 3
 
 with DAG(
@@ -68,7 +69,7 @@ with DAG(
             None,
             type=["null", "string"],
             enum=[None, *catalog.names()],
-            description="The source to load; without it, every source that its contract calls daily.",
+            description="The source to load; without it, all daily sources.",
         ),
         "resources": Param(
             [],
@@ -77,10 +78,10 @@ with DAG(
             examples=RESOURCES,
             description="Resources of the source; without them, all.",
         ),
-        "start_date": Param(None, **DATE, description="First day (UTC) of a run by hand, instead of a partition key."),
+        "start_date": Param(None, **DATE, description="First day (UTC) of a manual run, instead of a partition key."),
         "end_date": Param(None, **DATE, description="Last day (UTC), included."),
         "reprocess": Param(
-            False, type="boolean", description="Backfills: load days again that are loaded. Other runs always do."
+            False, type="boolean", description="Backfills: also load days again that are loaded. Manual runs always do."
         ),
     },
 ) as dag:
@@ -94,7 +95,7 @@ with DAG(
         partition_key: str | None = None,
         logical_date: dt.datetime | None = None,
     ) -> list[dict[str, Any]]:
-        """Resolve the days of the run and list the partitions to load: those that are due, or all by hand."""
+        """Return the partitions to load: those of the run's days that are due; in a manual run, all of them."""
         from scripts.loading import partitions
         from scripts.planning.reconcile import plan_request
 
@@ -110,10 +111,10 @@ with DAG(
             raise UsageError(
                 f"{len(wanted)} partitions in one run",
                 expected=f"at most {MOST_PARTITIONS}",
-                hint="ask for fewer days, or use a backfill, which makes a run of each day",
+                hint="ask for fewer days, or use a backfill, which makes one run for each day",
             )
         if not wanted:
-            raise AirflowSkipException(f"{days[0]} is loaded already; reprocess loads it again")
+            raise AirflowSkipException(f"{days[0]} is already loaded; `reprocess` loads it again")
         return [
             {
                 "source": p.source,
@@ -176,7 +177,7 @@ with DAG(
 
     @task_group
     def load(partition: dict[str, Any]) -> None:
-        """One resource of one day: it fails, is cleared and goes on alone."""
+        """Load one resource of one day; it fails, is cleared and continues independently of the others."""
         ingest(partition=partition) >> validate(partition=partition)
 
     @task(trigger_rule=TriggerRule.ALL_DONE, weight_rule="absolute", priority_weight=END_FIRST)

@@ -1,22 +1,22 @@
 """
 # pipeline_silver: Bronze to Silver, when Bronze has changed
 
-Runs `dbt build` of Silver for **exactly the partitions that changed** since the published version, as the ledger says;
-so one build serves all days of a backfill. The result is a candidate that nobody sees before `dbt_dag` has built Gold
-on it, tested all of it and published it.
+The DAG runs `dbt build` of Silver for **exactly the partitions that changed** in the ledger since the published
+version, so one build covers all days of a backfill. The result is a candidate. Nobody reads it until `dbt_dag` has
+built Gold on it, run all tests and published it.
 
-A run of Bronze that has loaded something starts a run of Silver, unless one is queued or waits already. That one waits
-until no Bronze run is under way, or none has loaded anything for two minutes, and then builds all that is there: a
-backfill of a month is one build. What comes in while it builds is built by the next run, which `dbt_dag` or `reconcile`
-starts.
+A run of Bronze that has loaded days starts a run of Silver, unless one is already queued or waiting. The run of Silver
+waits until no Bronze run is active, or until no Bronze run has loaded anything for two minutes. Then it builds
+everything that is loaded: a backfill of a month is one build. The next run, which `dbt_dag` or `reconcile` starts,
+builds the days that are loaded during this build.
 
-**Run it by hand** after a change of the models, or with `full_refresh` to make every table from scratch.
+**Run it by hand** after a change of the models, or with `full_refresh` to rebuild every table.
 
-**When not:** there is no need to run it for a day, and no way: it always builds all that changed.
+**When not:** it cannot be run for one day, and there is no need to: it always builds everything that changed.
 
-**Repair:** the log names the model or test that failed. Mend it, then *clear* the task: it goes on from the models and
-tests that failed, where that gives the same result as starting over. What is published does not change meanwhile.
-See the runbook, *A dbt model or test failed* (`docs/runbook.md`).
+**Repair:** the log names the model or test that failed. Correct it, then *clear* the task. The build resumes with the
+models and tests that failed, if this gives the same result as starting over. The published version does not change in
+the meantime. See the runbook, *A dbt model or test failed* (`docs/runbook.md`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol, OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
 QUIET = dt.timedelta(minutes=2)
-"""Bronze runs that have not loaded anything for so long hang, wait for a source, or cannot run."""
+"""The build stops waiting for Bronze runs that load nothing for this long: they hang, or wait, or cannot run."""
 
 with DAG(
     "pipeline_silver",
@@ -56,7 +56,7 @@ with DAG(
     deadline=deadline(),
     doc_md=__doc__,
     tags=["silver", "dbt"],
-    params={"full_refresh": Param(False, type="boolean", description="Make every table from scratch, from all days.")},
+    params={"full_refresh": Param(False, type="boolean", description="Rebuild every table from all days.")},
 ) as dag:
 
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
@@ -80,7 +80,7 @@ with DAG(
         ti: RuntimeTaskInstanceProtocol,
         outlet_events: OutletEventAccessorsProtocol,
     ) -> dict[str, Any]:
-        """Build Silver into a candidate; the XCom `results` tells how each model and test ended."""
+        """Build Silver into a candidate; the XCom `results` holds the result of each model and test."""
         from scripts.warehouse.build import warehouse
 
         done = run_build("silver", dag_run, ti, full_refresh=params["full_refresh"])

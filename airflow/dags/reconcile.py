@@ -1,22 +1,23 @@
 """
-# reconcile: what is due, whatever became of runs and events
+# reconcile: does what is due, independently of runs and events
 
-Every few minutes (`RECONCILE_MINUTES`) it derives from the ledger what is due, and sees to it:
+Every few minutes (`RECONCILE_MINUTES`), the DAG computes from the ledger what is due, and does it:
 
-- `load_due` loads and validates what has to be: the day that has ended, days that were loaded before they were over,
-  days whose load failed for a reason that passes, and missing days of contracts that say `catchup: true`. It leaves
-  loads to `pipeline_bronze` while a run of it is under way.
-- `start_build` starts `pipeline_silver`, or `dbt_dag` where only Gold is missing, when something loaded is not
-  published and no build is under way.
+- `load_due` loads and validates partitions: the day that has just ended, days that were loaded before they were over,
+  days whose load failed with a transient error, and missing days of contracts that say `catchup: true`. While a run of
+  `pipeline_bronze` is active, it leaves the loads to that run.
+- `start_build` starts `pipeline_silver`, or `dbt_dag` if only Gold is missing, when loaded days are not published and
+  no build is running.
+- `tell_problems` sends an alert about problems that no failed run reported: days that are missing or not published
+  because a run was killed, deleted, paused or never started. It sends another message when these problems are solved.
 
 - `tell_problems` sends what no failed run could tell: days that are missing or not published though nothing failed,
   because a run was killed, deleted, paused or never started; and once more when it is over.
 
-Nothing due: the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
-
-**Repair:** it is red only where a load that it made failed; the log names each, and what to do. Mend the cause: an
-error that may pass is tried again by itself, after longer and longer waits; for the others clear `ingest` of the day,
-or `pipeline backfill` for it. `pipeline due` shows what waits, and for what. See the runbook (`docs/runbook.md`).
+**Repair:** the DAG fails only if a load that it started failed; the log names each load and what to do. Correct the
+cause. The DAG itself retries a transient error, with longer and longer waits. For other errors, clear `ingest` of the
+day, or run `pipeline backfill` for it. `pipeline due` shows which partitions wait, and for what. See the runbook
+(`docs/runbook.md`).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ with DAG(
     start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,
-    # it comes again in minutes: the core decides what is tried again, and when
+    # the next run is minutes away: the core decides what to retry, and when
     default_args=defaults() | {"retries": 0},
     deadline=deadline(),
     doc_md=__doc__,
@@ -57,9 +58,9 @@ with DAG(
         run.store.recover()
         found = reconcile.examine(run.store)
         if not found.ready:
-            raise AirflowSkipException("nothing is due that can be loaded now")
+            raise AirflowSkipException("there is nothing due that can be loaded now")
         if ti.get_dr_count("pipeline_bronze", states=["running"]):
-            raise AirflowSkipException("a run of pipeline_bronze is under way, and loads what is due to it")
+            raise AirflowSkipException("a run of pipeline_bronze is active, and loads what is due")
         outcomes = reconcile.load_due(run, found)
         if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
             raise partitions.failed(errors, len(outcomes))
@@ -73,9 +74,9 @@ with DAG(
 
         build = examine(start_run(dag_run.run_id).store).build
         if not build.is_ready:
-            raise AirflowSkipException(build.waits_for or "everything that is loaded is published")
+            raise AirflowSkipException(build.waits_for or "all loaded days are published")
         if ti.get_dr_count("dbt_dag", states=["queued", "running"]):
-            raise AirflowSkipException("a run of dbt_dag is queued or runs")
+            raise AirflowSkipException("a run of dbt_dag is queued or running")
         if build.awaits_gold and not ti.get_dr_count("pipeline_silver", states=["queued", "running"]):
             start_dag("dbt_dag", ti)
         start_silver(ti)
@@ -87,7 +88,7 @@ with DAG(
         from scripts.monitoring.digest import tell_health
 
         if (message := tell_health(start_run(dag_run.run_id).store)) is None:
-            raise AirflowSkipException("there is nothing new to tell")
+            raise AirflowSkipException("there is nothing new to report")
         return message.title
 
     load_due() >> start_build() >> tell_problems()

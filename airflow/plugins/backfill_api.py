@@ -1,7 +1,7 @@
-"""Backfills as the webhook asks for them: what is due comes from the ledger, and an answer says what really runs.
+"""The API for backfills from the webhook: the ledger determines which days are due, and an answer says what runs.
 
-Airflow's own API knows runs only: a day whose run was cancelled, deleted or marked by hand counts as done there. Here a
-day is done when it is loaded. The backfills that are made are Airflow's, with a run for each day that is due.
+Airflow's own API knows only runs: it counts a day as done when its run was canceled, deleted or marked by hand. Here a
+day is done when it is loaded. The API creates backfills of Airflow, with one run for each day that is due.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOCK_KEY = 7_240_317
-"""Of the advisory lock by which API servers take turns; any number that nobody else uses."""
+"""The key of the advisory lock that lets API servers run one request at a time; any number that nothing else uses."""
 
 _LATELY = dt.timedelta(minutes=10)
 
@@ -56,7 +56,7 @@ _turns = threading.Lock()
 
 
 class BackfillBody(BaseModel):
-    """What may be asked; n8n has checked it before, and names each problem by its field."""
+    """The body of a request; n8n has checked it before and names the field of each problem."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -71,20 +71,20 @@ class BackfillBody(BaseModel):
 
 
 class Refused(Exception):  # noqa: N818 — an answer, not an error
-    """An answer that starts nothing: its status, code, words, and details."""
+    """An answer that refuses the request: status, code, message and details."""
 
     def __init__(self, status: int, code: str, message: str, *details: Mapping[str, Any]) -> None:
-        """Take what the caller is told."""
+        """Create the answer."""
         super().__init__(message)
         self.answer = JSONResponse({"error": {"code": code, "message": message, "details": list(details)}}, status)
 
 
 @router.post("/backfills", dependencies=[Depends(requires_access_dag("POST", DagAccessEntity.RUN, DAG_ID))])
 def ask(body: BackfillBody, user: GetUserDep) -> JSONResponse:
-    """Start a backfill of the days that are due, or tell which they are.
+    """Start a backfill of the days that are due; in a dry run, return these days.
 
-    Answers 202 only where something runs or all is loaded: `accepted`, `queued` (behind another one), `already_running`
-    or `loaded`.
+    The answer is 202 only if runs were created or exist, or all days are loaded: `accepted`, `queued` (behind another
+    backfill), `already_running` or `loaded`.
     """
     try:
         request = _checked(body)
@@ -104,7 +104,7 @@ def ask(body: BackfillBody, user: GetUserDep) -> JSONResponse:
 
 @router.get("/backfills/{backfill_id}", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, DAG_ID))])
 def progress(backfill_id: int) -> JSONResponse:
-    """Tell how far a backfill is: a day is done when it is loaded."""
+    """Return the progress of a backfill: a day is done when it is loaded."""
     with create_session() as session:
         backfill = session.get(Backfill, backfill_id)
         if backfill is None or backfill.dag_id != DAG_ID:
@@ -122,7 +122,7 @@ def find(
     resources: str = "",
     reprocess: Reprocess = "none",
 ) -> JSONResponse:
-    """Tell whether a request was started in the last minutes: for who has asked and got no answer."""
+    """Return the backfill of a request that was started in the last minutes, for a caller that got no answer."""
     names = [name for name in resources.split(",") if name]
     try:
         request = _checked(
@@ -185,8 +185,8 @@ def _check_callback(url: str | None) -> None:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Let requests of this process, and of other API servers, take turns: who comes second sees what the first did."""
-    # a connection of its own: a session gives its connection back at every commit, and with it the lock
+    """Run one request at a time, in this process and all API servers: the second one sees the result of the first."""
+    # a separate connection: a session returns its connection at every commit, and would release the lock
     with _turns, database.get_engine().connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
@@ -208,7 +208,7 @@ def _detail(field: str, message: str) -> dict[str, Any]:
 
 
 class KnownConfOnly:
-    """Refuses a backfill of the DAG whose configuration holds keys that nobody reads, at Airflow's own API and form."""
+    """Middleware for Airflow's own API and form: refuses a backfill whose configuration has keys that nothing reads."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Take the application behind it."""
@@ -235,7 +235,7 @@ class KnownConfOnly:
             await JSONResponse({"detail": str(error)}, 422)(scope, receive, send)
             return
         except (ValueError, AttributeError):
-            # Airflow says what is wrong with it
+            # Airflow itself answers with the error
             pass
         replay = iter(messages)
 

@@ -1,4 +1,4 @@
-"""Tells who asked for a backfill that it is over: its progress, posted to the address that came with the request."""
+"""The callback of a backfill: posts its progress, when it ends, to the address that came with the request."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pipeline.airflow")
 _TRIES, _WAIT_SECONDS, _TIMEOUT_SECONDS = 3, 5, 10
 _SETTLE_SECONDS = 30
-"""How long it may take until the database shows the end of the last run."""
+"""How long to wait until the database shows the end of the last run."""
 
 
 def is_allowed(url: str) -> bool:
-    """Return whether the settings allow calls of this address: its host is on the list."""
+    """Return whether the settings allow calls to this address: its host is in `BACKFILL_CALLBACK_HOSTS`."""
     return (urlsplit(url).hostname or "") in settings().backfill_callback_hosts
 
 
 def tell_if_over(dag_run: DagRun) -> None:
-    """Call the address of a run's backfill, in a thread of its own, if this was the last of its runs."""
+    """Call the callback address of a run's backfill in a new thread, if this was the last run of the backfill."""
     url = (dag_run.conf or {}).get("callback_url")
     if dag_run.backfill_id is None or not isinstance(url, str) or not is_allowed(url):
         return
@@ -70,6 +70,6 @@ def _post(url: str, document: dict[str, Any]) -> None:
             if answer.ok:
                 return
             found = f"HTTP {answer.status_code}"
-        _log.warning("backfill %s: the callback was not taken: %s", document["backfill_id"], found)
+        _log.warning("backfill %s: the callback failed: %s", document["backfill_id"], found)
         if attempt + 1 < _TRIES:
             time.sleep(_WAIT_SECONDS)

@@ -1,6 +1,6 @@
-"""What Airflow and the ledger say of a request for a backfill: its days, its runs, the backfills that are under way.
+"""The state of a request for a backfill, from Airflow and the ledger: its days, its runs, the active backfills.
 
-A day is done when it is loaded, whatever became of its runs. The backfills are Airflow's own.
+A day is done when it is loaded, independently of its runs. The backfills are Airflow's own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ UNDER_WAY = (DagRunState.RUNNING, DagRunState.QUEUED)
 
 
 class Days:
-    """The days of a request: what the ledger says of each, and what runs."""
+    """The days of a request: which of them are loaded, and which runs they have."""
 
     def __init__(self, session: Session, request: BackfillRequest, loaded: Mapping[dt.date, bool]) -> None:
         """Read the runs of the days."""
@@ -63,9 +63,9 @@ class Days:
         self.states: dict[dt.date, DagRunState] = {}
         self.newest: dict[dt.date, str] = {}
         for key, state, run_id, is_cancelled in session.execute(query).tuples():
-            # a day may have several runs; one that goes on counts before the newest
+            # a day may have several runs: an active run counts, otherwise the newest one
             day, found = dt.date.fromisoformat(key), DagRunState(state)
-            # nothing starts a queued run of a backfill that was cancelled
+            # Airflow never starts a queued run of a canceled backfill
             if found == DagRunState.QUEUED and is_cancelled:
                 found = DagRunState.FAILED
             if self.newest.setdefault(day, run_id) == run_id or found in UNDER_WAY:
@@ -79,7 +79,7 @@ class Days:
 
     @property
     def due(self) -> Sequence[dt.date]:
-        """The days to load: not loaded yet, of these the ones that failed, or all."""
+        """The days to load: by `reprocess`, the days that are not loaded, only the failed ones of these, or all."""
         if self.request.reprocess == "completed":
             return self.request.days
         failed = self.request.reprocess == "failed"
@@ -90,7 +90,7 @@ class Days:
         ]
 
     def plan(self) -> dict[str, Any]:
-        """Return what a request would do, as an answer."""
+        """Return the answer that says what a request would do."""
         under_way = set(self.are(*UNDER_WAY))
         return about(self.request) | {
             "dry_run": True,
@@ -100,7 +100,7 @@ class Days:
         }
 
     def progress(self, paused: str) -> dict[str, Any]:
-        """Return how far it is, as an answer."""
+        """Return the answer that describes the progress."""
         running, queued = self.are(DagRunState.RUNNING), self.are(DagRunState.QUEUED)
         open_days = {*running, *queued}
         done = [day for day in self.request.days if self.loaded[day] and day not in open_days]
@@ -133,11 +133,11 @@ class Days:
     def _failed(self, day: dt.date) -> dict[str, str]:
         run_id = self.newest.get(day)
         if run_id is None:
-            return {"day": day.isoformat(), "reason": "is not loaded and has no run; ask for it again"}
+            return {"day": day.isoformat(), "reason": "is not loaded and has no run; request it again"}
         reason = (
-            "its run failed or was cancelled"
+            "its run failed or was canceled"
             if self.states[day] == DagRunState.FAILED
-            else ("its run ended without loading it; ask for it again")
+            else ("its run ended without loading it; request it again")
         )
         return {"day": day.isoformat(), "reason": reason, "ui_url": page(f"dags/{DAG_ID}/runs/{quote(run_id)}")}
 
@@ -145,7 +145,7 @@ class Days:
 def create(
     session: Session, request: BackfillRequest, due: Iterable[dt.date], user: str, callback_url: str | None
 ) -> Backfill:
-    """Make a backfill of Airflow with a run for each day that is due."""
+    """Create a backfill in Airflow with one run for each day that is due."""
     serialized = session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID))
     first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (request.days[0], request.days[-1]))
     cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
@@ -166,7 +166,7 @@ def create(
         triggering_user_name=user,
     )
     session.add(backfill)
-    # who asks meanwhile, here or at Airflow's own API, sees it
+    # other requests, here or at Airflow's own API, must see it at once
     session.commit()
     wanted = {day.isoformat() for day in due}
     infos = _get_info_list(dag=serialized.dag, from_date=first, to_date=last, reverse=False)
@@ -181,7 +181,7 @@ def create(
             triggering_user_name=user,
             session=session,
         )
-        # what is there begins to run while the rest of a year is made; and Airflow ends a backfill that has none
+        # the first runs start while the others are created; and Airflow ends a backfill that has no runs
         if ordinal % _RUNS_AT_ONCE == 0:
             session.commit()
     return backfill
@@ -190,7 +190,7 @@ def create(
 def active(session: Session) -> list[Backfill]:
     """Return the backfills that still have something to run, the oldest first.
 
-    Airflow notices the end of one up to 30 seconds later; here it is noted at once.
+    Airflow records the end of a backfill up to 30 seconds later; this function records it at once.
     """
     found = []
     query = select(Backfill).where(Backfill.dag_id == DAG_ID, Backfill.completed_at.is_(None)).order_by(Backfill.id)
@@ -217,7 +217,7 @@ def what_is_paused(session: Session, backfill: Backfill | None) -> str:
     """Return what is paused, and the remedy; empty where nothing is."""
     dag = session.get(DagModel, DAG_ID)
     if dag is None or dag.is_stale:
-        return f"Airflow does not know {DAG_ID}; see its import errors."
+        return f"Airflow does not know {DAG_ID}; read its import errors."
     if dag.is_paused:
         return f"{DAG_ID} is paused; unpause it at {page(f'dags/{DAG_ID}')} and ask again."
     if backfill is not None and backfill.is_paused and backfill.completed_at is None:
@@ -226,7 +226,7 @@ def what_is_paused(session: Session, backfill: Backfill | None) -> str:
 
 
 def request_of(backfill: Backfill) -> BackfillRequest:
-    """Return what a backfill was made for, also one of Airflow's own form or API."""
+    """Return the request that a backfill was made for; it may also come from Airflow's own form or API."""
     asked = backfill.dag_run_conf or {}
     span = (backfill.to_date.date() - backfill.from_date.date()).days
     days = tuple(backfill.from_date.date() + dt.timedelta(days=offset) for offset in range(span + 1))
@@ -236,7 +236,7 @@ def request_of(backfill: Backfill) -> BackfillRequest:
 
 
 def _not_published(request: BackfillRequest) -> Sequence[object]:
-    """Return the partitions of a request that the published tables do not hold as the ledger says."""
+    """Return the partitions of a request whose present content the published tables do not hold."""
     from scripts.loading.partitions import partitions
     from scripts.planning.published import read_published
 
@@ -248,7 +248,7 @@ def _not_published(request: BackfillRequest) -> Sequence[object]:
 
 
 def about(request: BackfillRequest) -> dict[str, Any]:
-    """Return what an answer says of the request itself."""
+    """Return the keys of an answer that describe the request."""
     return {
         "dag_id": DAG_ID,
         **range_of(request),

@@ -1,6 +1,6 @@
-"""The plugin: links from a task to its ledger record, its quarantined rows and the runbook, and the pages behind them.
+"""The plugin: links from a task to its ledger record, its quarantined rows and the runbook, and these pages.
 
-It also carries what a backfill was asked for over to its runs: see `on_dag_run_running`.
+It also passes the options of a backfill to its runs: see `on_dag_run_running`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 PREFIX = "/pipeline"
 BRONZE_DAG = "pipeline_bronze"
 QUARANTINE_VIEW = "Quarantine"
-"""What the permission to see quarantined rows is about; infra/airflow_init.py gives it to operators."""
+"""The resource name of the permission to read quarantined rows; infra/airflow_init.py grants it to operators."""
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
 _KINDS: dict[str, Kind] = {
     **KINDS,
@@ -55,7 +55,7 @@ _DAGS = frozenset({BRONZE_DAG, "pipeline_silver", "dbt_dag", "maintenance", "rec
 
 
 class LedgerLink(BaseOperatorLink):
-    """To the ledger record of the task's partition."""
+    """The link to the ledger record of the task's partition."""
 
     name = "Ledger record"
 
@@ -65,7 +65,7 @@ class LedgerLink(BaseOperatorLink):
 
 
 class QuarantineLink(BaseOperatorLink):
-    """To the quarantined rows of the task's partition."""
+    """The link to the quarantined rows of the task's partition."""
 
     name = "Quarantined rows"
 
@@ -75,7 +75,7 @@ class QuarantineLink(BaseOperatorLink):
 
 
 class RunbookLink(BaseOperatorLink):
-    """To the entry of the runbook about the task."""
+    """The link to the runbook entry for the task."""
 
     name = "Runbook"
 
@@ -103,7 +103,7 @@ def _partition_link(page: str, ti_key: TaskInstanceKey) -> str:
     return f"{PREFIX}/{page}/{found['source']}/{found['resource']}/{found['day']}" if found else ""
 
 
-# who may see the runs of the DAG may see what they loaded
+# a user who may see the runs of the DAG may see what they loaded
 app = FastAPI(
     title="data-pipeline", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, BRONZE_DAG))]
 )
@@ -113,21 +113,21 @@ app.include_router(router)
 
 @app.middleware("http")
 async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Keep what stands in the pages of this app from doing anything on Airflow's address."""
+    """Add headers that keep the content of these pages from running scripts with Airflow's origin."""
     response = await call_next(request)
     response.headers.update(DBT_SITE if request.scope["path"].endswith("/dbt") else PAGE)
     return response
 
 
 def may_see_quarantine(user: GetUserDep) -> None:
-    """Refuse who has not the permission to read `Quarantine`: the rows there are as the source has sent them.
+    """Refuse a user without the permission to read `Quarantine`: its rows are raw data from the source.
 
     Raises:
-        HTTPException: The account's roles lack the permission.
+        HTTPException: The roles of the account lack the permission.
     """
     manager = get_auth_manager()
     if not manager.is_authorized_custom_view(method="GET", resource_name=QUARANTINE_VIEW, user=user):
-        raise HTTPException(403, f"this account has not the permission to read {QUARANTINE_VIEW}")
+        raise HTTPException(403, f"this account does not have the permission to read {QUARANTINE_VIEW}")
 
 
 @app.get("/ledger/{source}/{resource}/{day}", response_class=HTMLResponse)
@@ -155,7 +155,7 @@ def show_quarantine(source: str, resource: str, day: str) -> str:
 
 @app.get("/runbook", response_class=HTMLResponse)
 def show_runbook() -> str:
-    """Show the runbook of this checkout; a site named by `DOCS_URL` has it too, with a search."""
+    """Show the runbook of this checkout; the site in `DOCS_URL` has the same page with a search."""
     from markdown_it import MarkdownIt
 
     text = MarkdownIt("commonmark").enable("table").render((PROJECT_DIR / "docs" / "runbook.md").read_text())
@@ -164,7 +164,7 @@ def show_runbook() -> str:
 
 @app.get("/dbt")
 def show_docs() -> FileResponse:
-    """Serve dbt's site about the data."""
+    """Serve dbt's site."""
     from scripts.warehouse.data_docs import docs_page
 
     if not (page := docs_page()).exists():
@@ -214,9 +214,9 @@ def _document(title: str, body: str) -> str:
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
-    """Note in the run of a backfill whether days that are loaded are to be loaded again.
+    """Write into the configuration of a backfill's run whether to load loaded days again.
 
-    Airflow knows that of a backfill (`reprocess_behavior`) and does not tell its tasks; the run's `reprocess` does.
+    Airflow stores this in the backfill (`reprocess_behavior`) and does not pass it to tasks; they read `reprocess`.
     """
     from airflow.models.backfill import Backfill
     from sqlalchemy.orm import object_session
@@ -231,20 +231,20 @@ def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — A
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
-    """Tell who asked for a backfill that it is over."""
+    """Call the callback of a backfill when its last run has ended."""
     if dag_run.dag_id == BRONZE_DAG:
         tell_if_over(dag_run)
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
-    """Tell who asked for a backfill that it is over."""
+    """Call the callback of a backfill when its last run has ended."""
     if dag_run.dag_id == BRONZE_DAG:
         tell_if_over(dag_run)
 
 
 class PipelinePlugin(AirflowPlugin):
-    """What Airflow loads."""
+    """The plugin class that Airflow loads."""
 
     name = "data_pipeline"
     global_operator_extra_links = [LedgerLink(), QuarantineLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it

@@ -1,4 +1,4 @@
-{#- The rows of a Bronze resource for its staging model: one per key, the latest version.
+{#- Return the rows of a Bronze resource for its staging model: one row per key, the latest version.
 
     Reads the partitions that changed since the model was made last, or all of them where it is made in full. Adds
     `first_seen_date` and `last_seen_date`: the first and the last day (UTC) whose rows have the key, among those read;
@@ -38,7 +38,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- All validated rows of a Bronze resource, with their day as `dt`: `which` is `changed` or `all`. -#}
+{#- Return the validated rows of a Bronze resource, with their day as `dt`; `which` is `changed` or `all`. -#}
 {% macro bronze_rows(source_name, table_name, which) -%}
     {%- set relation = builtins.source(source_name, table_name) -%}
     {%- if not execute or relation.is_cte -%}
@@ -53,7 +53,7 @@
     {{ return(with_new_names(source_name, table_name, rows_of_files(files))) }}
 {%- endmacro %}
 
-{#- `source()` of a Bronze resource is its validated rows; of any other source, what dbt makes of it. -#}
+{#- Override dbt's `source()`: for a Bronze resource, return its validated rows; for other sources, dbt's result. -#}
 {% macro source(source_name, table_name) -%}
     {%- set relation = builtins.source(source_name, table_name) -%}
     {%- if execute and not relation.is_cte and bronze_key(source_name, table_name) -%}
@@ -62,7 +62,7 @@
     {{ return(relation) }}
 {%- endmacro %}
 
-{#- A query that has the columns of the contract and no rows. -#}
+{#- Return a query with the columns of the contract and no rows. -#}
 {% macro no_rows(source_name, table_name) -%}
     {%- set columns = [] -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
@@ -73,7 +73,7 @@
     (select {{ columns | join(', ') }} where false)
 {%- endmacro %}
 
-{#- A query of files: the day is read from the file's own folder, since other folders of its path may hold a `=` too. -#}
+{#- Return a query of files. The day comes from the file's own folder: other folders of its path may have a `=` too. -#}
 {% macro rows_of_files(files) -%}
     {%- set names = [] -%}
     {%- for file in files -%}
@@ -92,9 +92,10 @@
     )
 {%- endmacro %}
 
-{#- The files of a resource; the first holds the contract's schema and no rows. None by hand before the first load.
+{#- Return the files of a resource; the first one holds the schema of the contract and no rows.
 
-    In a build they are those that its plan names for the node, by hand those that the ledger names as validated.
+    In a build, these are the files that the plan names for the node. If dbt is run by hand, these are the validated
+    files in the ledger, and there are none before the first load.
 -#}
 {% macro bronze_files(source_name, table_name, which) -%}
     {%- set root = env_var('BRONZE_DIR', '../data/bronze') -%}
@@ -133,14 +134,14 @@
     {{ return(files) }}
 {%- endmacro %}
 
-{#- The primary key that the contract declares; none for a source without a contract. -#}
+{#- Return the primary key of the contract; none for a source without a contract. -#}
 {% macro bronze_key(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
         {{ return(node.config.meta.primary_key or node.meta.primary_key) }}
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Days of a resource that the model holds and that are loaded again with other rows, or taken away. -#}
+{#- Return the days of a resource that the model holds and that were loaded again with other rows, or removed. -#}
 {% macro reloaded_days(source_name, table_name) -%}
     {%- set query -%}
         select cast(held.dt as varchar)

@@ -1,12 +1,12 @@
-{#- What dbt is started for: `build` by `pipeline build`, which has written a plan; `fingerprint`, where it only compiles,
-    as of a full refresh; or empty: by hand, where every table is made whole and every test sees all rows.
+{#- Return the mode of this run of dbt. `build`: `pipeline build` has written a plan. `fingerprint`: dbt only compiles,
+    as for a full refresh. Empty: dbt is run by hand, rebuilds every table in full and runs every test over all rows.
 -#}
 {% macro pipeline_mode() -%}
     {{ return(env_var('PIPELINE_DBT_MODE', '') if execute else '') }}
 {%- endmacro %}
 
-{#- The plan of the build by the node's `unique_id`: `mode` is full, incremental, all or changed; `changes` names the
-    table of the rows that changed. Read once for all nodes.
+{#- Return the plan of the build by the node's `unique_id`: `mode` is full, incremental, all or changed; `changes` is
+    the name of the table of changed rows. The plan is read once for all nodes.
 -#}
 {% macro build_plan() -%}
     {%- if 'pipeline_plan' not in graph -%}
@@ -21,12 +21,14 @@
     {{ return(graph['pipeline_plan']) }}
 {%- endmacro %}
 
-{#- Whether the plan has this node process only what changed. -#}
+{#- Return whether this node processes only changed rows in the plan. -#}
 {% macro is_planned_incremental(unique_id) -%}
     {{ return(build_plan().get(unique_id, {}).get('mode') in ('incremental', 'changed')) }}
 {%- endmacro %}
 
-{#- In a build, tables to make in full were dropped before; by hand, every table is made in full. -#}
+{#- Override dbt's check for a full refresh: a build has already dropped the tables that it rebuilds in full; if dbt is
+    run by hand, it rebuilds every table in full.
+-#}
 {% macro should_full_refresh() -%}
     {%- if config.get('full_refresh') is not none -%}
         {{ return(config.get('full_refresh')) }}

@@ -1,6 +1,6 @@
-{#- Incremental strategy of histories: days that come after all built ones extend the table.
+{#- Incremental strategy of histories: days after all built days extend the table.
 
-    Where other days change, the plan has the table made in full.
+    If other days change, the plan rebuilds the table in full.
 -#}
 {% macro get_incremental_extend_history_sql(arg_dict) -%}
     {%- set target, versions = arg_dict['target_relation'], arg_dict['temp_relation'] -%}

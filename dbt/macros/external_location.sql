@@ -1,4 +1,4 @@
-{#- Where an `external` model writes: in a build, the folder of the version that is being made. -#}
+{#- Return the path of the file of an `external` model: in a build, it is in the folder of the new version. -#}
 {% macro external_location(relation, config) -%}
     {%- set folder = env_var('WAREHOUSE_FILES', '../data/dev_files') -%}
     {%- set name = relation.schema ~ '.' ~ relation.identifier -%}

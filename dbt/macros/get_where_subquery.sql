@@ -1,4 +1,4 @@
-{#- A test sees the whole table, or, where the plan of the build says so, the rows that the build changed. -#}
+{#- Return the rows that a test reads: the whole table or, if the plan says so, the rows that the build changed. -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where', '') -%}
     {%- set window = none -%}

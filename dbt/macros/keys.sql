@@ -1,4 +1,6 @@
-{#- Keys are compared so that null is the same as null: `in` and `=` would leave rows with a null in their key alone. -#}
+{#- Keys are compared with `is not distinct from`, so that null equals null: `=` and `in` would skip rows with a null in
+    their key.
+-#}
 
 {% macro key_columns(unique_key) -%}
     {{ return([unique_key] if unique_key is string else unique_key) }}
@@ -10,7 +12,7 @@
     {{ return(names) }}
 {%- endmacro %}
 
-{#- A condition: the two relations, each called by its alias, have the same key. -#}
+{#- Return the condition that two relations, given by their aliases, have the same key. -#}
 {% macro same_key(key, left, right) -%}
     {%- set conditions = [] -%}
     {%- for column in quoted_columns(key) -%}
@@ -19,7 +21,7 @@
     ({{ conditions | join(' and ') }})
 {%- endmacro %}
 
-{#- A condition on a relation, called by its alias: `keys` has its key. -#}
+{#- Return the condition that the key of a relation, given by its alias, is in the table `keys`. -#}
 {% macro has_key_in(key, alias, keys) -%}
     exists (select 1 from {{ keys }} as __keys where {{ same_key(key, '__keys', alias) }})
 {%- endmacro %}
@@ -28,7 +30,7 @@
     {{ return("'" ~ text | string | replace("'", "''") ~ "'") }}
 {%- endmacro %}
 
-{#- A table of the build's own connection, called by the model; `what` says what it holds. -#}
+{#- Return the name of a temporary table of the present model; `what` describes its content. -#}
 {% macro temporary_table(what) -%}
     {{ return(adapter.quote('temp') ~ '.main.' ~ adapter.quote(model.unique_id ~ ' ' ~ what)) }}
 {%- endmacro %}

@@ -1,8 +1,8 @@
-{#- Incremental strategy of staging models: the latest version of each key wins, in whatever order days are loaded.
+{#- Incremental strategy of staging models: the latest version of each key wins, in any order of loads.
 
-    The model gives the versions that changed partitions hold. A version replaces the row of the table unless that is
-    of a later day; `first_seen_date` only moves back. A row whose first or last day was loaded again without it is
-    read once more from all partitions; this alone reads history.
+    The model returns the versions of keys in the changed partitions. A version replaces the row of the table, unless
+    that row is of a later day; `first_seen_date` only becomes earlier. If the first or last day of a row was loaded
+    again without its key, the row is computed again from all partitions; only this case reads all partitions.
 -#}
 {% macro get_incremental_latest_wins_sql(arg_dict) -%}
     {%- set target, versions = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
@@ -42,7 +42,7 @@
     {{ replace_rows(target, merged, key, lost, columns) }}
 {%- endmacro %}
 
-{#- Put into `lost` the keys whose first or last day is one of `days` and whose new version does not say so. -#}
+{#- Write to the table `lost` the keys whose first or last day is in `days` and no longer has the key. -#}
 {% macro find_lost_keys(target, versions, key, lost, days) -%}
     {%- set dates = [] -%}
     {%- for day in days %}{% do dates.append("date '" ~ day ~ "'") %}{% endfor -%}
@@ -66,7 +66,7 @@
     {%- do run_query(query) -%}
 {%- endmacro %}
 
-{#- Replace the versions of lost keys by those that all partitions hold: the model's own query over all files. -#}
+{#- Replace the versions of lost keys: run the query of the model over all files and take their versions from it. -#}
 {% macro read_from_history(versions, key, lost, source_name, table_name) -%}
     {%- set from_history = model.compiled_code | replace(
         bronze_rows(source_name, table_name, 'changed'), bronze_rows(source_name, table_name, 'all')
@@ -80,7 +80,7 @@
     ) -%}
 {%- endmacro %}
 
-{#- The source and the name of the one Bronze resource that the model reads, also through an ephemeral model. -#}
+{#- Return the source and the name of the one Bronze resource that the model reads, also through an ephemeral model. -#}
 {% macro bronze_source_of_model() -%}
     {%- set found = [] -%}
     {%- set waiting = [model.unique_id] -%}

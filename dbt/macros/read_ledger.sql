@@ -1,4 +1,4 @@
-{#- By hand, dbt reads the ledger by itself, into a table that `source freshness` and people can ask. -#}
+{#- If dbt is run by hand, read the ledger into a table that `dbt source freshness` and people can query. -#}
 {% macro read_ledger() -%}
     {%- if execute and pipeline_mode() == '' and flags.WHICH not in ('compile', 'parse', 'list', 'show') -%}
         {%- set records = env_var('BRONZE_DIR', '../data/bronze') ~ '/_ledger/*/*/[0-9]*.json' -%}

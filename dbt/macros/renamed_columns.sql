@@ -1,6 +1,6 @@
-{#- Rows of a Bronze resource with each column under the name that the contract gives it now.
+{#- Return rows of a Bronze resource in which each column has its present name in the contract.
 
-    A column with `was` in the contract has its old name in the files of days that were loaded before.
+    If a column has `was` in the contract, it has its old name in the files of days that were loaded before the change.
 -#}
 {% macro with_new_names(source_name, table_name, rows) -%}
     {%- set renamed = renamed_columns(source_name, table_name) -%}
@@ -19,7 +19,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- The columns that were renamed, with their old names. -#}
+{#- Return the renamed columns with their old names. -#}
 {% macro renamed_columns(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
         {{ return(node.config.meta.renamed or node.meta.renamed or {}) }}

@@ -1,8 +1,8 @@
-{#- Incremental strategy of marts: the rows of the keys that a change upstream affects are computed again.
+{#- Incremental strategy of marts: it computes the rows again whose keys are affected by a change upstream.
 
-    `meta.affected_by` names, for each upstream model, its columns that make up this model's key. The model filters
-    with `in_affected_keys(...)`; this strategy replaces exactly those keys, so that a row that has lost its reason
-    goes too.
+    For each upstream model, `meta.affected_by` names the columns that form the key of this model. The model filters
+    with `in_affected_keys(...)`, and this strategy replaces all rows with these keys. So it also deletes rows that the
+    model no longer returns.
 -#}
 {% macro get_incremental_replace_affected_keys_sql(arg_dict) -%}
     {%- set key = key_columns(arg_dict['unique_key']) -%}
@@ -13,7 +13,7 @@
     {{ replace_rows(arg_dict['target_relation'], arg_dict['temp_relation'], key, affected, arg_dict['dest_columns']) }}
 {%- endmacro %}
 
-{#- A condition on the columns that make up the model's key: whether this build has to compute their row again. -#}
+{#- Return the condition on the columns of the model's key that this build has to compute the row again. -#}
 {% macro in_affected_keys(columns) -%}
     {%- if not is_planned_incremental(model.unique_id) -%}
         {{ return('true') }}
@@ -28,7 +28,7 @@
     )
 {%- endmacro %}
 
-{#- A query for the keys to compute again, from the changes of the upstream models. -#}
+{#- Return a query for the keys to compute again, from the tables of changes of the upstream models. -#}
 {% macro affected_keys() -%}
     {%- set queries = [] -%}
     {%- for upstream, columns in (model.config.meta.affected_by or {}).items() -%}
@@ -42,7 +42,7 @@
     {{ return(queries | join(' union ') if queries else nothing) }}
 {%- endmacro %}
 
-{#- The nodes that the model reads, also through ephemeral models. -#}
+{#- Return the nodes that the model reads, directly or through ephemeral models. -#}
 {% macro upstream_nodes() -%}
     {%- set found = [] -%}
     {%- set waiting = [model.unique_id] -%}

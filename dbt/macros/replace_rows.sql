@@ -1,7 +1,8 @@
-{#- Replace the rows of some keys, and note in the model's table of changes what that takes away and puts in.
+{#- Replace the rows of some keys, and write the removed and the added rows to the model's table of changes.
 
-    The keys are those of the new rows and those in the table `keys`. A row that is put back as it was is no change;
-    `last_seen_date` counts only where a model downstream reads it, since every load of a snapshot moves it.
+    The keys are those of the new rows and those in the table `keys`. A row that does not differ from the old one is not
+    a change. A different `last_seen_date` counts as a change only if a downstream model reads this column, since every
+    load of a snapshot changes it.
 -#}
 {% macro replace_rows(target, new_rows, key, keys, columns) -%}
     {%- set plan = build_plan()[model.unique_id] -%}

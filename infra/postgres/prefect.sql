@@ -1,4 +1,4 @@
--- Runs once, when the volume is new: Prefect's database beside Airflow's.
+-- PostgreSQL runs this once, when the volume is new: it creates Prefect's database in addition to Airflow's.
 create database prefect;
 \connect prefect
 create extension pg_trgm;

@@ -1,8 +1,8 @@
 """The ELT as a Prefect flow: ingest and validate each resource of each day, then one build and publish.
 
-The work is done by the functions of `scripts/`, which Airflow and the command line call too: the same days give the
-same tables through any of them. Run it by hand with `python prefect/flows/elt_flow.py 2024-01-01 2024-01-03`; `--help`
-lists the options.
+The functions of `scripts/` do the work. Airflow and the command line call the same functions, so the same days give the
+same tables from every entry point. Run it by hand with `python prefect/flows/elt_flow.py 2024-01-01 2024-01-03`;
+`--help` lists the options.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if __name__ == "__main__":
         os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")  # on a machine that is busy
         login = os.environ["PREFECT_API_AUTH_STRING"] = f"run:{secrets.token_urlsafe()}"
         os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
-# what Prefect keeps lies with everything else that the project writes
+# Prefect's files are in DATA_DIR, with all other files that the project writes
 from scripts.config import settings
 
 if "PREFECT_HOME" not in os.environ:
     home = settings().data_dir / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
-# threads of the flow's own log without a run, which is no reason for a warning each
+# the flow's threads log without a run; Prefect would warn about each of these lines
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 sys.path.append(str(Path(__file__).resolve().parent))
 
@@ -83,7 +83,7 @@ else:
 
 
 def _is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 — Prefect's signature
-    """Return whether another try may succeed; a final error fails at once."""
+    """Return whether a retry may succeed; a terminal error fails at once."""
     return isinstance(state.data, (TransientError, ConnectionError, TimeoutError))
 
 
@@ -92,14 +92,14 @@ _task: dict[str, Any] = {
     "retry_delay_seconds": exponential_backoff(_config.task_retry_wait),
     "retry_jitter_factor": 1,
     "retry_condition_fn": _is_transient,
-    # what has to be done is decided by the ledger, not by a cache
+    # the ledger decides what has to be done, not a cache
     "cache_policy": NO_CACHE,
 }
 
 
 @task(task_run_name="ingest {partition}", **_task)
 def ingest(partition: Partition, run_id: str, asked_at: dt.datetime, *, again: bool) -> LedgerEntry:
-    """Fetch one resource of one day into Bronze, unless another process did so since it was asked for."""
+    """Load one resource of one day into Bronze, unless another process has done so since the request."""
     source = catalog.pick(partition.source)
     with _no_secret_in_errors(), Client(source) as client:
         is_done = reconcile.done_since(asked_at, again=again)
@@ -116,14 +116,14 @@ def validate(partition: Partition, run_id: str) -> LedgerEntry:
 
 @task(name="build", task_run_name="build", **_task)
 def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) -> BuildResult:
-    """Build Silver and Gold from what changed, test, and publish; waits for another build that is under way."""
+    """Build Silver and Gold from what changed, test, and publish; wait for another build that is running."""
     try:
         run = _start_run(run_id)
         with concurrency(BUILDS, occupy=1), reconcile.noting_build(run):
             done = build_warehouse(run, full_refresh=full_refresh, full_tests=full_tests)
     except DbtFailedError as error:
         _show_results("Nothing was published", error.results)
-        # a red build is what the page is for
+        # the page must also show a failed build
         refresh(_start_run(run_id).store)
         raise
     headline = f"Version {done.version}: {len(done.partitions)} partitions in {done.seconds:.1f} s"
@@ -155,24 +155,24 @@ def elt_flow(
 ) -> str | None:
     """Load the days of a range that are missing or have failed, then build once and publish.
 
-    A resource of a day that fails does not stop the others: they are built and published, and the run fails in the
-    end and names what failed. Run again, it does only what is missing.
+    If a resource of a day fails, the others are still built and published. At the end, the run fails and names what
+    failed. The next run of the same range loads only what is missing.
 
     Args:
         start_date: First day (UTC).
         end_date: Last day (UTC), included.
-        source: Source of the catalog, or all that their contracts call daily.
+        source: Source of the catalog, or all daily sources.
         resources: Resources of the source; without them, all.
-        full_refresh: Make every table from scratch, from all days.
-        full_tests: Test all rows, and not only those that the build changes.
-        reprocess: Load days again that are loaded.
+        full_refresh: Rebuild every table from all days.
+        full_tests: Test all rows, and not only the rows that the build changes.
+        reprocess: Also load days again that are loaded.
 
     Returns:
-        The published version, or None where there was nothing to do.
+        The published version; None if there was nothing to build.
 
     Raises:
-        UsageError: A day is in the future, the range is reversed or too long, or the source unknown.
-        PipelineError: What failed, by name.
+        UsageError: A day is in the future, the range is reversed or too long, or the source is unknown.
+        PipelineError: A load or the build failed; the message names what failed.
     """
     with watched():
         make_limit()
@@ -212,10 +212,10 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
 
 @flow(name="elt-daily", flow_run_name="daily", on_crashed=[alert])
 def elt_daily() -> None:
-    """Load the day before the scheduled start (UTC) of every source that its contract calls daily."""
+    """Load the day before the scheduled start (UTC) for every daily source."""
     with watched():
         end_orphans()
-        # Prefect's own dates are a class of their own
+        # Prefect's dates are a subclass of `datetime.date`
         scheduled = dt.date.fromordinal(flow_run.scheduled_start_time.astimezone(dt.UTC).toordinal())
         day = scheduled - dt.timedelta(days=1)
         states = [elt_flow(day, day, source, return_state=True) for source in catalog.daily_sources()]
@@ -225,9 +225,9 @@ def elt_daily() -> None:
 
 @flow(name="elt-reconcile", flow_run_name="reconcile", on_failure=[alert], on_crashed=[alert])
 def elt_reconcile() -> str:
-    """Do what is due by the ledger, whatever became of runs; ends at once where nothing is due.
+    """Do what is due by the ledger, independently of earlier runs; end at once if nothing is due.
 
-    Runs whose process is gone are ended first, and told.
+    The flow first ends runs whose process is gone, and sends an alert for each.
     """
     logger, run_id = get_run_logger(), f"prefect-{flow_run.id or 'local'}"
     with contextlib.ExitStack() as stack:
@@ -235,7 +235,7 @@ def elt_reconcile() -> str:
             lock = _config.data_dir / "prefect" / "reconcile.lock"
             stack.enter_context(locked(lock, purpose="reconciling flow", timeout=0))
         except LockedError:
-            return "another run does it"
+            return "another run is doing it"
         stack.enter_context(watched())
         if ended := end_orphans():
             logger.warning("ended runs without a process: %s", ", ".join(ended))
@@ -254,7 +254,7 @@ def elt_reconcile() -> str:
 
 @contextlib.contextmanager
 def _no_secret_in_errors() -> Iterator[None]:
-    """Prefect logs and stores an error with all that led to it: let it get none that holds a secret."""
+    """Replace an error that holds a secret: Prefect logs and stores an error with its whole traceback."""
     try:
         yield
     except Exception as error:
@@ -313,14 +313,14 @@ def _show_results(headline: str, results: Sequence[NodeResult]) -> None:
         key="summary",
         markdown=f"# {headline}\n\n{counts}.\n\n"
         f"| node | kind | status | seconds | error |\n|---|---|---|---|---|\n{rows}\n",
-        description="How each model ended and which tests failed, with links to the documentation.",
+        description="The result of each model and the failed tests, with links to the documentation.",
     )
 
 
 if __name__ == "__main__":
 
     def day(text: str) -> dt.date:
-        """Return a day of the command line; argparse tells an error in its own way."""
+        """Return a day from the command line; raise the error that argparse shows."""
         try:
             return parse_day(text)
         except UsageError as error:

@@ -1,7 +1,7 @@
-"""Runs of the flows: whether their process lives, whether they are late, and what is told when they end badly.
+"""Runs of the flows: whether their process is alive, whether they are late, and the alerts when they fail.
 
-A process holds a lock for as long as it works on a run. A run that Prefect calls running, and whose lock nobody holds,
-has lost its process: a stop, a kill, a machine that went down. Such runs are ended, and told.
+A process holds a lock as long as it works on a run. If Prefect says that a run is running and no process holds its
+lock, the process is gone: it was stopped or killed, or its machine went down. Such runs are ended and an alert is sent.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 FLOWS = ("elt", "elt-daily", "elt-reconcile")
 BUILDS = "warehouse-build"
-"""The concurrency limit of builds, one slot: the page *Concurrency* shows who builds and who waits."""
+"""The concurrency limit of builds, with one slot: the page *Concurrency* shows which runs build and which wait."""
 _START_MINUTES = 2
-"""A run that has begun this lately may not have taken its lock yet."""
+"""A run that started less than this ago may not have taken its lock yet."""
 
 
 def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 — Prefect's names
-    """Send the alert on a flow run that failed or crashed; Prefect calls it by these names, or by position."""
+    """Send the alert for a flow run that failed or crashed; Prefect passes the arguments by name or by position."""
     error = error_of(state)
     links = {"run": url_for(flow_run) or ""}
     title = f"Prefect {_current_name(flow_run)}"
@@ -52,17 +52,17 @@ def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  
 
 def error_of(state: State[Any]) -> BaseException:
     """Return the error that a state ended with."""
-    # in a flow that another flow calls, the state holds a reference to the error; a crash may have left none
+    # in a subflow, the state holds a reference to the error; after a crash there may be none
     try:
         found = state.result(raise_on_failure=False)
-    except Exception:  # noqa: BLE001 — what became of the result does not matter, the message is there
+    except Exception:  # noqa: BLE001 — the result is not needed: the state has a message
         found = None
     return found if isinstance(found, BaseException) else RuntimeError(state.message or state.name)
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Hold the lock of the present run for the block, and send an alert when it takes too long."""
+    """Hold the lock of the present run for the `with` block, and send an alert if the block takes too long."""
     run_id, hours = this_run.id, settings().run_deadline_hours
     if run_id is None:
         yield
@@ -78,13 +78,13 @@ def watched() -> Iterator[None]:
 
 
 def make_limit() -> None:
-    """Make the concurrency limit of builds, where it is missing."""
+    """Create the concurrency limit of builds if it is missing."""
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(BUILDS, 1)
 
 
 def end_orphans() -> Sequence[str]:
-    """End the runs whose process is gone, tell of each, and return their names."""
+    """End the runs whose process is gone, send an alert for each, and return their names."""
     ended = []
     with get_client(sync_client=True) as client:
         states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING]))
@@ -95,7 +95,7 @@ def end_orphans() -> Sequence[str]:
         for run in found:
             if not _is_orphan(run):
                 continue
-            text = "its process is gone: a stop, a kill, or a machine that went down; what it had loaded stays"
+            text = "its process is gone: it was stopped or killed, or its machine went down; loaded days stay loaded"
             is_cancelling = run.state_type == StateType.CANCELLING
             state: State[Any] = Cancelled(message=text) if is_cancelling else Crashed(message=text)
             client.set_flow_run_state(run.id, state, force=True)
@@ -108,11 +108,11 @@ def end_orphans() -> Sequence[str]:
 
 
 def _current_name(run: FlowRun) -> str:
-    # the worker that tells of a crash knows the run as it was before its flow gave it a name
+    # the worker that reports a crash has read the run before its flow gave it a name
     try:
         with get_client(sync_client=True) as client:
             return client.read_flow_run(run.id).name
-    except Exception:  # noqa: BLE001 — an alert with the first name is better than none
+    except Exception:  # noqa: BLE001 — an alert with the first name is better than no alert
         return run.name
 
 

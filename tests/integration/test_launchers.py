@@ -61,7 +61,7 @@ def test_a_second_launcher_of_the_folder_is_refused_and_the_first_goes_on(launch
     launcher, _ = launch()
     second, said = launch()
     assert second.wait(20) != 0
-    assert "the stack runs here already: the launcher of the stack (process " in said[0]
+    assert "the stack already runs here: the launcher of the stack (process " in said[0]
     assert f"process {launcher.pid}," in said[0]
     assert launcher.poll() is None
 

@@ -1,9 +1,9 @@
 {#-
-    The history of users, computed from the days in Bronze instead of from the moments of builds: the same whatever
-    the order in which days are loaded, and complete when one build takes in many days. dbt's own snapshots keep what
-    they happen to see. The columns are called as dbt calls them.
+    The history of users, computed from the days in Bronze and not from the times of builds. So it is the same for any
+    order of loads, and it is complete also if one build processes many days. dbt's own snapshots only record the state
+    at each run. The columns have the names of dbt's snapshots.
 
-    Days that come after all built ones extend the open versions; for any other day the table is made in full.
+    Days after all built days extend the open versions; for any other day, the table is rebuilt in full.
 -#}
 {{ config(unique_key='dbt_scd_id') }}
 

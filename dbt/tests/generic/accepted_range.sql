@@ -1,4 +1,4 @@
-{#- Fails for each value below `min_value` or above `max_value`; the arguments are those of dbt_utils. -#}
+{#- Fails for each value below `min_value` or above `max_value`; dbt_utils has the same test and arguments. -#}
 {% test accepted_range(model, column_name, min_value=none, max_value=none, inclusive=true) %}
 
 select {{ column_name }}

@@ -1,7 +1,7 @@
-{#- Fails where a key that is in Bronze has no row in the staging model, or, over all rows, the other way round.
+{#- Fails if a key in Bronze has no row in the staging model; over all rows, also if a row has no key in Bronze.
 
-    The model's `unique_key` has to stand for the contract's primary key, column by column, up to its type. The test
-    looks at all partitions, or, where the plan of the build says so, at those that changed.
+    The columns of the model's `unique_key` must correspond to the columns of the contract's primary key, in the same
+    order; their types may differ. The test reads all partitions or, if the plan says so, only the changed partitions.
 -#}
 {% test covers_bronze(model, source_name, resource) %}
 

@@ -1,5 +1,5 @@
-{#- Fails for each text with fewer than `min_value` or more than `max_value` characters; the arguments are those of
-    dbt_expectations.
+{#- Fails for each text with fewer than `min_value` or more than `max_value` characters; dbt_expectations has the same
+    test and arguments.
 -#}
 {% test expect_column_value_lengths_to_be_between(
     model, column_name, min_value=none, max_value=none, row_condition=none, strictly=false

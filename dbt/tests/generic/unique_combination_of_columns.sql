@@ -1,4 +1,4 @@
-{#- Fails for each combination of values that more than one row has; the arguments are those of dbt_utils. -#}
+{#- Fails for each combination of values that more than one row has; dbt_utils has the same test and arguments. -#}
 {% test unique_combination_of_columns(model, combination_of_columns, quote_columns=false) %}
 
 {%- set columns = [] -%}
