@@ -1,4 +1,4 @@
-"""Staging models made from contracts: they rename and cast, and stay generated until a person makes them their own."""
+"""Staging models generated from contracts: they rename and cast columns, until a person takes over the file."""
 
 from __future__ import annotations
 
