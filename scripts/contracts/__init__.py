@@ -1,4 +1,4 @@
-"""What a contract may say: its model, the catalog of `scripts/sources/`, column types, and dbt sources made from it.
+"""Contracts: their model, the catalog of `scripts/sources/`, column types, and the dbt sources generated from them.
 
 Imports nothing above `utils`; every other package may import it.
 """

@@ -27,11 +27,11 @@ class Catalog(NamedTuple):
     sources: Mapping[str, Source]
     """By name, in alphabetical order."""
     broken: Mapping[str, ContractError]
-    """By the name of the file without its suffix, which is that of the source."""
+    """By the file's name without its suffix, which is the source's name."""
 
 
 def read_all() -> Catalog:
-    """Return the catalog; a file that is not valid stands in the way of no other source."""
+    """Return the catalog; an invalid file does not affect other sources."""
     return _read_folder(SOURCES_DIR)
 
 
@@ -59,17 +59,17 @@ def load(folder: Path = SOURCES_DIR) -> Mapping[str, Source]:
 
 
 def forget() -> None:
-    """Read the contracts again when they are asked for next: one of them was written."""
+    """Drop the cached contracts after one was written, so that the next call reads them again."""
     _read_folder.cache_clear()
 
 
 def names() -> Sequence[str]:
-    """Return the names of all sources by their files, without reading them."""
+    """Return the names of all sources, taken from the names of their files."""
     return sorted(path.stem for path in SOURCES_DIR.glob("*.y*ml"))
 
 
 def resource_names() -> Mapping[str, Sequence[str]]:
-    """Return the names of the resources of each source, without checking the contracts, which takes a second."""
+    """Return the names of the resources of each source. The contracts are not checked, since that takes a second."""
     found: dict[str, Sequence[str]] = {}
     for path in sorted(SOURCES_DIR.glob("*.y*ml")):
         try:
@@ -89,12 +89,12 @@ def read(path: Path) -> Source:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        # a date that does not exist, a key that is a list, and brackets without end are no errors of PyYAML's own
+        # PyYAML raises other exceptions for a date that does not exist, a key that is a list, and very deep nesting
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ContractError(f"not valid YAML: {what}", where=str(path), hint="correct the file") from None
     if not isinstance(document, dict):
         raise ContractError(
-            f"holds {type(document).__name__} at its top",
+            f"holds {type(document).__name__} at its top level",
             where=str(path),
             expected="a mapping with the keys source, description, owner, base_url, default_resource, resources",
         )
@@ -111,7 +111,7 @@ def read(path: Path) -> Source:
             f"source: found `{source.source}`",
             where=str(path),
             expected=f"the file's name, `{path.stem}`",
-            hint="rename the one or the other",
+            hint="rename the file or the source",
         )
     return source
 
@@ -138,7 +138,7 @@ def daily_sources() -> Sequence[str]:
 
 
 def pick_resources(source: Source, names: Iterable[str] | None = None) -> Sequence[str]:
-    """Return the names of the resources to work on, all of them without `names`.
+    """Return the names of the resources to work on; without `names`, all of them.
 
     Raises:
         UsageError: The source has no such resource.
@@ -154,14 +154,14 @@ def pick_resources(source: Source, names: Iterable[str] | None = None) -> Sequen
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping; plain YAML keeps the last one without a word."""
+    """Refuses a key that appears twice in one mapping; PyYAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 — PyYAML's signature
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                message = f"key `{key}` stands twice"
+                message = f"key `{key}` appears twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
@@ -180,7 +180,7 @@ def _problem(document: object, problem: Any) -> str:  # noqa: ANN401 — pydanti
 def _found(document: object, location: Sequence[object]) -> object:
     value = document
     for part in location:
-        # a union's tag (array, page, bearer) stands in the location and not in the document
+        # the location contains the tag of a union (array, page, bearer), which is not in the document
         if isinstance(value, dict):
             value = value.get(part, value)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):

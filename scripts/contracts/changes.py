@@ -1,4 +1,4 @@
-"""Changes of a contract: what they mean for days that were loaded before."""
+"""Changes of a contract, and what they mean for days that were loaded before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _REQUEST = ("path", "params", "load", "response")
 
 
 class Change(NamedTuple):
-    """One difference between the contract that a day was loaded with and that of now."""
+    """One difference between the contract that a day was loaded with and the current contract."""
 
     what: str
     effect: Effect
-    """`compatible`: old and new days go together. `outdated`: so they do, and loading an old day again would give other
-    rows. `conflict`: old and new days must not be mixed."""
+    """`compatible`: old and new days can be mixed. `outdated`: they can be mixed, but loading an old day again would
+    give other rows. `conflict`: old and new days must not be mixed."""
 
 
 class OldColumn(NamedTuple):
@@ -32,11 +32,11 @@ class OldColumn(NamedTuple):
     key: str
     nullable: bool
     reading: Mapping[str, Any]
-    """How its values were read, where the contract said something of it."""
+    """The keys of the contract that say how its values were read, without keys that were not set."""
 
 
 def old_columns(document: Mapping[str, Any]) -> Sequence[OldColumn]:
-    """Return the columns of a resource's contract as it was kept, whatever else that contract says."""
+    """Return the columns of a resource's stored contract; its other keys are not read."""
     return [
         OldColumn(
             column["name"],
@@ -50,12 +50,12 @@ def old_columns(document: Mapping[str, Any]) -> Sequence[OldColumn]:
 
 
 def field_of(column: Column) -> str:
-    """Return where the source's record holds the value of a column, as the contract says it."""
+    """Return the field of the source's record that a column is read from, as written in the contract."""
     return column.field or column.name
 
 
 def changes(document: Mapping[str, Any], now: Resource) -> Sequence[Change]:
-    """Return the differences between a contract as it was kept and that of now, but for words and rules."""
+    """Return the differences between a stored contract and the current one, except in descriptions and rules."""
     before = {column.name: column for column in old_columns(document)}
     found = [change for column in now.columns if (change := _of_column(column, before, now)) is not None]
     renamed = {column.was for column in now.columns} | {
@@ -69,7 +69,7 @@ def changes(document: Mapping[str, Any], now: Resource) -> Sequence[Change]:
         found.append(Change(f"the primary key was {', '.join(document['primary_key'])}", "outdated"))
     dumped = now.model_dump(mode="json", exclude_defaults=True)
     found += [
-        Change(f"`{part}` of the request is another one", "outdated")
+        Change(f"`{part}` of the request has changed", "outdated")
         for part in _REQUEST
         if document.get(part) != dumped.get(part)
     ]
@@ -88,12 +88,12 @@ def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -
         return Change(f"column `{column.name}` was {old.type} and is {column.type}", "conflict")
     if old.key != field_of(column):
         return Change(
-            f"column `{column.name}` was read from field `{old.key}` and is from `{field_of(column)}`", "conflict"
+            f"column `{column.name}` was read from field `{old.key}` and is now from `{field_of(column)}`", "conflict"
         )
     if old.reading != _reading(column.model_dump(mode="json", exclude_defaults=True)):
-        return Change(f"values of column `{column.name}` are read in another way", "outdated")
+        return Change(f"values of column `{column.name}` are read differently", "outdated")
     if old.nullable and not column.nullable:
-        return Change(f"column `{column.name}` might be null", "outdated")
+        return Change(f"column `{column.name}` was nullable", "outdated")
     return None
 
 
@@ -109,7 +109,7 @@ def _of_new_column(column: Column, before: Mapping[str, OldColumn], now: Resourc
 
 
 def _same_field(column: Column, before: Mapping[str, OldColumn], now: Resource) -> OldColumn | None:
-    """Return the old column that a new one takes its field from."""
+    """Return the old column that was read from the same field as a new column."""
     present = {other.name for other in now.columns}
     return next(
         (

@@ -16,7 +16,7 @@ ColumnType = Annotated[
     str, Field(pattern=r"^(string|integer|number|boolean|date|timestamp|json|decimal\([1-9]\d?,\s*\d{1,2}\))$")
 ]
 MOMENT_FORMATS = ("iso", "epoch", "epoch_ms", "epoch_us", "rfc2822", "odata")
-"""Formats of times beside those of `strptime`: any ISO 8601 form, seconds, milliseconds or microseconds since 1970,
+"""Formats of times besides those of `strptime`: any ISO 8601 form, seconds, milliseconds or microseconds since 1970,
 `Mon, 01 Jan 2024 10:00:00 +0000`, and `/Date(1704067200000)/`."""
 
 
@@ -27,41 +27,41 @@ class Column(ContractModel):
     type: ColumnType
     description: Annotated[str, Field(min_length=1)]
     nullable: bool = True
-    """Whether the field may be null or missing; a column of the primary key never may."""
+    """Whether the field may be null or missing; a column of the primary key must not be."""
     field: OnePath | None = None
-    """Where the API's record holds the value, where that is not at `name`: a key, or a path such as
-    `properties.email` or `$.dimensionValues[0].value`."""
+    """Where the value is in the API's record, if it is not at `name`: a key, or a path such as `properties.email` or
+    `$.dimensionValues[0].value`."""
     was: str | None = None
-    """Name of this column in days that were loaded before it was renamed; these are read under the new name."""
+    """Name of this column in days that were loaded before it was renamed; such days are read under the new name."""
     format: str | None = None
-    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format;
-    of numbers and booleans `text`: between quotation marks."""
+    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format.
+    `text` means that a number, boolean or JSON value is in quotation marks."""
     thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """What stands between groups of digits, as in `1,234.5`."""
+    """Character between groups of digits, as in `1,234.5`."""
     decimal_mark: Annotated[str, Field(min_length=1, max_length=1)] = "."
     null_values: tuple[Scalar, ...] = ()
-    """Values that stand for null, such as `.` or `N/A`."""
+    """Values that mean null, such as `.` or `N/A`."""
     true_values: tuple[Scalar, ...] = ()
     false_values: tuple[Scalar, ...] = ()
-    """What a boolean is written as, beside true and false."""
+    """Values that mean false, besides `false`; `true_values` likewise for true."""
     sensitive: bool = False
     """Whether its values are personal: no log, report, alert or page shows one."""
 
     @property
     def key(self) -> str:
-        """The key in the record; a field that lies deeper is lifted to the key that is its path."""
+        """The key in the record. A nested field is lifted to a key that equals its path."""
         if self.field is None or self.is_nested:
             return self.field or self.name
         return str(steps_of(self.field)[0])
 
     @property
     def is_nested(self) -> bool:
-        """Whether the value lies below other keys of the record."""
+        """Whether the value is nested below other keys of the record."""
         return self.field is not None and len(steps_of(self.field)) > 1
 
     @property
     def is_converted(self) -> bool:
-        """Whether values have to be rewritten to be read as the type."""
+        """Whether values must be converted before they are read as the column's type."""
         return bool(self.format or self.thousands or self.null_values or self.true_values or self.false_values)
 
     @field_validator("type")

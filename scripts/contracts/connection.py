@@ -1,4 +1,4 @@
-"""How a source is talked to: authentication and rate limit."""
+"""Keys of a contract for the connection to a source: authentication and rate limit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scripts.contracts.contract_model import ContractModel
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 FUNCTION = r"^[\w./-]+\.py:[A-Za-z_]\w*$"
-"""A file of the repository and a function in it."""
+"""Pattern of a reference to a function: a file of the repository and the name of the function."""
 
 
 class NoAuth(ContractModel):
-    """The source is open."""
+    """The source needs no authentication."""
 
     type: Literal["none"] = "none"
 
@@ -61,7 +61,7 @@ class HeadersAuth(ContractModel):
 
 
 class OAuth2Auth(ContractModel):
-    """A token that is fetched from `token_url`, and fetched again when it runs out or is refused."""
+    """A token from `token_url`, which is fetched again when it expires or is refused."""
 
     type: Literal["oauth2"]
     grant: Literal["client_credentials", "refresh_token"] = "client_credentials"
@@ -94,7 +94,7 @@ class OAuth2Auth(ContractModel):
 
 
 class HookAuth(ContractModel):
-    """A function of your own that signs each request, as HMAC needs it."""
+    """A custom function that signs each request, for example with HMAC."""
 
     type: Literal["hook"]
     function: Annotated[str, Field(pattern=FUNCTION)]
@@ -108,6 +108,6 @@ Auth = Annotated[
 
 
 class RateLimit(ContractModel):
-    """The most requests that a source accepts."""
+    """The highest rate of requests that a source accepts."""
 
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)]

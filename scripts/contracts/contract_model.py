@@ -1,4 +1,4 @@
-"""The base of all parts of a contract: unknown keys are refused, with the valid ones."""
+"""Base class of all parts of a contract: it refuses unknown keys and names the valid ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
 
 class ContractModel(BaseModel):
-    """A mapping of the YAML file whose keys are all known."""
+    """A mapping in the YAML file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 

@@ -11,7 +11,7 @@ from jsonpath_rfc9535.segments import JSONPathChildSegment
 from pydantic import AfterValidator, Field
 
 Step = str | int | None
-"""A key, an index, or None for every value of a level."""
+"""A key, an index, or None for all values of a level."""
 
 
 def is_singular(path: str) -> bool:
@@ -27,7 +27,7 @@ def steps_of(path: str) -> tuple[str | int, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def steps(path: str) -> tuple[Step, ...] | None:
-    """Return the steps of a path; None where it takes more than keys, indices and wildcards to follow it."""
+    """Return the steps of a path; None if the path uses more than keys, indices and wildcards."""
     if not path.startswith("$"):
         return tuple(path.split("."))
     found: list[Step] = []

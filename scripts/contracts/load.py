@@ -1,4 +1,4 @@
-"""What a load asks for: the whole collection, the rows of a day, or what has changed since the load before."""
+"""Load modes of a resource: the whole collection, the rows of a day, or the changes since the previous load."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class SnapshotLoad(ContractModel):
 
     mode: Literal["snapshot"] = "snapshot"
     of: Literal["day", "now"] = "day"
-    """`now`: the source only knows its present state, so that a day before yesterday is refused."""
+    """`now`: the source only knows its current state, so days before yesterday are refused."""
 
 
 class Window(ContractModel):
-    """How much time one request asks for, where that is not the day."""
+    """The time span of one request, if it is not one day."""
 
     hours: Annotated[int, Field(ge=1, le=_HOURS_A_DAY)] | None = None
-    """The day is asked for in parts of so many hours."""
+    """Each request covers this many hours of the day."""
     days: Annotated[int, Field(ge=2, le=366)] | None = None
-    """The days that end with the day; Silver keeps the latest version of each row."""
+    """Each request covers this many days and ends with the loaded day; Silver keeps the latest version of each row."""
     calendar: Literal["week", "month"] | None = None
-    """The week (from Monday) or the month that holds the day."""
+    """Each request covers the week (from Monday) or the month that contains the loaded day."""
     halve_at: Annotated[int, Field(ge=1)] | None = None
-    """The most rows that the source gives for one request: a window that reaches it is halved."""
+    """The most rows that the source returns for one request. A window with so many rows is halved and loaded again."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
         sizes = [name for name in ("hours", "days", "calendar") if getattr(self, name) is not None]
         if len(sizes) > 1 or not (sizes or self.halve_at):
             message = (
-                f"give one of hours, days, calendar, and `halve_at` where the source caps; found {sizes or 'none'}"
+                f"give one of hours, days, calendar, and/or `halve_at` if the source caps rows; found {sizes or 'none'}"
             )
             raise ValueError(message)
         if self.hours is not None and _HOURS_A_DAY % self.hours:
@@ -51,24 +51,24 @@ class IncrementalLoad(ContractModel):
 
     mode: Literal["incremental"]
     start_param: str | None = None
-    """Query parameter of the first moment; without it, templates such as `{start}` or `{day}` say the day."""
+    """Query parameter for the start of the window; without it, use templates such as `{start}` or `{day}`."""
     end_param: str | None = None
     end: Literal["inclusive", "exclusive"] = "exclusive"
-    """Whether the source includes the value of `end_param`: with `exclusive` it is the first moment after the window,
-    with `inclusive` the last one that `format` can say."""
+    """Whether the source includes the value of `end_param`. With `exclusive`, the value is the first moment after the
+    window; with `inclusive`, it is the last moment of the window that `format` can express."""
     format: Format = "%Y-%m-%d"
-    """`epoch`, `epoch_ms`, or a `strftime` format, of both values."""
+    """Format of both values: `epoch`, `epoch_ms`, or a `strftime` format."""
     window: Window | None = None
 
 
 class WatermarkLoad(ContractModel):
-    """A load asks for what has changed since the load of the latest day before; the first load asks for everything."""
+    """A load asks for the changes since the load of the latest earlier day; the first load asks for everything."""
 
     mode: Literal["watermark"]
     start_param: Annotated[str, Field(min_length=1)]
     format: Format = "%Y-%m-%dT%H:%M:%SZ"
     lookback_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 1
-    """How long before the start of that load to begin: for clocks that differ and rows that appear late."""
+    """Hours before the start of that load from which to ask, because clocks differ and rows appear late."""
 
 
 Load = Annotated[SnapshotLoad | IncrementalLoad | WatermarkLoad, Field(discriminator="mode")]

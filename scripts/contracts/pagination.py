@@ -1,4 +1,4 @@
-"""How a source pages: where the next page's number, cursor or address comes from, goes to, and when paging ends."""
+"""Pagination of a source: how the next page is found and requested, and when paging ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Place = Literal["query", "body", "header"]
 
 
 class MaxPages(ContractModel):
-    """The most pages that are asked for, and why the rest is not wanted."""
+    """The most pages that are requested, and the reason why the others are not needed."""
 
     pages: Annotated[int, Field(ge=1)]
     reason: Annotated[str, Field(min_length=3)]
@@ -24,9 +24,9 @@ class MaxPages(ContractModel):
 class _Paging(ContractModel):
     page_size: PageSize = 100
     send_in: Place = "query"
-    """Where the number, cursor and size of a page go: `query`, `header`, or `body` (dots lead to a nested key)."""
+    """Where the number, cursor and size of a page are sent: `query`, `header`, or `body` (dots lead to nested keys)."""
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
-    """Answers that mean that the page before was the last one."""
+    """HTTP statuses that mean that the previous page was the last one."""
     max_pages: MaxPages | None = None
 
 
@@ -38,16 +38,16 @@ class NoPagination(ContractModel):
 
 class _NumberedPaging(_Paging):
     stop: Stop
-    """`total`: when the declared total is reached, or as `short_page` where none is declared after all;
-    `short_page`: after a page that is not full, when the one after it is empty; `empty_page`: after a page without
-    rows; `repeated_page`: after a page that comes again, of a source that clamps the number."""
+    """When paging ends. `total`: when the declared total is reached, or like `short_page` if none is declared;
+    `short_page`: after a page that is not full, if the next page is empty; `empty_page`: at a page without rows;
+    `repeated_page`: at a page that repeats an earlier one, for a source that limits the page number."""
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (404,)
     duplicates: Literal["refuse", "allow"] = "refuse"
-    """Whether the source may send one key on two pages; else rows moved, and the pages are fetched again."""
+    """`allow`: the source may send one key on two pages. `refuse`: if it does, all pages are fetched again."""
 
 
 class PagePagination(_NumberedPaging):
-    """Pages are asked for by number."""
+    """Pages are requested by number."""
 
     type: Literal["page"]
     page_param: str = "page"
@@ -56,7 +56,7 @@ class PagePagination(_NumberedPaging):
 
 
 class OffsetPagination(_NumberedPaging):
-    """Pages are asked for by the position of their first row."""
+    """Pages are requested by the position of their first row."""
 
     type: Literal["offset"]
     offset_param: str = "offset"
@@ -65,16 +65,16 @@ class OffsetPagination(_NumberedPaging):
 
 
 class LinkPagination(_Paging):
-    """The answer names the address of the next page, whole or relative; the last page names none."""
+    """The answer contains the URL of the next page, absolute or relative; the last page contains none."""
 
     type: Literal["link"]
     stop: Literal["no_next_link"] = "no_next_link"
     next_path: OnePath | None = None
-    """Where the body holds the address; without it and `next_header`, the `Link` header of RFC 8288."""
+    """Path of the URL in the body; without it and `next_header`, the `Link` header of RFC 8288 is used."""
     next_header: str | None = None
     size_param: str | None = None
     max_empty_pages: Annotated[int, Field(ge=1)] = 20
-    """How many pages without a row may follow one another."""
+    """The most consecutive pages without rows."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -85,7 +85,7 @@ class LinkPagination(_Paging):
 
 
 class CursorPagination(_Paging):
-    """The answer holds the cursor of the next page; on the last page it is empty, null or missing."""
+    """The answer contains the cursor of the next page; on the last page it is empty, null or missing."""
 
     type: Literal["cursor"]
     stop: Literal["no_cursor", "has_more_false", "is_last_true"]
@@ -93,11 +93,11 @@ class CursorPagination(_Paging):
     cursor_path: OnePath | None = None
     cursor_header: str | None = None
     cursor_field: OnePath | None = None
-    """Field of the last row, as `id` in `starting_after=<id of the last row>`."""
+    """Field of the last row that is the cursor, such as `id` in `starting_after=<id of the last row>`."""
     has_more_path: OnePath | None = None
     size_param: str | None = None
     max_empty_pages: Annotated[int, Field(ge=1)] = 20
-    """How many pages without a row may follow one another."""
+    """The most consecutive pages without rows."""
 
     @model_validator(mode="after")
     def _has_more(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a request of a resource holds beside its address, and what it is repeated for."""
+"""Keys of a resource for its requests: parameters, headers, body, and the values that a request is repeated for."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Parameter = str | int | float | bool | None | list[str | int | float | bool] | d
 
 
 class ForEach(ContractModel):
-    """A resource that is asked for once for each row of a parent, or for each of some values."""
+    """Repeats the requests of a resource for each row of a parent, or for each of some values."""
 
     resource: Name | None = None
     """The parent: another resource of the source."""
     take: dict[Name, OnePath] = Field(default_factory=dict)
-    """Variables of templates, each with the field of the parent's row that holds its value."""
+    """Variables of templates, each with the field of the parent's row that contains its value."""
     values: dict[Name, Annotated[tuple[str | int, ...], Field(min_length=1)]] = Field(default_factory=dict)
-    """Variables of templates, each with its values; every combination is asked for."""
+    """Variables of templates, each with its values; every combination is requested."""
     carry: dict[str, Name] = Field(default_factory=dict)
     """Columns of each row that are taken from a variable."""
     on_error: Literal["fail", "skip"] = "fail"
-    """What becomes of the load when the request for one of them fails, after all others have been asked for: it fails
-    and names them, or the load goes on without their rows and notes them as drift."""
+    """What happens if some of the repeated requests fail. All others are sent first. With `fail`, the load then fails
+    and names the failed ones; with `skip`, it continues without their rows and records them as drift."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,52 +43,52 @@ class ForEach(ContractModel):
             message = "`resource` and `take` go together: which fields of the parent's row fill the templates"
             raise ValueError(message)
         if unknown := sorted(set(self.carry.values()) - set(self.names)):
-            message = f"carry takes {', '.join(unknown)}, which is no variable; there are {', '.join(self.names)}"
+            message = f"carry names {', '.join(unknown)}, which is not a variable; valid are {', '.join(self.names)}"
             raise ValueError(message)
         return self
 
 
 class Nested(ContractModel):
-    """Rows that lie in a list within each row of another resource."""
+    """Rows in a list within each row of another resource."""
 
     path: JsonPath
-    """Leads from the parent's row to the list, or with `[*]` to each record."""
+    """Path from the parent's row to the list, or with `[*]` to each record."""
     carry: dict[str, OnePath] = Field(default_factory=dict)
     """Columns that are taken from the parent's row, each with its field there."""
 
 
 class Singer(ContractModel):
-    """Rows that a Singer tap writes."""
+    """A Singer tap that writes the rows."""
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
-    """The tap with its arguments; templates such as `{day}` are filled, `{config}` is a file made from `config`."""
+    """The tap with its arguments; templates such as `{day}` are filled, and `{config}` is a file with `config`."""
     stream: Annotated[str, Field(min_length=1)]
     config: dict[str, Any] = Field(default_factory=dict)
-    """The tap's settings, filled with the day; a value `env:NAME` is that variable."""
+    """The tap's settings. Templates are filled, and a value `env:NAME` is replaced by that environment variable."""
 
 
 class RequestPart(ContractModel):
-    """The keys of a resource that say how it is asked for."""
+    """The keys of a resource that describe its requests."""
 
     path: Annotated[str, Field(pattern=r"^/")] | None = None
-    """Below `base_url`; templates such as `{day}` are filled and escaped."""
+    """Path below `base_url`; templates such as `{day}` are filled and escaped."""
     method: Literal["GET", "POST"] = "GET"
     params: dict[str, Parameter] = Field(default_factory=dict)
-    """Query parameters of every request, written as JSON writes them; templates such as `{day}` are filled."""
+    """Query parameters of every request, written as in JSON; templates such as `{day}` are filled."""
     headers: dict[str, str] = Field(default_factory=dict)
-    """Headers of every request, beside those of the source; no secrets."""
+    """Headers of every request, in addition to those of the source; no secrets."""
     body: dict[str, Any] | list[Any] | None = None
     """JSON body of every request; templates are filled."""
     form: dict[str, Parameter] | None = None
     """Form of every request; templates are filled."""
     base_url: AnyHttpUrl | None = None
-    """Instead of the source's."""
+    """Replaces the source's `base_url`."""
     auth: Auth | None = None
-    """Instead of the source's."""
+    """Replaces the source's `auth`."""
     rate_limit: RateLimit | None = None
-    """Instead of the source's."""
+    """Replaces the source's `rate_limit`."""
     concurrency: Annotated[int, Field(ge=1, le=64)] | None = None
-    """The most requests at a time, where that is fewer than API_CONCURRENCY."""
+    """The most requests at the same time, if fewer than `API_CONCURRENCY`."""
     for_each: ForEach | None = None
     nested: Nested | None = None
     python: Annotated[str, Field(pattern=FUNCTION)] | None = None
@@ -101,7 +101,7 @@ class RequestPart(ContractModel):
     @field_validator("base_url")
     @classmethod
     def no_credentials(cls, value: AnyHttpUrl | None) -> AnyHttpUrl | None:
-        """Refuse an address that holds a password."""
+        """Refuse a URL that contains credentials."""
         if value is not None and (value.username or value.password):
             message = "holds credentials: name environment variables in `auth` instead"
             raise ValueError(message)

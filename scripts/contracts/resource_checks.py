@@ -1,4 +1,4 @@
-"""What has to agree between the keys of a resource, and between the resources of a source."""
+"""Checks that the keys of a resource are consistent, and the resources of a source."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RESERVED_COLUMNS = frozenset({"dt", "_row", "_extra", "first_seen_date", "last_s
 """Columns that the pipeline adds: the partition's day, the row's position, unknown fields, and Silver's two dates."""
 _ASKED = ("path", "method", "params", "headers", "body", "form", "base_url", "auth", "rate_limit", "concurrency")
 _INHERITED = (*_ASKED, "for_each", "response", "pagination", "total", "error", "no_rows", "load")
-"""Keys that the rows of a nested list share with the rows that they lie in."""
+"""Keys that a nested resource inherits from its parent."""
 
 
 def lift_children(document: Any) -> Any:  # noqa: ANN401 — whatever the YAML holds
-    """Return the document of a source in which each entry of `children` is a resource of its own, below its parent."""
+    """Return the document of a source in which each entry of `children` is a separate resource, below its parent."""
     resources = document.get("resources") if isinstance(document, dict) else None
     if not isinstance(resources, dict):
         return document
@@ -36,7 +36,7 @@ def lift_children(document: Any) -> Any:  # noqa: ANN401 — whatever the YAML h
         lifted[name] = parent
         for child_name, child in children.items():
             if child_name in resources or child_name in lifted:
-                message = f"resource `{child_name}` stands twice: among `resources` and `children`"
+                message = f"resource `{child_name}` is declared twice: in `resources` and in `children`"
                 raise ValueError(message)
             lifted[child_name] = _child(parent, child, name, child_name)
     return {**document, "resources": lifted}
@@ -57,7 +57,7 @@ def _child(parent: dict[str, Any], child: Any, parent_name: str, name: str) -> d
 
 
 def check_resource(resource: Resource) -> list[str]:
-    """Return what is wrong between the keys of a resource, in words."""
+    """Return the inconsistencies between the keys of a resource, as messages."""
     return [
         *_check_names(resource),
         *_check_fields(resource),
@@ -69,7 +69,7 @@ def check_resource(resource: Resource) -> list[str]:
 
 
 def check_children(source: Source) -> list[str]:
-    """Return what is wrong between the resources of a source, in words."""
+    """Return the inconsistencies between the resources of a source, as messages."""
     problems = []
     for name, resource in source.resources.items():
         seen = [name]
@@ -85,7 +85,7 @@ def check_children(source: Source) -> list[str]:
             resource = source.resources[parent]  # noqa: PLW2901 — the chain of parents
             if resource.path is None:
                 problems.append(
-                    f"resources.{seen[-2]}.for_each: `{parent}` has no `path`, its rows cannot be asked for"
+                    f"resources.{seen[-2]}.for_each: `{parent}` has no `path`, so its rows cannot be requested"
                 )
                 break
     return problems + [f"headers: {problem}" for problem in check_templates(source.headers, MOMENTS)]
@@ -96,12 +96,12 @@ def _check_names(resource: Resource) -> Iterator[str]:
     folded = [name.lower() for name in names]
     for name, low in zip(names, folded, strict=True):
         if folded.count(low) > 1:
-            yield f"column `{name}` is declared twice (DuckDB does not tell upper from lower case)"
+            yield f"column `{name}` is declared twice (DuckDB does not distinguish upper and lower case)"
         if low in RESERVED_COLUMNS:
             yield f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
     for column in resource.columns:
         if column.was is not None and column.was.lower() in folded:
-            yield f"column `{column.name}` was `{column.was}`, which is declared too"
+            yield f"column `{column.name}` has `was: {column.was}`, and column `{column.was}` is declared too"
     rule_names = [rule.name for rule in resource.rules]
     for name in sorted(set(rule_names)):
         if rule_names.count(name) > 1:
@@ -117,7 +117,7 @@ def _check_fields(resource: Resource) -> Iterator[str]:
         if column.name in resource.primary_key and column.nullable and "nullable" in column.model_fields_set:
             yield f"column `{column.name}` is part of the primary key, and may not be `nullable: true`"
         if column.type == "json" and column.name in resource.primary_key:
-            yield f"primary_key: column `{column.name}` is json, which has no one way of being written; take its fields"
+            yield f"primary_key: column `{column.name}` is json, and equal JSON can differ as text; use its fields"
 
 
 def _check_used_columns(resource: Resource) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _check_paging(resource: Resource) -> Iterator[str]:
         name for name in ("next_path", "cursor_path", "has_more_path") if getattr(pagination, name, None) is not None
     ]
     if plain and in_body:
-        yield f"{resource.response.format} has no place for {', '.join(in_body)}; valid are headers and numbered pages"
+        yield f"{resource.response.format} cannot hold {', '.join(in_body)}; valid are headers and numbered pages"
     if isinstance(pagination, (LinkPagination, CursorPagination)) and resource.path is None:
         yield "`pagination` goes with `path`"
 

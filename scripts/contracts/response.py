@@ -1,4 +1,4 @@
-"""What a source answers: its format, where the records are, the declared total, errors and answers without rows."""
+"""Keys of a resource for its responses: format, place of the records, declared total, errors, answers without rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Scalar = str | int | float | bool | None
 
 class _Response(ContractModel):
     format: Literal["json", "ndjson", "csv", "tsv", "xml"] = "json"
-    """How the body is written; gzip and zip around it are recognized."""
+    """Format of the body; gzip and zip compression is recognized."""
     encoding: str = "utf-8"
-    """Of csv and tsv."""
+    """Character encoding of csv and tsv."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """Of csv: a comma without it."""
+    """Delimiter of csv; by default, a comma."""
     header: tuple[str, ...] | None = None
-    """Names of the columns of csv and tsv, where the first line does not hold them."""
+    """Names of the columns of csv and tsv, if the first line does not contain them."""
 
     @field_validator("encoding")
     @classmethod
@@ -34,21 +34,21 @@ class _Response(ContractModel):
 
 
 class ArrayResponse(_Response):
-    """The body is a list of records (or, in ndjson, csv and tsv, a line a record)."""
+    """The body is a list of records; in ndjson, csv and tsv, one record per line."""
 
     shape: Literal["array"] = "array"
 
 
 class EnvelopeResponse(_Response):
-    """The body is an object that holds the records at `data_path`."""
+    """The body is an object that contains the records at `data_path`."""
 
     shape: Literal["envelope"]
     data_path: JsonPath
-    """Leads to the list, or with `[*]` to each record: `result.items`, `$[1]`, `$.data.edges[*].node`."""
+    """Path to the list, or with `[*]` to each record: `result.items`, `$[1]`, `$.data.edges[*].node`."""
 
 
 class ObjectResponse(_Response):
-    """The body, or what it holds at `data_path`, is one record."""
+    """The body, or the value at `data_path`, is one record."""
 
     shape: Literal["object"]
     data_path: OnePath | None = None
@@ -60,9 +60,9 @@ class KeyedResponse(_Response):
     shape: Literal["keyed"]
     data_path: OnePath | None = None
     key_column: str = "key"
-    """Name that the key gets in the record."""
+    """Name of the field for the key in the record."""
     value_column: str = "value"
-    """Name that a value gets which is neither an object nor a list of objects."""
+    """Name of the field for a value that is neither an object nor a list of objects."""
 
 
 class ColumnarResponse(_Response):
@@ -79,7 +79,7 @@ class RowsResponse(_Response):
     data_path: JsonPath | None = None
     names: tuple[str, ...] | None = None
     names_path: JsonPath | None = None
-    """Where the body holds the names: `$.headers[*].name`; without `names` and this, the first row holds them."""
+    """Path of the names in the body: `$.headers[*].name`. Without it and `names`, the first row contains them."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -94,7 +94,7 @@ class FlatMapResponse(_Response):
 
     shape: Literal["flat_map"]
     key_column: str = "key"
-    """Name that the key gets in the record."""
+    """Name of the field for the key in the record."""
     separator: Annotated[str, Field(min_length=1)] = "_"
 
 
@@ -114,7 +114,7 @@ class Total(ContractModel):
     """Where the API declares how many rows there are."""
 
     header: str | None = None
-    """A header whose value is the number, or ends with it after a slash as `Content-Range: 0-1/5`."""
+    """A header whose value is the number, or ends with a slash and the number, as in `Content-Range: 0-1/5`."""
     path: OnePath | None = None
 
     @model_validator(mode="after")
@@ -126,16 +126,17 @@ class Total(ContractModel):
 
 
 class ErrorFlag(ContractModel):
-    """An answer with HTTP 200 that says that it is an error."""
+    """How an answer with HTTP 200 reports an error."""
 
     path: OnePath
-    """Without `ok_values` and `error_values`, anything there but null, false, 0 and what is empty is an error."""
+    """Path of the error flag. Without `ok_values` and `error_values`, every value except null, false, 0 and empty
+    values is an error."""
     ok_values: tuple[Scalar, ...] | None = None
     error_values: tuple[Scalar, ...] | None = None
     retry_values: tuple[Scalar, ...] = ()
-    """Errors that pass: the request is tried again."""
+    """Values of transient errors: the request is retried."""
     message_path: OnePath | None = None
-    """Where the answer says what is wrong."""
+    """Path of the error message in the answer."""
 
     @model_validator(mode="after")
     def _one_list(self) -> Self:
@@ -146,9 +147,9 @@ class ErrorFlag(ContractModel):
 
 
 class NoRows(ContractModel):
-    """Answers that mean that there is no row."""
+    """Answers that mean that there are no rows."""
 
     status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
-    """HTTP statuses beside 204."""
+    """HTTP statuses besides 204."""
     missing_list: bool = False
-    """Whether nothing at the place of the records means no row."""
+    """Whether a missing list of records means that there are no rows."""

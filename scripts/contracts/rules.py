@@ -1,4 +1,4 @@
-"""What is expected of the data: rules on rows, and freshness."""
+"""Expectations of the data: rules on rows, and freshness."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _CHECKS = (*_COLUMN_CHECKS, *_TABLE_CHECKS, "check")
 
 
 class Rule(ContractModel):
-    """One check on the rows of a partition, with what happens to the rows that break it.
+    """One check on the rows of a partition, and what happens to the rows that break it.
 
-    Exactly one of the checks is given. All but `not_null`, `unique` and `row_count` pass on null.
+    A rule has exactly one check. Null passes every check except `not_null`, `unique` and `row_count`.
     """
 
     name: Name
@@ -50,15 +50,15 @@ class Rule(ContractModel):
     pattern: str | None = None
     """Regular expression that has to match somewhere in the value; anchor it with ^ and $."""
     unique: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Columns whose values occur once in a partition; all but the last occurrence break the rule."""
+    """Columns whose values occur once in a partition; every occurrence except the last breaks the rule."""
     row_count: Range | None = None
     check: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    """A check in Python, as `path/to/file.py:name`, the path from the project's folder. The name is a function from a
-    pandas data frame with a part of the rows to a series with true for each row that passes, or a pandera schema."""
+    """A check in Python, as `path/to/file.py:name`, relative to the project's folder. It is a pandera schema, or a
+    function that gets a pandas data frame of some rows and returns a series with true for each row that passes."""
 
     @property
     def kind(self) -> str:
-        """The name of the one check that is given."""
+        """The name of the rule's check."""
         return next(name for name in _CHECKS if getattr(self, name) is not None)
 
     @field_validator("pattern")
@@ -69,7 +69,7 @@ class Rule(ContractModel):
             import pyarrow.compute  # noqa: PLC0415
 
             try:
-                # the engine that evaluates rules (RE2) knows no look-around and no back-references
+                # the engine that evaluates rules (RE2) supports no look-around and no back-references
                 pyarrow.compute.match_substring_regex(pa.array([""]), value)
             except pa.ArrowInvalid as error:
                 message = f"not a regular expression: {error}"
@@ -92,7 +92,7 @@ class Rule(ContractModel):
 
 
 class FreshnessLimits(ContractModel):
-    """How old the newest loaded day may be, in hours after it ended."""
+    """How old the newest loaded day may be, in hours since its end."""
 
     warn_after_hours: Annotated[int, Field(ge=1)]
     error_after_hours: Annotated[int, Field(ge=1)]

@@ -1,4 +1,4 @@
-"""What a contract may not ask for: whoever writes one decides what is loaded, and not where secrets go."""
+"""Security checks of contracts: a contract decides what is loaded, but not where secrets are sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OWN_PREFIXES = ("AIRFLOW_", "PREFECT_", "N8N_", "POSTGRES_", "GRAFANA_", "BACKF
 
 
 def problems(source: Source) -> Iterator[str]:
-    """Yield what a contract asks for and may not, in words."""
+    """Yield a message for each key of a contract that is not allowed."""
     secrets = list(_secrets(source))
     for key, variable in secrets:
         if not _may_name(source.source, variable):
@@ -31,7 +31,7 @@ def problems(source: Source) -> Iterator[str]:
                 " or name it in the setting SOURCE_SECRETS"
             )
     if source.base_url_env and not source.base_url_env.endswith("_URL"):
-        yield f"base_url_env: `{source.base_url_env}` does not end in `_URL`, as the variables with addresses do"
+        yield f"base_url_env: `{source.base_url_env}` does not end in `_URL`, as a variable with a URL must"
     yield from address_problems(str(source.base_url), has_secrets=bool(secrets))
     yield from _header_problems(source.headers)
     for resource in source.resources.values():
@@ -45,9 +45,9 @@ def problems(source: Source) -> Iterator[str]:
 
 
 def address_problems(url: str, *, has_secrets: bool) -> Iterator[str]:
-    """Yield why a source may not be asked at an address."""
+    """Yield the reasons why the pipeline must not send requests to a URL."""
     if is_link_local(urlsplit(url).hostname or ""):
-        yield f"base_url: {url} is a link-local address, at which a machine finds its own credentials"
+        yield f"base_url: {url} is a link-local address, where cloud providers serve a machine's credentials"
     if has_secrets and not keeps_secrets(url):
         yield f"base_url: {url} would get a secret in plain text; `auth` needs https (or this machine)"
 
@@ -68,7 +68,7 @@ def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
         elif name.lower() in _OWN_HEADERS:
             yield f"headers: `{name}` is set by the client"
         elif not _HEADER_VALUE.fullmatch(value):
-            yield f"headers: the value of `{name}` holds characters that no header may"
+            yield f"headers: the value of `{name}` holds characters that are not valid in a header"
 
 
 def _secrets(source: Source) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The contract of a source: what its YAML file in `scripts/sources/` may say, checked key by key."""
+"""The contract of a source: the keys of its YAML file in `scripts/sources/`, with their checks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Resource(RequestPart):
 
     description: Annotated[str, Field(min_length=1)]
     primary_key: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Columns that identify a row in the source; `dt` stands for the day, where each day has its own row."""
+    """Columns that identify a row in the source; `dt` is the loaded day, if each day has its own row."""
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     response: Response = ArrayResponse()
     pagination: Pagination = NoPagination()
@@ -42,31 +42,31 @@ class Resource(RequestPart):
     """How Silver learns that a row is deleted, which it keeps, with `deleted_date`: `detect` takes a key that the next
     whole snapshot lacks for deleted; or a column says so."""
     admit: Literal["some", "none"] = "some"
-    """Whether a load of which every row goes to quarantine fails (`some`: one row has to be admitted) or counts."""
+    """Rows that a load must admit. `some`: a load fails if all its rows go to quarantine; `none`: it succeeds."""
     on_unknown: Action = "evolve"
-    """A field that the contract does not name: keep it in `_extra`, drop it, quarantine the row, or fail the run."""
+    """For a field that is not in the contract: keep it in `_extra`, drop it, quarantine the row, or fail the run."""
     on_missing: Action = "quarantine"
-    """A field that is not nullable, and null or missing: admit it as null (noted or not), quarantine, or fail."""
+    """For a null or missing value that is not nullable: admit null (logged or not), quarantine the row, or fail."""
     on_mistyped: Action = "quarantine"
-    """A value of another type: null with the value kept in `_extra`, null, quarantine, or fail."""
+    """For a value of another type: admit null (and keep the value in `_extra` or not), quarantine the row, or fail."""
     rules: tuple[Rule, ...] = ()
     freshness: FreshnessLimits = FreshnessLimits(warn_after_hours=36, error_after_hours=72)
 
     @property
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
-        # without defaults, so that a key that contracts can have from now on changes no version
+        # without defaults, so that a new optional key does not change the versions of existing contracts
         document = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def sensitive_columns(self) -> frozenset[str]:
-        """The columns whose values are shown nowhere."""
+        """The columns whose values are never shown."""
         return frozenset(column.name for column in self.columns if column.sensitive)
 
     @property
     def required(self) -> frozenset[str]:
-        """Names of the columns that may not be null: those that say so, and the primary key."""
+        """Names of the columns that must not be null: those with `nullable: false`, and the primary key."""
         return frozenset(
             column.name for column in self.columns if not column.nullable or column.name in self.primary_key
         )
@@ -102,26 +102,26 @@ class Source(ContractModel):
     source: Name
     description: Annotated[str, Field(min_length=1)]
     owner: Annotated[str, Field(min_length=3)]
-    """Who answers for the data: a team's address."""
+    """Address of the team that is responsible for the data."""
     base_url: AnyHttpUrl
     base_url_env: EnvName | None = None
     """Environment variable that overrides `base_url`."""
     auth: Auth = NoAuth()
     headers: dict[str, str] = Field(default_factory=dict)
-    """Headers of every request, no secrets; `{day}` stands for the day."""
+    """Headers of every request; no secrets. `{day}` is replaced by the day."""
     rate_limit: RateLimit | None = None
     concurrency: Annotated[int, Field(ge=1, le=64)] | None = None
-    """The most requests at a time, where that is fewer than API_CONCURRENCY."""
+    """The most requests at the same time, if fewer than `API_CONCURRENCY`."""
     daily: bool = True
-    """Whether the orchestrators load it every day; without it, on request only."""
+    """Whether the orchestrators load it every day; otherwise, it is loaded on request only."""
     time_zone: str = "UTC"
     """The time zone in which the source's days end, such as `Europe/Berlin`."""
     settle_hours: Annotated[float, Field(ge=0, le=720)] = 0
-    """Hours after the end of a day in which the source still adds rows to it; a load before is loaded again."""
+    """Hours after the end of a day in which the source still adds rows to it; a day loaded earlier is loaded again."""
     start_date: dt.date | None = None
-    """The first day that there has to be; without it, the first day that is loaded."""
+    """The first day that must be loaded; by default, the first loaded day."""
     catchup: bool = False
-    """Whether missing days are loaded by themselves, also after days off; without it, the health names them."""
+    """Whether missing days are loaded automatically, also after a downtime; otherwise, health only names them."""
     default_resource: Name
     resources: Annotated[dict[Name, Resource], Field(min_length=1)]
 

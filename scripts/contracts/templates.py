@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
 MOMENTS = ("day", "next_day", "start", "end")
-"""What every request knows: the day, the one after it, and the bounds of the window that is asked for."""
+"""Variables of every request: the day, the next day, and the bounds of the requested window."""
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
 _DIRECTIVE = re.compile(r"%-?(.)")
 _KNOWN_DIRECTIVES = frozenset("YymdHMSfjbBaAUWVGuwpIZz%")
@@ -23,14 +23,14 @@ _UNITS |= {"H": dt.timedelta(hours=1), "I": dt.timedelta(hours=1)}
 
 
 def format_moment(moment: dt.datetime, text: str) -> str:
-    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` asks for UTC."""
+    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` converts it to UTC."""
     if text in _EPOCHS:
         return str((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // _EPOCHS[text])
     return (moment.astimezone(dt.UTC) if re.search(r"(?<!%)Z$", text) else moment).strftime(text)
 
 
 def resolution(text: str) -> dt.timedelta:
-    """Return the smallest step of time that a format can say."""
+    """Return the smallest step of time that a format can express."""
     if text in _EPOCHS:
         return _EPOCHS[text]
     directives = set(_DIRECTIVE.findall(text))
@@ -38,10 +38,10 @@ def resolution(text: str) -> dt.timedelta:
 
 
 def check_format(text: str) -> str:
-    """Return a format of moments.
+    """Return a format of moments, if it is valid.
 
     Raises:
-        ValueError: It says nothing about a moment, or something else in another time zone.
+        ValueError: It has no directive, an unknown one, or one that depends on the machine's time zone.
     """
     if text in _EPOCHS:
         return text
@@ -61,7 +61,7 @@ Format = Annotated[str, AfterValidator(check_format)]
 
 
 def fill(value: Any, values: Mapping[str, object], *, quote: bool = False) -> Any:  # noqa: ANN401 — any JSON
-    """Return a JSON value whose texts have their templates filled; names that are not in `values` stay."""
+    """Return a JSON value with the templates in its texts filled; names that are not in `values` stay."""
 
     def replacement(match: re.Match[str]) -> str:
         name, text = match.groups()
@@ -79,7 +79,7 @@ def fill(value: Any, values: Mapping[str, object], *, quote: bool = False) -> An
 
 
 def check_templates(value: Any, names: Collection[str], *, strict: bool = True) -> list[str]:  # noqa: ANN401 — any JSON
-    """Return what is wrong with the templates of a JSON value, in words; without `strict` other braces are text."""
+    """Return messages about invalid templates in a JSON value; without `strict`, other braces are text."""
     problems = []
     for text in _texts(value):
         if strict and re.search(r"%7[Bb]", text):
@@ -88,7 +88,7 @@ def check_templates(value: Any, names: Collection[str], *, strict: bool = True) 
             name, wanted = match.groups()
             if name not in names:
                 if strict:
-                    problems.append(f"`{match[0]}` stands for nothing; valid are {', '.join(sorted(names))}")
+                    problems.append(f"`{match[0]}` is not a known template; valid are {', '.join(sorted(names))}")
             elif wanted is not None and name in MOMENTS:
                 try:
                     check_format(wanted)
@@ -97,7 +97,7 @@ def check_templates(value: Any, names: Collection[str], *, strict: bool = True) 
             elif wanted is not None:
                 problems.append(f"`{match[0]}`: only {', '.join(MOMENTS)} take a format")
         if strict and re.search(r"[{}]", _PLACE.sub("", text)):
-            problems.append(f"`{text}` holds a brace that belongs to no template")
+            problems.append(f"`{text}` holds a brace that is not part of a template")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Types: what a column of a contract is in JSON, in Python and in Arrow, and how its values change places."""
+"""Types of a contract's columns: their form in JSON, Python and Arrow, and the conversions between these."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _USUAL_LENGTH = len("2024-01-31T23:59:59Z")
 _LONG_FRACTION = r"([.][0-9]{6})[0-9]+"
 _NO_OFFSET = r"^(.{19}(?:[.][0-9]+)?)$"
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The microseconds of the years 1 to 9999, which Python, pandas and DuckDB all hold."""
+"""Bounds of the years 1 to 9999 in microseconds since 1970; Python, pandas and DuckDB support these years."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -39,7 +39,7 @@ def arrow_schema(resource: Resource) -> pa.Schema:
 
 
 def to_record(row: dict[str, Any], resource: Resource) -> str:
-    """Return a Bronze row as the JSON record that reads into the same row."""
+    """Return a Bronze row as a JSON record; reading that record gives the same row."""
     record: dict[str, Any] = {}
     for column in resource.columns:
         value = row[column.name]
@@ -51,13 +51,13 @@ def to_record(row: dict[str, Any], resource: Resource) -> str:
 
 
 class MisfitError(ValueError):
-    """Values that their column's type cannot hold as they are."""
+    """A column's type cannot hold its values without changing them."""
 
 
 def to_array(values: Sequence[Any], column: Column) -> pa.Array:
-    """Return the values of a column, as `wire_type` decodes them, as an Arrow array.
+    """Return the values of a column, decoded as `wire_type`, as an Arrow array.
 
-    Nothing is rounded, but digits of a second after the sixth are cut off.
+    Values are not rounded. Digits of a time beyond microseconds are cut off.
 
     Raises:
         MisfitError: A value does not fit the type.
@@ -71,7 +71,7 @@ def to_array(values: Sequence[Any], column: Column) -> pa.Array:
 
 
 def wire_type(column: Column) -> Any:  # noqa: ANN401 — a type expression
-    """Return the type that a column's JSON values are decoded to; `to_array` takes them from there."""
+    """Return the type that a column's JSON values are decoded to; `to_array` converts the decoded values."""
     return _WIRE_TYPES.get(column.type, msgspec.Raw)
 
 
@@ -116,11 +116,11 @@ def _to_json(values: Sequence[msgspec.Raw | None], kind: pa.DataType) -> pa.Arra
 def _to_decimals(values: Sequence[msgspec.Raw | None], kind: pa.Decimal128Type) -> pa.Array:
     texts = pa.array([_unquoted(value) for value in values], type=pa.string())
     longest = pc.max(pc.binary_length(texts)).as_py() or 0
-    # Arrow takes more digits than 38, after the point, too, for another number without a word
+    # with more than 38 digits, including those after the point, Arrow silently reads another number
     if longest + kind.scale <= _MOST_DIGITS and pc.all(pc.match_substring_regex(texts, _PLAIN_DECIMAL)).as_py():
         with contextlib.suppress(pa.ArrowInvalid):
             return texts.cast(kind)
-    _require(texts, _DECIMAL, "is no decimal number")
+    _require(texts, _DECIMAL, "is not a decimal number")
     exact = [None if text is None else _to_scale(text, kind) for text in texts.to_pylist()]
     return pa.array(exact, type=kind)
 
@@ -129,8 +129,8 @@ def _to_timestamps(values: Sequence[str | None], kind: pa.TimestampType) -> pa.A
     texts = pa.array(values, type=pa.string())
     lengths = pc.min_max(pc.binary_length(texts)).as_py()
     if lengths["min"] != lengths["max"] or lengths["min"] != _USUAL_LENGTH:
-        # Arrow reads shorter forms, too; of the usual length is none of them
-        _require(texts, _TIMESTAMP, "is no time of the form 2024-01-31T23:59:59Z")
+        # Arrow also reads shorter forms; none of them has the usual length
+        _require(texts, _TIMESTAMP, "is not a time of the form 2024-01-31T23:59:59Z")
     try:
         moments = texts.cast(kind)
     except pa.ArrowInvalid:
@@ -139,7 +139,7 @@ def _to_timestamps(values: Sequence[str | None], kind: pa.TimestampType) -> pa.A
         moments = pc.replace_substring_regex(texts, _NO_OFFSET, r"\1Z").cast(kind)
     bounds = pc.min_max(moments.cast(pa.int64())).as_py()
     if bounds["min"] is not None and not _FIRST_MOMENT <= bounds["min"] <= bounds["max"] <= _LAST_MOMENT:
-        raise MisfitError("is no moment of the years 1 to 9999")
+        raise MisfitError("is not a moment in the years 1 to 9999")
     return moments
 
 

@@ -1,4 +1,4 @@
-"""Asking an API: client, authentication, retries, pagination, and from responses to typed rows.
+"""Extraction from an API: client, authentication, retries, pagination, and the conversion of responses to typed rows.
 
-Knows contracts, and neither Bronze nor the warehouse; `ingest_api` joins them.
+Imports contracts, but neither Bronze nor the warehouse; `ingest_api` connects them.
 """

@@ -1,4 +1,4 @@
-"""How many pages are fetched before they are taken: as many as the source allows and the memory holds."""
+"""The number of pages that are fetched ahead: as many as the source allows and the memory holds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from scripts.extract.responses import Answer
 
 _BASE_MB = 224
-"""What a process takes without pages: the interpreter with its libraries, and a row group that is being written."""
+"""Memory of a process without pages: the interpreter with its libraries, and the row group that is written."""
 _COPIES = 3
-"""A page in memory: its body, its records, its rows."""
+"""Copies of a page in memory: its body, its records and its rows."""
 
 
 def pages_ahead(most: int, answer: Answer) -> int:
-    """Return how many pages like this one may wait in memory, `most` at most and one at least."""
+    """Return how many pages of the size of this one may wait in memory: at least one, at most `most`."""
     config = settings()
     room = (max(config.memory_limit_mb - _BASE_MB, 0) << 20) // config.parallel_partitions
     page = answer.page

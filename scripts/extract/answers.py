@@ -1,4 +1,4 @@
-"""Answers: everything that a load of one resource and day asks for: each parent or value, window and page."""
+"""Answers of a source to one load: for each parent or value, each window and each page."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ if TYPE_CHECKING:
 _log = get_logger("answers")
 _NO_CONTENT = 204
 _NAMED = 5
-"""How many parents that failed are named in a message."""
+"""The most failed parents that a message names."""
 
 
 class Asked(NamedTuple):
-    """What a request is repeated for: values of templates, and columns that its rows get from them."""
+    """One repetition of a request: the values of its templates, and the columns that its rows get from them."""
 
     variables: Mapping[str, object]
     carried: Mapping[str, object]
 
     def __str__(self) -> str:
-        """Return the variables in words."""
+        """Return the variables as text."""
         return ", ".join(f"{name} {value}" for name, value in self.variables.items())
 
 
 class Fetcher:
-    """Asks one source for one day."""
+    """Fetches one day of one source."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Fetcher:
         attempts: retries.Retries,
         since: dt.datetime | None = None,
     ) -> None:
-        """Keep what all requests share; `since` is the watermark of the resource that is loaded."""
+        """Keep the values that all requests share; `since` is the watermark of the loaded resource."""
         self._source, self._day, self._client = source, day, client
         self._attempts, self._since = attempts, since
         self._context = contextvars.copy_context()
@@ -98,14 +98,14 @@ class Fetcher:
                 else:
                     yield from self._fan_out(resource, reader, executor, ahead)
             except BaseException:
-                # also where nobody reads on: requests that wait for another try give up
+                # also if the caller stops reading: requests that wait for a retry give up
                 self._attempts.stopped.set()
                 raise
 
     def _fan_out(
         self, resource: Resource, reader: ResponseReader, executor: concurrent.futures.Executor, ahead: int
     ) -> Iterator[Answer]:
-        """Yield the answers for each parent or value in turn, several asked for at a time."""
+        """Yield the answers for each parent or value in order; several are fetched at the same time."""
         wanted = self._asked(resource)
         pending: collections.deque[tuple[Asked, concurrent.futures.Future[list[Answer]]]] = collections.deque()
         failed: dict[str, PipelineError] = {}
@@ -141,8 +141,8 @@ class Fetcher:
             kind = SourceUnavailableError if isinstance(first, TransientError) else SourceRejectedError
             raise kind(
                 f"the requests for {len(failed)} of the parents or values failed ({names}); the first: {first}",
-                hint="`no_rows: {status: [404]}` takes that answer for none,"
-                " `for_each: {on_error: skip}` goes on without them",
+                hint="if such an answer means no rows, set `no_rows: {status: [404]}`;"
+                " to load the others only, set `for_each: {on_error: skip}`",
             )
         empty = reader.empty()
         page = empty.page
@@ -154,7 +154,7 @@ class Fetcher:
             yield dataclasses.replace(empty, page=dataclasses.replace(page, drift=drift))
 
     def _asked(self, resource: Resource) -> Iterator[Asked]:
-        """Yield what a request is repeated for, each once."""
+        """Yield the distinct repetitions of a request."""
         each = resource.for_each
         if each is None:
             yield Asked({}, {})
@@ -194,7 +194,7 @@ class Fetcher:
         executor: concurrent.futures.Executor | None,
         ahead: int,
     ) -> Iterator[Answer]:
-        """Yield the answers of all windows, each window a part of its own."""
+        """Yield the answers of all windows; each window is a separate part."""
         parts = itertools.count()
         for window in windows(resource.load, self._day, self._source.time_zone):
             yield from self._window(resource, reader, asked, window, parts, executor, ahead)
@@ -270,7 +270,7 @@ class Fetcher:
 
 
 def _kept(answers: Iterator[Answer], most: int) -> list[Answer] | None:
-    """Return the answers of a window; None where the source has cut them off at the most rows that it gives."""
+    """Return the answers of a window; None if they reach the limit of rows that the source returns."""
     kept: list[Answer] = []
     rows = 0
     with contextlib.closing(answers):  # type: ignore[type-var]

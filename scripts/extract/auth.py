@@ -1,4 +1,4 @@
-"""Authentication: what each request gets from the secrets that a contract names."""
+"""Authentication: adds the secrets that a contract names to each request."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from scripts.contracts.connection import Auth
 
 _LIFE = 3600.0
-"""Seconds that a token lives whose end is not told."""
+"""Lifetime in seconds of a token without `expires_in`."""
 _EARLY = 30.0
-"""Seconds before its end at which a token is no longer used."""
+"""Seconds before its expiry from which on a token is no longer used."""
 
 
 def authorization(auth: Auth, source: str) -> requests.auth.AuthBase:
-    """Return what authorizes the requests of a source.
+    """Return the authentication for the requests of a source.
 
     Raises:
         SettingsError: An environment variable that the contract names is not set.
-        ContractError: There is no such hook.
+        ContractError: The file or function of a hook does not exist.
     """
     if isinstance(auth, OAuth2Auth):
         return _OAuth2(auth, source)
@@ -71,7 +71,7 @@ def _secret_headers(auth: Auth, source: str) -> dict[str, str]:
 
 
 class _Headers(requests.auth.AuthBase):
-    """Headers of every request; set as the session's `auth`, so that no `.netrc` takes their place."""
+    """Adds headers to every request. As the session's `auth`, they cannot be replaced by a `.netrc`."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -83,7 +83,7 @@ class _Headers(requests.auth.AuthBase):
 
 
 class _Query(requests.auth.AuthBase):
-    """A query parameter of every request; an address from the source may hold it already."""
+    """Adds a query parameter to every request, unless the URL, which may come from the source, already contains it."""
 
     def __init__(self, name: str, value: str) -> None:
         self._name, self._value = name, value
@@ -97,7 +97,7 @@ class _Query(requests.auth.AuthBase):
 
 
 class _Hook(requests.auth.AuthBase):
-    """A function of the repository that changes the prepared request."""
+    """Calls a function of the repository, which changes the prepared request."""
 
     def __init__(self, function: Callable[..., Any], secrets: Mapping[str, str]) -> None:
         self._function, self._secrets = function, secrets
@@ -109,7 +109,7 @@ class _Hook(requests.auth.AuthBase):
 
 
 class _OAuth2(requests.auth.AuthBase):
-    """A token that is fetched when it is first needed, before it runs out, and once more when it is refused."""
+    """Adds a token, which is fetched when it is first needed, before it expires, and once more when it is refused."""
 
     def __init__(self, auth: OAuth2Auth, source: str) -> None:
         self._auth, self._source = auth, source
@@ -129,7 +129,7 @@ class _OAuth2(requests.auth.AuthBase):
         return r
 
     def _renew(self, response: requests.Response, used: str, arguments: Mapping[str, Any]) -> requests.Response:
-        """Send a request that was refused once more, with a new token."""
+        """Send a refused request once more, with a new token."""
         if response.status_code != requests.codes.unauthorized:
             return response
         token = self._current(used)
@@ -144,7 +144,7 @@ class _OAuth2(requests.auth.AuthBase):
         return sent
 
     def _current(self, refused: str) -> str:
-        """Return a token that is valid, and another one than `refused`."""
+        """Return a valid token that is not `refused`."""
         with self._lock:
             if not self._token or self._token == refused or time.monotonic() > self._ends:
                 self._fetch()

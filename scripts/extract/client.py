@@ -1,4 +1,4 @@
-"""The HTTP client of a source: kept-alive connections, authentication and rate limit."""
+"""The HTTP client of a source: persistent connections, authentication and rate limit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Client:
             client.close()
 
     def for_resource(self, resource: Resource) -> Client:
-        """Return the client of a resource that has its own address, authentication or rate limit; else this one."""
+        """Return the client of a resource with its own address, authentication or rate limit; otherwise this client."""
         own = {key: getattr(resource, key) for key in ("base_url", "auth", "rate_limit")}
         changed = {key: value for key, value in own.items() if value is not None}
         if not changed:

@@ -1,6 +1,6 @@
-"""Values as sources write them, rewritten as the JSON of their column's type.
+"""Conversion of values, as sources write them, to the JSON of their column's type.
 
-A value that does not fit stays as it is: reading the row finds it, and the contract's policy decides.
+A value that does not fit stays unchanged: the row reader detects it and applies the contract's policy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 
 def convert(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
-    """Return a value as the JSON that its column's type reads."""
+    """Return a value as JSON of its column's type; unchanged if it does not fit."""
     value = _scalar(raw)
     if value is None:
         return raw
@@ -38,7 +38,7 @@ def convert(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
 
 
 def _scalar(raw: msgspec.Raw) -> str | None:
-    """Return a text, or a number, true or false as it is written; None for null, lists and objects."""
+    """Return the text of a string, or a number, true or false as written; None for null, lists and objects."""
     begin = bytes(raw)[:1]
     if begin in {b"{", b"[", b"n", b""}:
         return None
@@ -119,6 +119,6 @@ def _moment(value: str, form: str | None) -> dt.datetime | None:
 def _since_epoch(value: str, microseconds: int) -> dt.datetime | None:
     if not _NUMBER.fullmatch(value.strip()):
         return None
-    # what is finer than a microsecond is cut off, never rounded into another day
+    # digits beyond microseconds are cut off, since rounding could change the day
     whole = (decimal.Decimal(value.strip()) * microseconds).to_integral_value(rounding=decimal.ROUND_FLOOR)
     return _EPOCH + dt.timedelta(microseconds=int(whole))

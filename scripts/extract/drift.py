@@ -35,7 +35,7 @@ class DriftCount:
     """Counts the drift of a partition: the first hundred fields by name, all others together."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start without drift."""
         self._notes: dict[tuple[str, str], Drift] = {}
 
     def add(self, found: Mapping[tuple[str, str], Drift]) -> None:
@@ -47,14 +47,14 @@ class DriftCount:
             self._notes.setdefault((counted.kind, counted.field), dataclasses.replace(counted, rows=0)).add(note)
 
     def notes(self) -> Sequence[Drift]:
-        """Return what was found, in the order of kinds and fields."""
+        """Return the drift in the order of kinds and fields."""
         return [note for _, note in sorted(self._notes.items())]
 
 
 def tell_drift(notes: Sequence[Drift]) -> None:
-    """Log what a person should know: a line for each of the first fields, and one for all others.
+    """Log the drift of a partition: a line for each of the first ten fields, and one for all others.
 
-    What the contract says to discard is discarded without a word.
+    Fields with the policy `discard` are not logged.
     """
     told = [note for note in notes if note.action != "discard"]
     for note in told[:_MOST_LINES]:

@@ -1,4 +1,4 @@
-"""Finding values in JSON by the paths of a contract, each as the text that was received."""
+"""Search for values in JSON by the paths of a contract; each value is the text as received."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find(text: bytes, path: str) -> list[bytes]:
 
 
 def find_one(text: bytes, path: str) -> bytes | None:
-    """Return the first value at a path, or None where there is nothing; see `find`."""
+    """Return the first value at a path, or None if there is none; see `find`."""
     return next(iter(find(text, path)), None)
 
 
@@ -65,12 +65,12 @@ def _children(value: bytes, path: tuple[Step, ...]) -> Iterator[tuple[bytes, tup
         elif -len(items) <= first < len(items):
             yield items[first], rest
     elif begin not in {b"{", b"["}:
-        # a scalar has nothing below it; what is no JSON at all is an error
+        # a scalar has no children; decoding raises an error if the text is not JSON
         msgspec.json.decode(value)
 
 
 def _dotted(level: dict[str, bytes], path: tuple[Step, ...]) -> Iterator[tuple[bytes, tuple[Step, ...]]]:
-    """Yield the value of a key that holds dots itself, as `@odata.nextLink`."""
+    """Yield the value of a key that itself contains dots, such as `@odata.nextLink`."""
     for length in range(len(path), 1, -1):
         names = [step for step in path[:length] if isinstance(step, str)]
         if len(names) == length and ".".join(names) in level:

@@ -24,7 +24,7 @@ def normalize_response(
     same. A key without a field keeps its value as `value`, so that nothing is dropped.
 
     Raises:
-        SourceRejectedError: The payload is not a map, or gives a field of one key two values.
+        SourceRejectedError: The payload is not a map, or contains two values for one field of a key.
     """
     if not hasattr(payload, "items"):
         raise SourceRejectedError(f"the response is {type(payload).__name__}", expected="a map of keys to values")
@@ -48,10 +48,10 @@ def _subject_and_field(key: str, separator: str) -> tuple[str, str]:
 
 
 def flat_records(text: bytes, shape: FlatMapResponse) -> Iterator[bytes]:
-    """Yield the records of a flat map as JSON text; two values for one field both stand in it.
+    """Yield the records of a flat map as JSON text; if a field has two values, its record contains both.
 
     Raises:
-        msgspec.DecodeError: The text is no JSON object.
+        msgspec.DecodeError: The text is not a JSON object.
     """
     records: dict[str, list[bytes]] = {}
     for key, value in split_object(text):

@@ -1,4 +1,4 @@
-"""Formats: from a body in gzip, zip, CSV, XML or lines of JSON to JSON."""
+"""Formats: conversion of a body in gzip, zip, CSV, XML or lines of JSON to JSON."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 
 def open_body(body: bytes) -> Iterator[bytes]:
-    """Yield what a body holds: each file of a zip archive, in the order of their names, or the body without gzip.
+    """Yield the contents of a body: each file of a zip archive, in the order of their names, or the body without gzip.
 
     Raises:
-        SourceRejectedError: The archive is broken, or larger than any answer may be.
+        SourceRejectedError: The archive is broken, or larger than the settings allow.
     """
     try:
         if body.startswith(_GZIP):

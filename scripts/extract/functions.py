@@ -1,4 +1,4 @@
-"""Functions of the repository that a contract names by file, as `scripts/sources/shop.py:orders`."""
+"""Functions of the repository that a contract names by file, such as `scripts/sources/shop.py:orders`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _load(path: Path, function: str, reference: str) -> Callable[..., Any]:
         raise ContractError(f"there is no file {path}", where=reference, expected="a file of the repository")
     spec = importlib.util.spec_from_file_location(f"contract_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ContractError(f"{path} is no Python module", where=reference)
+        raise ContractError(f"{path} is not a Python module", where=reference)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

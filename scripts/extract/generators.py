@@ -1,4 +1,4 @@
-"""Rows that come from elsewhere than a request: a Python generator, a Singer tap, a dlt resource."""
+"""Rows of resources without a path: from a Python generator, a Singer tap or a dlt resource."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _SNIPPET = 300
 
 
 class Caller:
-    """What a generator asks the source with: the contract's address, authentication, rate limit and retries."""
+    """The client for a generator: it uses the contract's address, authentication, rate limit and retries."""
 
     def __init__(self, client: Client, attempts: retries.Retries) -> None:
         """Keep the client of the source."""
         self._client, self._attempts = client, attempts
 
     def get_json(self, path: str, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 — any JSON
-        """Return the JSON at a path of the source, or at a whole address of it.
+        """Return the JSON at a path of the source, or at a full URL of the source.
 
         Raises:
             SourceRejectedError, SourceUnavailableError: See `retries.fetch`.
@@ -48,7 +48,7 @@ class Caller:
         return self.request("GET", path, params=params)
 
     def request(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 — the arguments of requests
-        """Return the JSON that a request is answered with; `arguments` are those of `requests`."""
+        """Return the JSON of the answer to a request; `arguments` are those of `requests`."""
         url = path if path.startswith(self._client.base_url) else self._client.base_url + path
 
         def send(address: str, **more: Any) -> requests.Response:  # noqa: ANN401 — the arguments of requests
@@ -61,11 +61,11 @@ class Caller:
 
 
 def generated_pages(resource: Resource, day: dt.date, client: Client, attempts: retries.Retries) -> Iterator[bytes]:
-    """Yield the rows of a resource that has no path, some at a time, as JSON lists.
+    """Yield the rows of a resource without a path, as JSON lists of at most a thousand rows.
 
     Raises:
-        SourceRejectedError: The generator or the tap fails, or yields something else than rows.
-        SourceUnavailableError: It cannot reach the source.
+        SourceRejectedError: The generator or the tap fails, or yields a value that is not a row.
+        SourceUnavailableError: The generator cannot reach the source.
     """
     name = resource.python or resource.dlt or (resource.singer.command[0] if resource.singer else "")
     try:
@@ -114,7 +114,7 @@ def _records(command: list[str], stream: str, said: Any) -> Iterator[object]:  #
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)  # noqa: S603 — from the contract
     except OSError as error:
         raise SourceRejectedError(
-            f"the tap does not start: {error.strerror}", where=command[0], hint="install it, or give its whole path"
+            f"the tap does not start: {error.strerror}", where=command[0], hint="install it, or give its full path"
         ) from None
     try:
         for line in process.stdout or ():
@@ -125,7 +125,7 @@ def _records(command: list[str], stream: str, said: Any) -> Iterator[object]:  #
         if process.wait():
             said.seek(0)
             text = " ".join(said.read().decode(errors="replace").split())[-_SNIPPET:]
-            raise SourceRejectedError(f"the tap ended with {process.returncode}: {text}", where=command[0])
+            raise SourceRejectedError(f"the tap ended with exit code {process.returncode}: {text}", where=command[0])
     finally:
         if process.poll() is None:
             process.kill()

@@ -1,8 +1,8 @@
-"""JSON text as it was received: its characters, its parts and its keys, never rewritten.
+"""Splitting of JSON text into its values and keys as received, without rewriting them.
 
-`msgspec` reads clean text in one step. What it refuses as a whole because of one odd value (half a surrogate pair, NaN,
-a byte that is no UTF-8, a thousand brackets) is cut here by its brackets, commas and quotation marks alone, so that the
-rest is read as if the odd value were not there.
+`msgspec` reads valid text in one step, but it refuses a whole text for one invalid value (half a surrogate pair, NaN, a
+byte that is not UTF-8, a thousand brackets). Such text is split here by its brackets, commas and quotation marks alone,
+so that all other values are still read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MISREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for text that it does not read; a `msgspec.ValidationError` is one, for text of another type."""
+"""Exceptions of msgspec for text that it does not read, including `msgspec.ValidationError` for another type."""
 
 _MARKS = (
-    # the longer first: that of UTF-32 begins with that of UTF-16
+    # longer marks first: the mark of UTF-32 begins with the mark of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -46,11 +46,12 @@ _QUOTE, _COLON = ord('"'), ord(":")
 def to_utf8(body: bytes, content_type: str = "") -> bytes:
     """Return a body as UTF-8 without a byte order mark.
 
-    The mark decides, then the charset of the content type, then the zero bytes of UTF-16 and UTF-32; UTF-8 without any.
+    The encoding is that of the mark, else the charset of the content type, else UTF-16 or UTF-32 by their zero bytes,
+    else UTF-8.
 
     Raises:
         SourceRejectedError: The charset is unknown.
-        msgspec.DecodeError: The body is no text in its charset.
+        msgspec.DecodeError: The body is not text in its charset.
     """
     for mark, encoding in _MARKS:
         if body.startswith(mark):
@@ -63,9 +64,9 @@ def split_list(text: bytes) -> Sequence[bytes]:
     """Return each value of a JSON list as it was received.
 
     Raises:
-        msgspec.ValidationError: The text is no list.
-        msgspec.DecodeError: The text ends too early, or is no JSON.
-        SourceRejectedError: It opens brackets without an end.
+        msgspec.ValidationError: The text is not a list.
+        msgspec.DecodeError: The text ends too early, or is not JSON.
+        SourceRejectedError: It opens more than a thousand brackets and does not close them.
     """
     try:
         return [bytes(raw) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
@@ -76,12 +77,12 @@ def split_list(text: bytes) -> Sequence[bytes]:
 
 
 def split_object(text: bytes) -> Sequence[tuple[str, bytes]]:
-    """Return each key of a JSON object with its value as it was received; a key that stands twice comes twice.
+    """Return each key of a JSON object with its value as received; a repeated key is returned each time.
 
     Raises:
-        msgspec.ValidationError: The text is no object.
-        msgspec.DecodeError: The text ends too early, or is no JSON.
-        SourceRejectedError: It opens brackets without an end.
+        msgspec.ValidationError: The text is not an object.
+        msgspec.DecodeError: The text ends too early, or is not JSON.
+        SourceRejectedError: It opens more than a thousand brackets and does not close them.
     """
     try:
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
@@ -95,13 +96,13 @@ def split_object(text: bytes) -> Sequence[tuple[str, bytes]]:
 
 
 def has_repeated_key(text: bytes, fields: dict[str, msgspec.Raw]) -> bool:
-    """Return whether a key stands twice in a JSON object, whose decoded fields are given; deeper keys do not count."""
-    # every key ends with a quotation mark and a colon; as many of these as keys leave no room for another key
+    """Return whether a JSON object, whose decoded fields are given, repeats a key; nested objects do not count."""
+    # every key ends with a quotation mark and a colon: if there are as many of these as fields, no key repeats
     return len(_KEY_END.findall(text)) != len(fields) and len(_cut(text, b"{")) != len(fields)
 
 
 def count_keys(text: bytes) -> int:
-    """Return the number of keys in JSON text, at all depths; more, and never fewer, where text in a string looks so."""
+    """Return the number of keys in JSON text at all depths, including text in strings that looks like a key."""
     codes = np.frombuffer(text, np.uint8)
     colons, before = codes[1:] == _COLON, codes[:-1]
     found = int(np.count_nonzero(colons & (before == _QUOTE)))
@@ -120,21 +121,21 @@ def _recode(body: bytes, encoding: str) -> bytes:
         name = codecs.lookup(encoding).name
     except LookupError:
         raise SourceRejectedError(
-            f"the response is written in the charset {encoding!r}, which is not known",
+            f"the response has the charset {encoding!r}, which is unknown",
             expected="UTF-8, or a charset that Python knows",
         ) from None
     if name in {"utf-8", "ascii"}:
         return body
     try:
-        # half a surrogate pair is for the record that holds it to answer for
+        # half a surrogate pair must only affect the record that contains it
         errors = "surrogatepass" if name.startswith(("utf-16", "utf-32")) else "strict"
         return body.decode(name, errors).encode("utf-8", "surrogatepass")
     except (UnicodeError, ValueError) as error:
-        raise msgspec.DecodeError(f"the body is no text in {name}: {error}") from None
+        raise msgspec.DecodeError(f"the body is not text in {name}: {error}") from None
 
 
 def _encoding_of_zeros(body: bytes) -> str:
-    # JSON begins with an ASCII character and holds no zero, so zeros tell the width of a character
+    # JSON begins with an ASCII character and contains no zero byte, so zeros show the width of a character
     zeros = tuple(byte == 0 for byte in body[:4])
     widths: dict[tuple[bool, ...], str] = {
         (False, True, False, True): "utf-16-le",
@@ -146,7 +147,7 @@ def _encoding_of_zeros(body: bytes) -> str:
 
 
 def _count_members(text: bytes, values: Iterable[msgspec.Raw]) -> int:
-    # large values are cut out first: what is left is short
+    # large values are cut out first, so that the remaining text is short
     for value in values:
         raw = bytes(value)
         if len(raw) > _FAR:
@@ -157,7 +158,7 @@ def _count_members(text: bytes, values: Iterable[msgspec.Raw]) -> int:
 
 
 def _cut(text: bytes, opening: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the values of a JSON list, or of an object with their keys, by its brackets and commas."""
+    """Return the values of a JSON list, or of an object with their keys, split by brackets and commas."""
     start = len(text) - len(text.lstrip(_SPACE))
     found = text[start : start + 1]
     if found != opening:
@@ -178,7 +179,7 @@ def _cut(text: bytes, opening: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _outer_marks(text: bytes, start: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the commas, colons and the end of the value that begins at `start`, without those of values in it."""
+    """Yield the commas, colons and the end of the value that begins at `start`, without those of nested values."""
     expected = bytearray()
     for match in _TOKEN.finditer(text, start):
         token = match[0]

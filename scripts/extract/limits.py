@@ -1,4 +1,4 @@
-"""The most that one partition may be: pages and rows."""
+"""Limits of one partition: the most pages and rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def within_limits(answers: Iterator[Answer]) -> Iterator[Answer]:
-    """Yield answers as long as the settings allow; a source whose paging never ends is refused."""
+    """Yield answers, and raise an error when they exceed the settings, so that paging that never ends stops."""
     config = settings()
     rows = 0
     for pages, answer in enumerate(answers, start=1):

@@ -9,14 +9,14 @@ import httplink
 from scripts.errors import SourceRejectedError
 
 _EXTENDED = re.compile(r""";\s*[\w!#$&+.^`|~-]+\*\s*=\s*[^;,\s]*""")
-"""Parameters such as `title*=UTF-8''x`: none of them says where the next page is."""
+"""Parameters such as `title*=UTF-8''x`, which do not matter for the next page."""
 
 
 def next_link(header: str | None) -> str | None:
-    """Return the address of the next page in a `Link` header, as it stands there; None on the last page.
+    """Return the address of the next page in a `Link` header, as written there; None on the last page.
 
     Raises:
-        SourceRejectedError: The header cannot be understood.
+        SourceRejectedError: The header cannot be parsed.
     """
     if not header or not header.strip():
         return None
@@ -24,9 +24,9 @@ def next_link(header: str | None) -> str | None:
         links = httplink.parse_link_header(_EXTENDED.sub("", header)).links
     except ValueError as error:
         raise SourceRejectedError(
-            f"the Link header cannot be understood ({error}): {header[:160]}",
+            f"the Link header cannot be parsed ({error}): {header[:160]}",
             expected='a header of RFC 8288: <address>; rel="next"',
-            hint="where the next address stands elsewhere, give `next_path` or `next_header` in pagination",
+            hint="if the next address is elsewhere, set `next_path` or `next_header` in pagination",
         ) from None
     for link in links:
         anchored = any(name.lower() == "anchor" and value for name, value in link.attributes)

@@ -1,4 +1,4 @@
-"""Pagination: the requests that a contract's paging asks for, in order, as many at a time as the settings allow."""
+"""Pagination: fetches the pages of a request in order, as many at the same time as the settings allow."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _log = get_logger("pagination")
 def walk(
     request: Request, resource: Resource, get: Get, executor: Executor | None = None, *, ahead: int = 1
 ) -> Iterator[Answer]:
-    """Yield the answer of every page of a request, in order, at most `ahead` of them fetched before they are taken.
+    """Yield the answer of every page of a request in order; at most `ahead` pages are fetched in advance.
 
     Raises:
-        SourceRejectedError: Paging can't come to an end: a page repeats, or leads to another host.
+        SourceRejectedError: A page repeats, too many pages are empty, or a link leads to another host.
     """
     pagination = resource.pagination
     if isinstance(pagination, NoPagination):
@@ -56,10 +56,10 @@ def walk(
     if limit is None:
         yield from answers
         return
-    # one more than wanted is looked at, to know whether the limit cuts anything off
+    # one more page than the limit is fetched, to know whether the limit leaves any page out
     for number, answer in enumerate(answers, start=1):
         if number > limit.pages:
-            _log.warning("max_pages: %d pages are read, the rest is left (%s)", limit.pages, limit.reason)
+            _log.warning("max_pages: %d pages were read, the others are left out (%s)", limit.pages, limit.reason)
             return
         yield dataclasses.replace(answer, total=None)
 
@@ -90,7 +90,7 @@ class _Numbers:
         yield first
         if first.ended or first.records == 0 or self._is_complete(first):
             return
-        # a source may cap, or ignore, the page size that it is asked for
+        # a source may limit or ignore the requested page size
         self._size = first.records
         self._note(first, 1)
         for number, answer in enumerate(self._in_order(first), start=2):
@@ -119,7 +119,7 @@ class _Numbers:
         """Return whether an answer says that the page before it was the last.
 
         Raises:
-            SourceRejectedError: The page came before.
+            SourceRejectedError: The page repeats an earlier one.
         """
         if answer.ended or answer.records == 0:
             return True
@@ -132,8 +132,8 @@ class _Numbers:
                 f"page {number} is the same as page {self._fingerprints[answer.fingerprint]}",
                 where=self._request.url,
                 expected="another page",
-                hint="check the names of the paging parameters in the contract; a source that gives its last page for"
-                " every later number has `stop: repeated_page`, or a declared `total`",
+                hint="check the names of the paging parameters in the contract; if the source returns its last page for"
+                " every later number, set `stop: repeated_page` or `total`",
             )
         if answer.total is None and last is not None and self._is_short(last) and self._pagination.stop != "empty_page":
             _log.warning(
@@ -149,14 +149,14 @@ class _Numbers:
         return answer.records < self._full
 
     def _in_order(self, first: Answer) -> Iterator[Answer]:
-        """Yield the answers after the first; what is still waiting when nobody reads on is dropped."""
+        """Yield the answers after the first; when the caller stops reading, pending requests are canceled."""
         is_known = first.total is not None and self._pagination.stop == "total"
         known = math.ceil((first.total or 0) / self._size) if is_known else None
         numbers = iter(range(1, known)) if known else itertools.count(1)
         if self._executor is None:
             yield from (self._get(self._numbered(number)) for number in numbers)
             return
-        # where no total says how many pages there are, a short collection is not asked for pages that it lacks
+        # if no total declares the number of pages, begin with one page, since a short collection has no others
         wanted = self._ahead if known else 1
         pending: collections.deque[Future[Answer]] = collections.deque()
         answer = first
@@ -175,7 +175,7 @@ class _Numbers:
 
 
 def number_params(pagination: PagePagination | OffsetPagination, number: int, size: int) -> dict[str, Any]:
-    """Return the parameters that ask for page `number`, counted from zero, of pages of `size` rows."""
+    """Return the parameters that request page `number`, counted from zero, with `size` rows per page."""
     if isinstance(pagination, OffsetPagination):
         asked: dict[str, Any] = {pagination.offset_param: pagination.first_offset + number * size}
         return asked | ({pagination.limit_param: size} if pagination.limit_param else {})
@@ -184,13 +184,13 @@ def number_params(pagination: PagePagination | OffsetPagination, number: int, si
 
 
 class _Links:
-    """Pages whose answers name the address of the next."""
+    """Pages whose answers contain the address of the next page."""
 
     def __init__(self, request: Request, pagination: LinkPagination, get: Get) -> None:
         self._start, self._pagination, self._get = request, pagination, get
 
     def answers(self) -> Iterator[Answer]:
-        """Yield the answers up to the one that names no address."""
+        """Yield the answers up to the one without a next address."""
         pagination, start = self._pagination, self._start
         size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
         request = start.placing(pagination.send_in, size)
@@ -209,7 +209,7 @@ class _Links:
 
 
 class _Cursors:
-    """Pages whose answers hold the cursor of the next."""
+    """Pages whose answers contain the cursor of the next page."""
 
     def __init__(self, request: Request, pagination: CursorPagination, get: Get) -> None:
         self._start, self._pagination, self._get = request, pagination, get
@@ -229,7 +229,7 @@ class _Cursors:
                 return
             text = answer.cursor_text
             if text in visited:
-                raise SourceRejectedError(f"cursor `{text}` comes again", where=start.url, expected="a last page")
+                raise SourceRejectedError(f"cursor `{text}` repeats", where=start.url, expected="a last page")
             visited.add(text)
             request = start.placing(pagination.send_in, {pagination.cursor_param: answer.cursor})
 
@@ -243,7 +243,7 @@ def _refuse_repeats(request: Request, answers: Iterator[Answer], most_empty: int
         empty = 0 if answer.records else empty + 1
         if empty > most_empty:
             raise SourceRejectedError(
-                f"{empty} pages in a row have no rows",
+                f"{empty} consecutive pages have no rows",
                 where=request.url,
                 expected="rows, or a last page",
                 hint="check how the contract's pagination finds the next page; `max_empty_pages` allows more",
@@ -262,8 +262,8 @@ def _refuse_repeats(request: Request, answers: Iterator[Answer], most_empty: int
 def _only_page(answer: Answer) -> Answer:
     if answer.next_url is not None:
         _log.warning(
-            "the answer names a next page (%s), and the contract's pagination is `none`: rows may be missing;"
-            " `pagination: {type: link}` follows it",
+            "the answer names a next page (%s), but the contract's pagination is `none`: rows may be missing;"
+            " `pagination: {type: link}` loads it",
             answer.next_url,
         )
     return answer
@@ -282,7 +282,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def _same_host(start: str, url: str) -> str:
-    """Return an address of the host that was asked first; `http` of a host that was asked by `https` is mended."""
+    """Return a URL of the host of the first request; `http` is replaced by `https` if the first request used that."""
     before, after = urllib.parse.urlsplit(start), urllib.parse.urlsplit(url)
     if before.scheme == "https" and after.scheme == "http" and after.port in (None, 80):
         after = after._replace(scheme="https", netloc=after.hostname or "")

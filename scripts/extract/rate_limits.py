@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 _REMAINING = ("X-RateLimit-Remaining", "X-Rate-Limit-Remaining", "RateLimit-Remaining")
 _RESET = ("X-RateLimit-Reset", "X-Rate-Limit-Reset", "RateLimit-Reset")
 _FIRST_EPOCH = 1_000_000_000
-"""A reset above it is a moment in seconds since 1970, a smaller one a number of seconds."""
+"""A reset from this value on is a moment in seconds since 1970; a smaller one is a number of seconds."""
 
 
 def wait_asked(response: requests.Response) -> float | None:
-    """Return the seconds that an answer asks to wait: by `Retry-After`, or by a limit that is used up; None if not."""
+    """Return the seconds that an answer asks to wait, by `Retry-After` or an exhausted limit; None if it does not."""
     value = response.headers.get("Retry-After")
     if isinstance(value, str) and (asked := _retry_after(value)) is not None:
         return asked
@@ -29,7 +29,7 @@ def wait_asked(response: requests.Response) -> float | None:
     except ValueError:
         return None
     now = dt.datetime.now(dt.UTC).timestamp()
-    # a second more, since clocks are not cut at the same moment
+    # one second more, since the clocks of both machines differ
     return max(0.0, seconds - now + 1 if seconds >= _FIRST_EPOCH else seconds)
 
 

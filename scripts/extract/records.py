@@ -1,4 +1,4 @@
-"""Records: the place of the rows in a response, in every shape that a contract can name, as one JSON list."""
+"""Records: found in a response of any shape that a contract can declare, and returned as one JSON list."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Found(NamedTuple):
     """The records of a response."""
 
     records: bytes | list[bytes]
-    """One JSON list, or lines that are JSON each."""
+    """One JSON list, or a list of lines that are JSON."""
     document: bytes | None
-    """The JSON that holds the records, with what stands beside them."""
+    """The whole JSON document that contains the records."""
 
 
 def find_records(body: bytes, resource: Resource, content_type: str = "") -> Found:
     """Return the records of a body.
 
     Raises:
-        SourceRejectedError: The body has another shape than the contract says.
+        SourceRejectedError: The body does not have the shape that the contract declares.
         msgspec.DecodeError: The body is not JSON.
     """
     parts = [_find(part, resource, content_type) for part in formats.open_body(body)]
@@ -91,7 +91,7 @@ def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes
         return b"[]" if found is None or _begin(found) == b"n" else _list(found, resource)
     nodes = find(body, shape.data_path)
     if not nodes:
-        # no record is one thing, no place for records another
+        # an empty list is valid, but a missing list is an error
         _inner(body, re.split(r"\[\*|\[\?|\.\*|\.\.", shape.data_path)[0], resource)
     if nodes and all(_begin(node) == b"[" for node in nodes):
         nodes = [item for node in nodes for item in split(node)]
@@ -116,7 +116,7 @@ def _list(found: bytes, resource: Resource) -> bytes:
 
 
 def _inner(body: bytes, path: str | None, resource: Resource) -> bytes | None:
-    """Return what stands at a path; None where that means that there are no rows."""
+    """Return the value at a path; None if its absence means that there are no rows."""
     if path is None or path == "$":
         return body
     found = find_one(body, path)
@@ -126,7 +126,7 @@ def _inner(body: bytes, path: str | None, resource: Resource) -> bytes | None:
     raise SourceRejectedError(
         f"the response has nothing at `{path}`; its keys are {keys or 'none'}",
         expected="the records there, as in the contract",
-        hint="where that means that there are no rows, `no_rows: {missing_list: true}`; where it is an error, `error`",
+        hint="if this means that there are no rows, set `no_rows: {missing_list: true}`; if it is an error, `error`",
     )
 
 
@@ -181,7 +181,7 @@ def _rows(body: bytes, shape: RowsResponse, resource: Resource) -> bytes:
 
 def _row(names: list[str], row: bytes) -> bytes:
     if _begin(row) != b"[":
-        # goes to quarantine as what it is
+        # the row reader quarantines it
         return row
     cells = split(row)
     named = [*names[: len(cells)], *(f"cell {number + 1}" for number in range(len(names), len(cells)))]
@@ -189,7 +189,7 @@ def _row(names: list[str], row: bytes) -> bytes:
 
 
 def _with_field(record: bytes, name: str, text: str) -> bytes:
-    """Return a record with one more field; one of that name in it already makes two, which reading the row refuses."""
+    """Return a record with one more field. If the record already has that field, the row reader quarantines it."""
     inner = record.strip()[1:-1]
     field = b"%s:%s" % (msgspec.json.encode(name), msgspec.json.encode(text))
     return b"{%s,%s}" % (field, inner) if inner.strip() else b"{%s}" % field
@@ -214,7 +214,7 @@ def _other(found: bytes, expected: str) -> SourceRejectedError:
     begin = _begin(found)
     shapes = {b"{": "one record is `shape: object`, records by key `keyed`, lists by column `columnar`"}
     return SourceRejectedError(
-        f"the response has another shape: {_KINDS.get(begin, 'a number')} where the records are due",
+        f"the response has another shape: {_KINDS.get(begin, 'a number')} where the records are expected",
         expected=expected,
         hint=shapes.get(begin, "check `response` in the contract"),
     )

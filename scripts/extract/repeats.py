@@ -1,4 +1,4 @@
-"""Repeats: rows that moved from one page to another while the pages were read, found by their keys."""
+"""Repeats: finds rows that moved from one page to another while the pages were read, by their keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scripts.extract.rows import Page
 
 _MOST_KEYS = 8_000_000
-"""How many keys are compared at most, at eight bytes each; rows beyond are loaded without it."""
+"""The most keys that are compared, at eight bytes each; keys of later rows are not compared."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -34,10 +34,10 @@ class Moved(NamedTuple):
     """Keys that came on more than one page of a request.
 
     Attributes:
-        rows: How many.
+        rows: Number of these keys.
         pages: Two pages that share one of them.
-        overlap: Whether one page begins with what the page before holds: rows have moved.
-        keys: All of them, to compare with another try.
+        overlap: Whether a page begins with a key of the previous page, which means that rows moved.
+        keys: Hashes of these keys, to compare with another try.
     """
 
     rows: int
@@ -50,18 +50,18 @@ class KeyComparison:
     """Compares the keys of the pages of one request."""
 
     def __init__(self) -> None:
-        """Begin without pages."""
+        """Start without pages."""
         self._pages: list[np.ndarray] = []
         self._count = 0
 
     def add(self, keys: np.ndarray | None) -> None:
-        """Note the keys of a page."""
+        """Add the keys of a page."""
         if keys is not None and self._count < _MOST_KEYS:
             self._pages.append(keys)
             self._count += len(keys)
 
     def moved(self) -> Moved | None:
-        """Return what came on more than one page; None where nothing did."""
+        """Return the keys that came on more than one page; None if there are none."""
         if len(self._pages) < 2:  # noqa: PLR2004 — one page cannot share keys with another
             return None
         distinct = [np.unique(keys) for keys in self._pages]

@@ -1,4 +1,4 @@
-"""Requests: what is asked of a source, made from the contract for one window and one set of variables."""
+"""Requests to a source, built from its contract for one window and one set of variables."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One request, whole but for authentication.
+    """One complete request, except for authentication.
 
     Attributes:
         url: Its address, without `params`.
-        params: Query parameters, as the contract has them; `query` has them as text.
+        params: Query parameters, as in the contract; `query` returns them as text.
         headers: Headers.
         method: GET or POST.
-        body: JSON value to send; None for none.
-        form: Fields of a form to send; None for none.
+        body: JSON value to send; None for no body.
+        form: Fields of a form to send; None for no form.
     """
 
     url: str
@@ -67,7 +67,7 @@ class Request:
             return dataclasses.replace(self, form={**self.form, **values})
         body = copy.deepcopy(self.body)
         for path, value in values.items():
-            _put(body, steps_of(path), value)
+            _set_at(body, steps_of(path), value)
         return dataclasses.replace(self, body=body)
 
 
@@ -80,7 +80,7 @@ def build_request(
     variables: Mapping[str, object],
     since: dt.datetime | None = None,
 ) -> Request:
-    """Return the first request of a window, its templates filled, without what paging adds."""
+    """Return the first request of a window with its templates filled, but without the parameters of paging."""
     whole = span_of_days(day, day, source.time_zone)
     values: dict[str, object] = {"day": whole.start, "next_day": whole.end, "start": window.start, "end": window.end}
     values |= variables
@@ -96,19 +96,19 @@ def build_request(
 
 
 def as_text(value: object) -> str:
-    """Return a value as JSON writes it, texts without quotation marks."""
+    """Return a value as in JSON, but text without quotation marks."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def as_query(values: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """Return query parameters or fields of a form as text; a list is a parameter that is repeated."""
+    """Return query parameters or fields of a form as text; a list gives a repeated parameter."""
     return {
         name: [as_text(item) for item in value] if isinstance(value, (list, tuple)) else as_text(value)
         for name, value in values.items()
     }
 
 
-def _put(body: Any, steps: tuple[str | int, ...], value: object) -> None:  # noqa: ANN401 — any JSON
+def _set_at(body: Any, steps: tuple[str | int, ...], value: object) -> None:  # noqa: ANN401 — any JSON
     *parents, last = steps
     for step in parents:
         body = body.setdefault(step, {}) if isinstance(body, dict) else body[step]

@@ -1,4 +1,4 @@
-"""Responses: from a body of any declared shape to its rows, total and next page."""
+"""Responses: reads rows, total and next page from a body of any declared shape."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _TOTAL = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What one response says.
+    """The content of one response.
 
     Attributes:
         page: Its rows.
-        records: How many records it holds, before lists within them are opened.
-        total: Rows that the API declares for the whole request; None where it does not.
+        records: Number of records in it, before nested lists are opened.
+        total: Rows that the API declares for the whole request; None if it declares no total.
         cursor: Cursor of the next page, a text or the JSON of a number; None on the last.
         next_url: Address of the next page; None on the last.
-        fingerprint: Equal for equal rows: for equal keys, where every row is admitted.
-        keys: A hash of each row's key, where pages are compared.
-        refused: What its status means if it is the first page; else the page before was the last.
-        ended: Whether its status says that there is nothing more.
-        part: Which of the requests of a load it belongs to.
+        fingerprint: Equal for pages with equal keys, or with equal records if there are no keys.
+        keys: A hash of each row's key, if pages are compared.
+        refused: Error to raise if it is the first page; on a later page, its status means that there are no more pages.
+        ended: Whether its status means that there are no more pages.
+        part: Number of the request of the load that it belongs to.
     """
 
     page: Page | RawPage
@@ -69,7 +69,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RawPage:
-    """The records of one response as they are, for those who ask for more with them."""
+    """The undecoded records of one response, from which further requests are built."""
 
     records: Sequence[bytes]
     rejects: Sequence[Reject] = ()
@@ -81,14 +81,14 @@ class RawPage:
 
 
 class RawRows:
-    """Reads records as they are."""
+    """Reads records without decoding them."""
 
     def read(self, body: bytes) -> RawPage:
         """Return the records of a JSON list."""
         return RawPage(split_list(body))
 
     def read_each(self, raws: Iterable[bytes]) -> RawPage:
-        """Return records that are given one by one."""
+        """Return the page of records that are given one by one."""
         return RawPage(list(raws))
 
 
@@ -96,7 +96,7 @@ class ResponseReader:
     """Reads the responses of one resource; may be shared by threads."""
 
     def __init__(self, resource: Resource, rows: RowReader | RawRows) -> None:
-        """Prepare what the contract asks for."""
+        """Prepare the rewriting that the contract asks for."""
         self._resource, self._rows = resource, rows
         self._rewriter = Rewriter(resource)
 
@@ -106,11 +106,11 @@ class ResponseReader:
         headers: Mapping[str, str],
         carried: Mapping[str, object] | None = None,
     ) -> Answer:
-        """Return what a response says; `carried` are columns that each row gets.
+        """Return the answer of a response; `carried` are columns that each row gets.
 
         Raises:
-            SourceRejectedError: The body has another shape than the contract says, or says that it is an error.
-            SourceUnavailableError: It says that it is an error that passes.
+            SourceRejectedError: The body does not have the shape that the contract declares, or reports an error.
+            SourceUnavailableError: The body reports a transient error.
             DataError: A record does not fit, and the contract's policy for that is `fail`.
             msgspec.DecodeError: The body is not JSON.
         """
@@ -144,7 +144,7 @@ class ResponseReader:
             ) from None
 
     def empty(self, refused: SourceRejectedError | None = None) -> Answer:
-        """Return the answer of a response that has no rows by its status."""
+        """Return the answer of a response whose status means that it has no rows."""
         return Answer(self._rows.read(b"[]"), 0, None, None, None, 0, refused=refused, ended=True)
 
     def _keys(self, page: Page | RawPage) -> np.ndarray | None:
@@ -167,7 +167,7 @@ class ResponseReader:
             page = self._rows.read(b"[" + b",".join(records) + b"]")
         except msgspec.DecodeError:
             page = None
-        # a line that is torn, or holds more than one record, is set aside by itself
+        # reading each line separately quarantines only a line that is torn or contains more than one record
         if page is not None and page.fetched == len(records):
             return page
         return self._rows.read_each(records)
@@ -238,7 +238,7 @@ class ResponseReader:
 
 
 def _has_more(document: bytes | None, pagination: CursorPagination) -> bool | None:
-    """Return whether an answer says that there are more pages; None where it is not asked."""
+    """Return whether an answer says that there are more pages; None if the contract has no such flag."""
     if pagination.has_more_path is None or document is None:
         return None
     raw = find_one(document, pagination.has_more_path)
@@ -249,7 +249,7 @@ def _has_more(document: bytes | None, pagination: CursorPagination) -> bool | No
 
 
 def _scalar(raw: bytes | None) -> str | msgspec.Raw | None:
-    """Return a cursor: a text, or a number as it is written."""
+    """Return a cursor: a text, or a number as written."""
     if raw is None or raw in {b"null", b"false", b'""'}:
         return None
     return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else msgspec.Raw(raw)

@@ -1,4 +1,4 @@
-"""Requests that are tried again: what is transient, how long to wait, and what to say in the end."""
+"""Retries of requests: which errors are transient, how long to wait, and which error is raised in the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST_WAIT = 60.0
 _SNIPPET = 160
 _HTTP_WITH_ROWS = frozenset({200, 201, 203, 204})
 _HTTP_TRANSIENT = frozenset({202, 408, 425, 429})
-"""Statuses below 500 that pass; with 202 the source is still at it."""
+"""Transient statuses below 500; 202 means that the source is still working on the answer."""
 _HTTP_NEVER = frozenset({501, 505})
 _FIRST_SERVER_ERROR = 500
 _FIRST_ERROR = 400
@@ -61,12 +61,12 @@ def fetch(
     retries: Retries | None = None,
     passing: Collection[int] = (),
 ) -> T:
-    """Return what `parse` makes of a GET request's answer, after as many tries as the settings allow.
+    """Return the result of `parse` for the answer to a request, after as many tries as the settings allow.
 
     Connection errors, time-outs, 202, 408, 425, 429, 5xx, bodies that are not JSON and every exception of `get` that is
-    not known to be final are tried again, with exponential back-off and jitter, or after the time that the source asks
-    for (see `rate_limits.wait_asked`). Another exception of `parse` than its own errors is a fault of ours, and passes
-    through. `parse` also gets answers with a status of `passing`.
+    not known to be terminal are retried, with exponential back-off and jitter, or after the time that the source asks
+    for (see `rate_limits.wait_asked`). Other exceptions of `parse` than pipeline and JSON errors are bugs, and are raised
+    unchanged. `parse` also gets answers with a status in `passing`.
 
     Raises:
         SourceRejectedError: The source refuses the request (any other status than 200, 201, 203 or 204), cannot be
@@ -120,7 +120,7 @@ def fetch(
         return retrying(attempt)
     except _OwnFaultError as fault:
         raise fault.__cause__ or fault from None
-    except Exception as error:  # noqa: BLE001 — whatever it is, the tries are over
+    except Exception as error:  # noqa: BLE001 — after the last try, every exception is reported
         if (final := _as_final(error, without_query(url))) is not None:
             raise final from None
         tries = retrying.statistics.get("attempt_number", 1)
@@ -135,7 +135,7 @@ def fetch(
 
 
 def check_status(response: requests.Response) -> None:
-    """Raise what an HTTP status means: nothing for success, a retryable error, or a final one."""
+    """Raise the error of an HTTP status: none for success, a retryable error, or a terminal one."""
     status = response.status_code
     if not isinstance(status, int):
         response.raise_for_status()
@@ -150,7 +150,7 @@ def check_status(response: requests.Response) -> None:
     text = one_line(" ".join(str(response.text).split()), longest=_SNIPPET) if status >= _FIRST_ERROR else ""
     raise SourceRejectedError(
         f"HTTP {status} {response.reason}: {text}" if text else f"HTTP {status} {response.reason}",
-        expected="" if status >= _FIRST_ERROR else "a status that comes with rows: 200, or 204 where there are none",
+        expected="" if status >= _FIRST_ERROR else "a status of an answer with rows: 200, or 204 for no rows",
         hint=_status_hint(status),
     )
 
@@ -168,7 +168,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception of a request in a few words."""
+    """Return a short description of an exception of a request."""
     if isinstance(error, requests.exceptions.Timeout):
         return f"no answer within {settings().api_timeout:g} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
@@ -182,7 +182,7 @@ def describe(error: BaseException) -> str:
 
 
 class _OwnFaultError(Exception):
-    """Carries an exception that no try can mend past the retries."""
+    """Carries an exception that no retry can fix past the retries."""
 
 
 class _RetryableError(Exception):
@@ -214,7 +214,7 @@ class _WaitTooLong(tenacity.stop.stop_base):
 
 
 def _as_final(error: Exception, place: str) -> TerminalError | None:
-    """Return what a person has to do something about, or None for an error that may pass."""
+    """Return the terminal error that an exception means, or None for a transient error."""
     if is_transient(error):
         return None
     if isinstance(error, TerminalError):

@@ -1,6 +1,6 @@
-"""Rewriting records: nested lists opened, columns carried along, fields lifted from below, values converted.
+"""Rewriting of records: opens nested lists, adds carried columns, lifts nested fields, converts values.
 
-Only resources whose contract asks for any of it; all others are read as they come.
+Only records of resources whose contract asks for it are rewritten.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _TEXT_FORMATS = frozenset({"csv", "tsv", "xml"})
 Taken = dict[str | int, Any]
-"""Steps below a field that are read into columns, level by level; an empty level is a value."""
+"""Steps below a field that are read into columns, level by level; an empty level marks a value."""
 
 
 class Rewriter:
     """Rewrites the records of one resource; may be shared by threads."""
 
     def __init__(self, resource: Resource) -> None:
-        """Find out what the contract asks for."""
+        """Collect the columns that the contract asks to rewrite."""
         self._nested = resource.nested
         self._lifted = [column for column in resource.columns if column.is_nested]
         self._converted = [_as_text(column, resource) for column in resource.columns]
@@ -46,10 +46,10 @@ class Rewriter:
         self.is_needed = bool(self._nested or self._lifted or self._converted)
 
     def rewrite(self, records: Iterable[bytes], carried: Mapping[str, object]) -> list[bytes]:
-        """Return records as they are read; what is no object stays as it is, for the quarantine.
+        """Return rewritten records; a record that is not an object stays unchanged, for the quarantine.
 
         Raises:
-            SourceRejectedError: A record has a field already that is carried along.
+            SourceRejectedError: A record already has a field with the name of a carried column.
         """
         rows: list[tuple[bytes, Mapping[str, object]]] = [(record, carried) for record in records]
         if self._nested is not None:
@@ -72,13 +72,13 @@ class Rewriter:
     def _rewrite_one(self, record: bytes, extra: Mapping[str, object]) -> bytes:
         fields = _fields(record)
         if fields is None:
-            # reading the row sets it aside
+            # the row reader quarantines it
             return record
         if taken := sorted(set(fields) & set(extra)):
             raise SourceRejectedError(
-                f"the records have a field `{taken[0]}` already",
+                f"the records already have a field `{taken[0]}`",
                 expected="another name in `carry`",
-                hint="or leave it out of `carry`",
+                hint="rename the column in `carry`, or remove it there",
             )
         fields |= extra
         self._lift(record, fields)
@@ -101,7 +101,7 @@ class Rewriter:
 
 
 def _fields(record: bytes) -> dict[str, Any] | None:
-    """Return the fields of a record; None where it is no object, or names a field twice."""
+    """Return the fields of a record; None if it is not an object, or repeats a field."""
     try:
         fields: dict[str, Any] = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
     except MISREAD:
@@ -110,7 +110,7 @@ def _fields(record: bytes) -> dict[str, Any] | None:
 
 
 def _as_text(column: Column, resource: Resource) -> Column:
-    """Return a column whose values are text, because the format knows nothing else."""
+    """Return a column as text to convert, if the format only has text."""
     if resource.response.format not in _TEXT_FORMATS or column.format is not None:
         return column
     if column.type in {"date", "timestamp"}:
@@ -119,7 +119,7 @@ def _as_text(column: Column, resource: Resource) -> Column:
 
 
 def _without(value: msgspec.Raw, taken: Taken) -> msgspec.Raw | None:
-    """Return what is left of a value without what is read into columns; None where nothing is."""
+    """Return a value without the parts that are read into columns; None if nothing is left."""
     begin = bytes(value)[:1]
     if not taken or begin not in {b"{", b"["}:
         return None if not taken else value

@@ -1,7 +1,7 @@
-"""Rows: from the records of a response to Arrow, typed by the contract, with what does not fit set aside.
+"""Rows: converts the records of a response to Arrow by the contract's types, and sets aside records that do not fit.
 
-A page of clean records is decoded straight into typed structs. A page with anything else in it is read once more,
-record by record, by the same types, so that each record's own misfit decides what happens to it.
+A page whose records all fit is decoded directly into typed structs. Any other page is read again, record by record,
+with the same types, so that the contract's policy is applied to each record separately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNREAD = (*MISREAD, MisfitError)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that is not admitted, with the rule that it breaks and the reason in words."""
+    """A record that is not admitted, with the rule that it breaks and the reason as text."""
 
     position: int
     rule: str
@@ -82,12 +82,12 @@ class RowReader:
         self._fields = {column.key: msgspec.json.Decoder(wire_type(column)) for column in self._columns}
 
     def read(self, body: bytes) -> Page:
-        """Return the records of a JSON list, as UTF-8.
+        """Return the page of a JSON list of records, in UTF-8.
 
         Raises:
             DataError: A record does not fit, and the contract's policy for that is `fail`.
-            SourceRejectedError: The body opens brackets without an end.
-            msgspec.ValidationError: The body is no list.
+            SourceRejectedError: The body opens more than a thousand brackets and does not close them.
+            msgspec.ValidationError: The body is not a list.
             msgspec.DecodeError: The body is not JSON.
         """
         try:
@@ -103,7 +103,7 @@ class RowReader:
         return self.read_each(split_list(body))
 
     def read_each(self, raws: Iterable[bytes]) -> Page:
-        """Return records that are given one by one as JSON text; see `read`."""
+        """Return the page of records that are given one by one as JSON text; see `read`."""
         rows: list[_Row] = []
         rejects: list[Reject] = []
         for position, raw in enumerate(raws):
@@ -133,17 +133,17 @@ class RowReader:
             if column.name in self._required:
                 required.append((attribute, kind))
             else:
-                # raw JSON may be null, and can be no part of a union
+                # raw JSON includes null, and msgspec does not allow it in a union
                 optional.append((attribute, kind if kind is msgspec.Raw else kind | null, absent))
         rename = {attribute: column.key for attribute, column in zip(self._attributes, self._columns, strict=True)}
         record = msgspec.defstruct(name, [*required, *optional], rename=rename, forbid_unknown_fields=True, gc=False)
         return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
 
     def _is_clean(self, body: bytes, batch: pa.RecordBatch) -> bool:
-        """Return whether no record of a decoded body lacks a required value or names a field twice.
+        """Return whether no record of a decoded body lacks a required value or repeats a field.
 
-        msgspec keeps the last of two values without a word. A body has as many keys as its records have fields, if no
-        key stands twice.
+        msgspec silently keeps the last value of a repeated key. If no key repeats, a body has as many keys as its
+        records have fields.
         """
         columns = zip(self._columns, batch.columns, strict=False)
         if any(values.null_count for column, values in columns if column.name in self._required):
@@ -178,7 +178,7 @@ class RowReader:
             if found is None or bytes(found) == _NULL:
                 if column.name in self._required:
                     action = self._policy(column, self._resource.on_missing)
-                    reason = "is missing" if found is None else "is null, and may not be"
+                    reason = "is missing" if found is None else "is null, but must not be"
                     self._apply(row, action, "missing", column.key, reason)
                 continue
             try:
@@ -188,7 +188,7 @@ class RowReader:
         return row
 
     def _fit(self, rows: list[_Row], column: Column, rejects: list[Reject]) -> list[_Row]:
-        """Return the rows that stay when the values of a column that do not fit its type have met their policy."""
+        """Return the rows that stay after the policy is applied to the values that do not fit a column's type."""
         try:
             to_array([row.values.get(column.key) for row in rows], column)
         except MisfitError:
@@ -207,7 +207,7 @@ class RowReader:
         return True
 
     def _set_null(self, row: _Row, column: Column, error: Exception) -> None:
-        """Do what the contract says about a value that does not fit its column."""
+        """Apply the contract's policy to a value that does not fit its column."""
         found = row.fields[column.key]
         action = self._policy(column, self._resource.on_mistyped)
         shown = HIDDEN if column.sensitive else _shorten(found)
@@ -232,7 +232,7 @@ class RowReader:
         row.notes.append(Drift(kind, _shorten_text(key), action, 1, example))
 
     def _is_hidden(self, key: str) -> bool:
-        """Return whether values of a field are shown nowhere; an unknown one may be a sensitive one renamed."""
+        """Return whether values of a field are never shown; an unknown field may be a renamed sensitive field."""
         return key in self._sensitive or (key not in self._keys and bool(self._sensitive))
 
     def _to_batch(self, columns: Sequence[Sequence[Any]], extras: Sequence[str | None]) -> pa.RecordBatch:
@@ -242,7 +242,7 @@ class RowReader:
 
 @dataclasses.dataclass(slots=True)
 class _Row:
-    """A record on its way to a row: the values of its columns by key, and what is kept beside them."""
+    """A record that becomes a row: the values of its columns by key, and the fields that go to `_extra`."""
 
     position: int
     raw: bytes
@@ -252,7 +252,7 @@ class _Row:
     notes: list[Drift] = dataclasses.field(default_factory=list)
 
 
-class _SetAside(Exception):  # noqa: N818 — no error: an end that a record may have
+class _SetAside(Exception):  # noqa: N818 — not an error, but an expected result for a record
     """A record goes to quarantine."""
 
     def __init__(self, rule: str, reason: str) -> None:
@@ -272,7 +272,7 @@ def _decode_fields(raw: bytes) -> Mapping[str, msgspec.Raw]:
     if has_repeated_key(raw, fields):
         count = collections.Counter(key for key, _ in split_object(raw))
         key, _ = count.most_common(1)[0]
-        raise _SetAside("repeated_key", f"field `{_shorten_text(key)}` stands {count[key]} times")
+        raise _SetAside("repeated_key", f"field `{_shorten_text(key)}` appears {count[key]} times")
     return fields
 
 
@@ -280,8 +280,8 @@ def _words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.object[error.start]:#04x} is no UTF-8"
-    # what msgspec says of half a surrogate pair
+        return f"byte {error.object[error.start]:#04x} is not UTF-8"
+    # the message of msgspec for half a surrogate pair
     text = str(error)
     return "half a surrogate pair" if text == "Input data was truncated" else text
 

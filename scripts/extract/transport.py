@@ -1,4 +1,4 @@
-"""Requests within bounds: no answer leads to another server, lasts for ever or fills the memory."""
+"""Requests with limits: no answer leads to another server, takes longer or is larger than the settings allow."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _SEE_OTHER = 303
 _CHUNK = 1 << 20
 _MEGABYTE = 1_000_000
 _SMALL = 16 * _MEGABYTE
-"""Bodies up to this size may be packed as well as they can."""
+"""Bodies up to this unpacked size may have any ratio of compression."""
 _PORTS = {"http": 80, "https": 443}
 _part_deadline: contextvars.ContextVar[float] = contextvars.ContextVar("part_deadline", default=float("inf"))
 _local = threading.local()
 
 
 def new_session() -> requests.Session:
-    """Return a session that takes nothing from the environment: CA bundle and proxy come from the settings."""
+    """Return a session that ignores the environment: CA bundle and proxy come from the settings."""
     config = settings()
     session = _Session()
-    # with it, ~/.netrc would replace the contract's authentication
+    # otherwise, ~/.netrc would replace the contract's authentication
     session.trust_env = False
     session.verify = str(config.api_ca_bundle) if config.api_ca_bundle else True
     if config.api_proxy:
@@ -56,7 +56,7 @@ def new_session() -> requests.Session:
 
 @contextlib.contextmanager
 def part_deadline() -> Iterator[None]:
-    """Give the requests of the block, which load one partition, `API_PARTITION_DEADLINE` seconds in all."""
+    """Limit all requests of the block, which load one partition, to `API_PARTITION_DEADLINE` seconds in total."""
     token = _part_deadline.set(time.monotonic() + settings().api_partition_deadline)
     try:
         yield
@@ -67,7 +67,7 @@ def part_deadline() -> Iterator[None]:
 def send(session: requests.Session, method: str, url: str, *, base_url: str, **arguments: Any) -> requests.Response:  # noqa: ANN401 — those of requests
     """Send a request to the server of `base_url` and return the answer with its whole body.
 
-    Redirects within the server are followed, and to nowhere else.
+    Only redirects within the server are followed.
 
     Raises:
         SourceRejectedError: The address or a redirect leads to another server, or the answer is larger or takes longer
@@ -98,23 +98,23 @@ def send(session: requests.Session, method: str, url: str, *, base_url: str, **a
 
 
 def join_url(url: str, reference: str) -> str:
-    """Return the address that a reference, found in the answer from `url`, leads to.
+    """Return the full URL of a reference that was found in the answer from `url`.
 
     Raises:
-        SourceRejectedError: It is no address.
+        SourceRejectedError: The reference is not a valid URL.
     """
     try:
         joined = urllib.parse.urljoin(url, reference)
         _server(joined)
     except ValueError:
         raise SourceRejectedError(
-            f"the answer leads to `{reference[:80]}`, which is no address", where=without_query(url)
+            f"the answer leads to `{reference[:80]}`, which is not a valid URL", where=without_query(url)
         ) from None
     return joined
 
 
 def require_same_server(url: str, base_url: str) -> None:
-    """Raise a `SourceRejectedError` where an address has another scheme, host or port than `base_url`."""
+    """Raise a `SourceRejectedError` if a URL has another scheme, host or port than `base_url`."""
     try:
         same = _server(url) == _server(base_url)
     except ValueError:
@@ -129,12 +129,12 @@ def require_same_server(url: str, base_url: str) -> None:
 
 
 def without_query(url: str) -> str:
-    """Return an address as messages show it: a query may hold a secret."""
+    """Return a URL as messages show it, without its query, which may contain a secret."""
     return url.partition("?")[0].partition("#")[0]
 
 
 def check_unpacked(size: int, packed: int) -> None:
-    """Raise a `SourceRejectedError` where a body is larger unpacked than the settings allow, or grows too much."""
+    """Raise a `SourceRejectedError` if a body, or its ratio of compression, is larger than the settings allow."""
     config = settings()
     if size > config.api_max_body_mb * _MEGABYTE:
         raise _too_large("API_MAX_BODY_MB", f"more than {config.api_max_body_mb} MB, unpacked")
@@ -145,7 +145,7 @@ def check_unpacked(size: int, packed: int) -> None:
 
 
 def most_unpacked(packed: int) -> int:
-    """Return the most bytes that a body may have unpacked."""
+    """Return the most bytes that an unpacked body may have."""
     config = settings()
     return min(config.api_max_body_mb * _MEGABYTE, max(_SMALL, config.api_max_inflation * packed))
 
@@ -158,7 +158,7 @@ def _server(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _read_body(response: requests.Response) -> None:
-    """Read a body into the response, as long as it stays within the bounds."""
+    """Read a body into the response, within the limits."""
     bounds: _Bounds = _local.bounds
     body, size = io.BytesIO(), 0
     try:
@@ -179,13 +179,13 @@ def _read_body(response: requests.Response) -> None:
 def _too_large(setting: str, found: str) -> SourceRejectedError:
     return SourceRejectedError(
         f"the body is {found} ({setting})",
-        hint=f"ask for fewer rows at a time in the contract, or raise {setting} if the source is to be trusted with it",
+        hint=f"ask for fewer rows at a time in the contract, or raise {setting} if you trust the source",
     )
 
 
 @dataclasses.dataclass(slots=True)
 class _Bounds:
-    """What is left to the request of a thread."""
+    """The limits of the current request of a thread."""
 
     deadline: float
     setting: str
@@ -218,21 +218,21 @@ class _Bounds:
         return left
 
     def count(self, received: int) -> None:
-        """Count bytes as they were sent."""
+        """Count received bytes, before they are unpacked."""
         self.received += received
         if self.received > self.bytes:
-            raise _too_large("API_MAX_BODY_MB", f"more than {self.bytes // _MEGABYTE} MB, as it is sent")
+            raise _too_large("API_MAX_BODY_MB", f"more than {self.bytes // _MEGABYTE} MB, as sent")
 
 
 class _Session(requests.Session):
     @override
     def get_redirect_target(self, resp: requests.Response) -> None:
-        # redirects are followed by `send`; requests prepares the next request even where it is told not to follow
+        # `send` follows redirects; requests would prepare the next request even with `allow_redirects=False`
         return None
 
 
 class _BoundedReader(io.RawIOBase):
-    """What a server sends, for as long as the bounds of the thread's request allow."""
+    """Reads what a server sends, within the limits of the thread's request."""
 
     def __init__(self, sock: socket.socket, file: io.BufferedIOBase) -> None:
         self._sock, self._file = sock, file

@@ -1,4 +1,4 @@
-"""Windows: the spans of time that the requests of a load ask for."""
+"""Windows: the time spans that the requests of a load ask for."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Window(NamedTuple):
-    """A span of time, without its end."""
+    """A time span, which includes its start and excludes its end."""
 
     start: dt.datetime
     end: dt.datetime
 
     def halves(self) -> tuple[Window, Window] | None:
-        """Return its two halves, cut at a full second; None where it is too short for that."""
+        """Return its two halves, cut at a full second; None if it is too short."""
         middle = self.start + dt.timedelta(seconds=int((self.end - self.start).total_seconds()) // 2)
         return (Window(self.start, middle), Window(middle, self.end)) if middle > self.start else None
 
@@ -53,7 +53,7 @@ def windows(load: Load, day: dt.date, zone: str = "UTC") -> list[Window]:
 
 
 def window_params(resource: Resource, window: Window, since: dt.datetime | None) -> dict[str, str]:
-    """Return the query parameters that say which time a load asks for; `since` is the watermark."""
+    """Return the query parameters for the time span of a load; `since` is the watermark."""
     load = resource.load
     if isinstance(load, WatermarkLoad):
         if since is None:
@@ -63,7 +63,7 @@ def window_params(resource: Resource, window: Window, since: dt.datetime | None)
         return {}
     params = {load.start_param: format_moment(window.start, load.format)}
     if load.end_param:
-        # the last moment that the format can say: a window that ends with midnight would ask for one moment only
+        # the last moment that the format can express: the end itself belongs to the next window
         last = window.end - resolution(load.format) if load.end == "inclusive" else window.end
         params[load.end_param] = format_moment(last, load.format)
     return params

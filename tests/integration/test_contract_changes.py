@@ -98,7 +98,7 @@ NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min
         ),
         ([ID, N, {"name": "w", "was": "m", "type": "string", "description": "d"}], "`w` is string", "conflict"),
         ([ID, N, M | {"field": "q"}], "was read from field `m`", "conflict"),
-        ([ID, N, M | {"nullable": False}], "column `m` might be null", "outdated"),
+        ([ID, N, M | {"nullable": False}], "column `m` was nullable", "outdated"),
     ],
 )
 def test_each_change_of_columns_has_its_effect(after, what, effect, load, run):

@@ -51,7 +51,7 @@ def bearer(name):
         ({"headers": {"Authorization": "Bearer x"}}, "`Authorization` carries a secret"),
         ({"headers": {"cookie": "x"}}, "`cookie` carries a secret"),
         ({"headers": {"Host": "other.example.com"}}, "`Host` is set by the client"),
-        ({"headers": {"X-A": "1\r\nX-B: 2"}}, "holds characters that no header may"),
+        ({"headers": {"X-A": "1\r\nX-B: 2"}}, "holds characters that are not valid in a header"),
         ({"headers": {"X-A: 1\r\nX-B": "2"}}, "is not the name of a header"),
         ({"auth": {"type": "api_key", "value_env": "SHOP_KEY", "header": "Host"}}, "is not the name of a header for"),
         ({"base_url": "http://shop.example.com", "auth": bearer("SHOP_TOKEN")}, "would get a secret in plain text"),

@@ -96,7 +96,7 @@ def test_every_shipped_contract_is_valid():
         (
             (*ORDERS, "path"),
             "/v1/{date}/orders",
-            ["`{date}` stands for nothing", "valid are day, end, next_day, start"],
+            ["`{date}` is not a known template", "valid are day, end, next_day, start"],
         ),
         ((*ORDERS, "params"), {"at": "{day:YYYYMMDD}"}, ["`YYYYMMDD`", "no directive of strftime"]),
         ((*ORDERS, "params"), {"at": "{day:%s}"}, ["`%s` counts in the machine's time zone", "write `epoch`"]),
@@ -176,9 +176,9 @@ def test_deletes_are_not_detected_where_a_load_leaves_rows_out(read, keys, words
     ("text", "words"),
     [
         ("source: [shop\n", "not valid YAML"),
-        ("source: shop\nsource: shop\n", "key `source` stands twice"),
-        ("- a\n- b\n", "holds list at its top"),
-        ("", "holds NoneType at its top"),
+        ("source: shop\nsource: shop\n", "key `source` appears twice"),
+        ("- a\n- b\n", "holds list at its top level"),
+        ("", "holds NoneType at its top level"),
         ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
     ids=["torn", "double_key", "a_list", "empty", "code"],

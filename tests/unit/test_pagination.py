@@ -138,7 +138,7 @@ def test_cursors_are_followed_to_the_page_without_one():
 
 
 def test_a_cursor_that_comes_again_is_refused():
-    with pytest.raises(SourceRejectedError, match="cursor `a` comes again"):
+    with pytest.raises(SourceRejectedError, match="cursor `a` repeats"):
         follow(chain(cursors={URL: "a", "a": "a"}), resource(CURSOR))
 
 

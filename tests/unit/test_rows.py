@@ -96,7 +96,7 @@ def test_a_time_without_offset_counts_as_utc():
         ({"id": 1.5}, "mistyped", "field `id` is 1.5"),
         ({"id": True}, "mistyped", "field `id` is true"),
         ({"id": 2**63}, "mistyped", "field `id` is 9223372036854775808"),
-        ({"id": None}, "missing", "field `id` is null, and may not be"),
+        ({"id": None}, "missing", "field `id` is null, but must not be"),
         ({"name": None}, "missing", "field `name` is null"),
         ({"name": 7}, "mistyped", "expected string"),
         ({"price": 1.005}, "mistyped", "more digits"),
@@ -164,7 +164,7 @@ def test_a_field_that_stands_twice_sets_its_record_aside(space, nulls):
 
     assert page.batch.column("id").to_pylist() == [1, 3]
     assert [(reject.rule, reject.raw.decode()) for reject in page.rejects] == [("repeated_key", twice)]
-    assert "field `price` stands 2 times" in page.rejects[0].reason
+    assert "field `price` appears 2 times" in page.rejects[0].reason
 
 
 def test_text_that_looks_like_a_key_is_no_second_key():
