@@ -65,8 +65,8 @@ def fetch(
 
     Connection errors, time-outs, 202, 408, 425, 429, 5xx, bodies that are not JSON and every exception of `get` that is
     not known to be terminal are retried, with exponential back-off and jitter, or after the time that the source asks
-    for (see `rate_limits.wait_asked`). Other exceptions of `parse` than pipeline and JSON errors are bugs, and are raised
-    unchanged. `parse` also gets answers with a status in `passing`.
+    for (see `rate_limits.wait_asked`). Other exceptions of `parse` than pipeline and JSON errors are bugs; they are
+    raised unchanged. `parse` also gets answers with a status in `passing`.
 
     Raises:
         SourceRejectedError: The source refuses the request (any other status than 200, 201, 203 or 204), cannot be

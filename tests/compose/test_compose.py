@@ -11,7 +11,7 @@ from tests.support.required import without
 
 from .stack import SERVICES, running_stack
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(6000)
 DAYS = [f"2024-03-{day:02}" for day in range(1, 8)]
 
 

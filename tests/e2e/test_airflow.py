@@ -28,7 +28,7 @@ from tests.support.tables import tables
 from .airflow_stack import DONE
 from .waiting import wait_for
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(6000)
 
 RESOURCES = ("posts", "users", "comments", "todos")
 

@@ -7,7 +7,7 @@ from tests.support.callbacks import callbacks
 
 from .waiting import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(6000)
 
 USERS = {"source": "jsonplaceholder", "resources": ["users"]}
 

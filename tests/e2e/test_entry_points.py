@@ -11,7 +11,7 @@ from tests.support.tables import tables
 from .airflow_stack import open_folder, running_airflow
 from .waiting import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(6000)
 
 FIRST, LAST = "2024-01-01", "2024-01-03"
 

@@ -16,7 +16,7 @@ from tests.support.required import without
 from .airflow_stack import open_folder
 from .waiting import free_port, wait_for
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(6000)
 
 LAUNCHERS = {"Airflow": "airflow_local.py", "n8n": "n8n_local.py", "Prefect": "prefect_local.py"}
 

@@ -7,7 +7,7 @@ from scripts.sample_api.server import Fault
 from .n8n_stack import running_n8n
 from .waiting import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(6000)
 
 
 @pytest.fixture(scope="module")
