@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scripts.contracts.dbt_text import plain_text, python_list, yaml_text
+from scripts.contracts.safe_text import plain_text, python_list, yaml_text
 from scripts.contracts.silver_columns import key_tests, silver_columns, silver_key, singular
 from scripts.contracts.staging_model import staging_name
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.contracts.dbt_text import plain_text, yaml_text
 from scripts.contracts.deletes import Tombstone
 from scripts.contracts.model_files import generated_models
+from scripts.contracts.safe_text import plain_text, yaml_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

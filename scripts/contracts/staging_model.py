@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scripts.contracts.dbt_text import plain_text, python_list, yaml_text
 from scripts.contracts.deletes import DELETED
+from scripts.contracts.safe_text import plain_text, python_list, yaml_text
 from scripts.contracts.silver_columns import GROUPS, key_tests, silver_columns, silver_key, singular
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def find(
 ) -> Due:
     ledger = {item.partition: item for item in entries}
     catalog = Catalog({source.source: source}, broken or {})
-    held = {item.partition: item.content_hash for item in entries if item.status == "validated"}
+    held = {item.partition: item.content_state for item in entries if item.status == "validated"}
     return due(catalog, ledger, attempts or {}, published or Published("000001", held), at(now))
 
 

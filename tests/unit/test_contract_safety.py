@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.contracts.dbt_text import plain_text
 from scripts.contracts.rules import Range
+from scripts.contracts.safe_text import plain_text
 from scripts.contracts.source import Source
 from scripts.errors import ContractError, SettingsError
 from scripts.extract.client import Client

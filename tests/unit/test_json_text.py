@@ -39,7 +39,7 @@ def test_an_unknown_charset_is_final_and_named():
 
 
 def test_a_body_that_is_no_text_in_its_charset_is_no_json():
-    with pytest.raises(msgspec.DecodeError, match="no text in shift_jis"):
+    with pytest.raises(msgspec.DecodeError, match="not text in shift_jis"):
         to_utf8(b"[\xff\xff]", "application/json; charset=shift_jis")
 
 

@@ -38,7 +38,7 @@ def render(renamed, rows):
         except ReturnedError:
             return found["value"]
 
-    template = MACROS.partition("{#- The columns that were renamed")[0]
+    template = MACROS.partition("{% macro renamed_columns")[0]
     module = environment.from_string(template, globals={"renamed_columns": renamed_columns}).module
     return module.with_new_names("s", "r", rows)
 
