@@ -1,6 +1,7 @@
-"""Failed attempts: a small record of each work that failed and was not done since, so that it is repeated sensibly.
+"""Failed attempts: a small file for each piece of work that failed and has not succeeded since, to time its retries.
 
-A load's is in `_attempts/`, beside the ledger; success removes it. A source that does not answer has one of its own.
+The file of a load is in `_attempts/`, next to the ledger. A success removes it. A source that does not answer has its
+own file.
 """
 
 from __future__ import annotations
@@ -37,33 +38,33 @@ _FIRST_WAIT = dt.timedelta(minutes=2)
 _LONGEST_WAIT = dt.timedelta(hours=6)
 _LONGEST_MESSAGE = 2000
 _FOR_A_PERSON = (BronzeError, ContractError, DataError, SourceRejectedError, UsageError, WarehouseError)
-"""Errors of the data, the source or its contract: another try gives the same until somebody changes something."""
+"""Errors of the data, the source or its contract: retries fail in the same way until a person changes something."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """The last of the attempts that failed."""
+    """The last failed attempt."""
 
     failed_at: dt.datetime
     error: str
     """The class of the error."""
     message: str
     is_final: bool
-    """Whether another try gives the same, until what `fingerprint` stands for changes."""
+    """Whether retries fail in the same way until `fingerprint` changes."""
     count: int
-    """Attempts that failed, one after another."""
+    """Number of consecutive failed attempts."""
     fingerprint: str
-    """Of what it was made with: the version of the contract for a load."""
+    """Identifies the inputs of the attempt: for a load, the version of the contract."""
     run_id: str
     triggered_by: str
 
     @property
     def retry_at(self) -> dt.datetime:
-        """When another try makes sense, for an error that may pass."""
+        """When to retry after a transient error."""
         wait: dt.timedelta = _FIRST_WAIT * 2 ** min(self.count - 1, 12)
         return self.failed_at + min(wait, _LONGEST_WAIT)
 
     def reason_to_wait(self, fingerprint: str, now: dt.datetime) -> str:
-        """Return what the next try waits for, in words; empty where it may be made now."""
+        """Return what the next try waits for, as text; empty if it can start now."""
         if self.is_final:
             return "" if fingerprint != self.fingerprint else f"a person: {self.message}"
         if now >= self.retry_at:
@@ -72,7 +73,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def path_of(store: Store, partition: Partition) -> Path:
-    """Return where the attempt at a partition is noted."""
+    """Return the file of the failed attempt of a partition."""
     return store.root / "_attempts" / partition.source / partition.resource / f"{partition.day}.json"
 
 
@@ -88,7 +89,7 @@ def unavailable_sources(store: Store) -> Mapping[str, Attempt]:
 
 
 def all_of(store: Store) -> Mapping[Partition, Attempt]:
-    """Return the attempts that failed, by partition."""
+    """Return the failed attempts by partition."""
     found = {}
     for path in sorted((store.root / "_attempts").glob("*/*/*.json")):
         if (attempt := read(path)) is not None:
@@ -98,7 +99,7 @@ def all_of(store: Store) -> Mapping[Partition, Attempt]:
 
 
 def read(path: Path) -> Attempt | None:
-    """Return the attempt that is noted in a file; None where there is none."""
+    """Return the failed attempt in a file; None if there is none."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Attempt)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -107,7 +108,7 @@ def read(path: Path) -> Attempt | None:
 
 @contextlib.contextmanager
 def noting(path: Path, run: Run, *, fingerprint: str) -> Iterator[None]:
-    """Note a failure of the block, and take the note of an earlier one away when it succeeds."""
+    """Write a failed attempt if the block fails, and remove an earlier one if it succeeds."""
     try:
         yield
     except Exception as error:
@@ -123,7 +124,7 @@ def note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
         failed_at=dt.datetime.now(dt.UTC),
         error=type(error).__name__,
         message=redact(" ".join(str(error).split()))[:_LONGEST_MESSAGE],
-        # an error that is no PipelineError is a bug
+        # an error that is neither a PipelineError nor an OSError is a bug
         is_final=isinstance(error, _FOR_A_PERSON) or not isinstance(error, (PipelineError, OSError)),
         count=known.count + 1 if known and known.fingerprint == fingerprint else 1,
         fingerprint=fingerprint,
@@ -134,5 +135,5 @@ def note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
         make_dir(path.parent)
         write_atomically(path, msgspec.json.format(msgspec.json.encode(attempt)) + b"\n", mode=0o640)
     except OSError as problem:
-        # where the disk is full the work fails for the same reason, and is tried again
-        _log.warning("the failed attempt could not be noted: %s", problem)
+        # if the disk is full, the work fails for the same reason and is retried
+        _log.warning("the failed attempt could not be written: %s", problem)

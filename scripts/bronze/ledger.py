@@ -24,7 +24,7 @@ class Partition(NamedTuple):
     day: dt.date
 
     def __str__(self) -> str:
-        """Return the partition as people write it."""
+        """Return the partition as `source/resource/day`."""
         return f"{self.source}/{self.resource}/{self.day}"
 
 
@@ -34,7 +34,7 @@ Status = Literal["ingested", "validated", "failed"]
 
 
 class DriftNote(msgspec.Struct, frozen=True):
-    """A field in which the source differed from its contract, and in how many rows."""
+    """A field in which the source differed from its contract, and the number of rows."""
 
     kind: str
     field: str
@@ -44,7 +44,7 @@ class DriftNote(msgspec.Struct, frozen=True):
 
 
 class RuleNote(msgspec.Struct, frozen=True):
-    """A rule that rows broke, and how many."""
+    """A rule that rows broke, and the number of rows."""
 
     rule: str
     severity: str
@@ -60,7 +60,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     day: dt.date
     status: Status
     declared: int | None
-    """Rows that the API said there are; None where it does not say."""
+    """Rows that the API declared; None if it declared no total."""
     fetched: int
     bronze: int
     quarantined: int
@@ -80,11 +80,11 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift: tuple[DriftNote, ...] = ()
     rules: tuple[RuleNote, ...] = ()
     rules_version: str = ""
-    """The rules that these rows were checked by; empty where they were not checked."""
+    """Version of the rules that checked these rows; empty if the rows were not checked."""
     quarantine_hash: str = ""
-    """SHA-256 of the quarantine file; empty where there is none."""
+    """SHA-256 of the quarantine file; empty if there is none."""
     report_hash: str = ""
-    """SHA-256 of the validation report; empty where there is none."""
+    """SHA-256 of the validation report; empty if there is none."""
 
     @property
     def partition(self) -> Partition:
@@ -184,7 +184,7 @@ def entry_files(root: Path) -> Iterator[Path]:
 
 
 def signatures(folder: Path) -> Mapping[str, str]:
-    """Return, by day, what tells one content of a record from another, of all records in a resource's folder."""
+    """Return the signature of each record in a resource's folder, by day."""
     found = {}
     with os.scandir(folder) as files:
         for file in files:
@@ -195,12 +195,12 @@ def signatures(folder: Path) -> Mapping[str, str]:
 
 
 def signature(stat: os.stat_result) -> str:
-    """Return what tells one content of a record from another: it is replaced by a rename, so another file."""
+    """Return a signature that changes with the content of a record, since each change replaces the file by a rename."""
     return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
 
 
 def strangers(root: Path) -> Sequence[Path]:
-    """Return the files in the folders of a ledger that are no records of ours, such as copies that a tool made."""
+    """Return the files in the folders of a ledger that the pipeline did not write, such as copies that a tool made."""
     return [
         path
         for folder in folders(root)
@@ -210,7 +210,7 @@ def strangers(root: Path) -> Sequence[Path]:
 
 
 def stranger(path: Path) -> BronzeError:
-    """Return the error about a file that is no record of ours."""
+    """Return the error about a file in the ledger that the pipeline did not write."""
     return BronzeError(
         "a file that the pipeline did not write",
         where=str(path),

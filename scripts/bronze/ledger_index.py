@@ -1,7 +1,7 @@
-"""The ledger's index: a copy of all records in one SQLite file, so that a command's cost follows what changed.
+"""The ledger's index: a copy of all records in one SQLite file, so that a command only reads records that changed.
 
-The records are the truth. Whoever opens the index compares it with their folders first and reads what changed; an index
-that is missing, damaged or cannot be written costs time and nothing else.
+The records are the source of truth. Opening the index compares it with their folders first and reads the records that
+changed. If the index is missing, damaged or cannot be written, commands are slower, but no data is lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = get_logger("ledger")
 _VERSION = 2
 _SETTLED_SECONDS = 2.0
-"""A folder that changed this shortly ago may change again without a later time; it is read again the next time."""
+"""A folder that changed less than this ago may change again at the same file time, so it is read again next time."""
 _TABLES = f"""
 pragma user_version = {_VERSION};
 create table if not exists records (
@@ -49,7 +49,7 @@ _COLUMNS = 15
 
 
 class Totals(NamedTuple):
-    """The partitions of a resource with one status, and their rows."""
+    """The number of partitions of a resource with one status, and of their rows."""
 
     source: str
     resource: str
@@ -64,12 +64,12 @@ class LedgerIndex:
     """The records of a ledger folder, as of the moment when the index was opened."""
 
     def __init__(self, root: Path, *, trust_folders: bool = False) -> None:
-        """Open the index of a Bronze folder and bring it up to the records.
+        """Open the index of a Bronze folder and update it from the records.
 
         Args:
             root: The Bronze folder.
             trust_folders: Look only into folders in which a record was added, replaced or removed. Otherwise each
-                record's own signature is compared, which also finds a record that was written over in its place.
+                record's own signature is compared, which also finds a record that was overwritten in place.
         """
         self._root = root / "_ledger"
         self._trust_folders = trust_folders
@@ -100,12 +100,12 @@ class LedgerIndex:
             yield decoder.decode(content)
 
     def signatures(self) -> Mapping[Partition, str]:
-        """Return what tells one content of each record from another; also of records that cannot be read."""
+        """Return the signature of each record, including records that cannot be read."""
         rows = self._connection.execute("select source, resource, day, signature from records")
         return {Partition(row[0], row[1], parse_day(row[2])): row[3] for row in rows}
 
     def problems(self) -> Sequence[BronzeError]:
-        """Return what is wrong with the files of the ledger, each with what repairs it."""
+        """Return the problems of the files of the ledger, each with its repair."""
         rows = self._connection.execute(
             "select problem from records where problem is not null order by source, resource, day"
         )
@@ -121,7 +121,7 @@ class LedgerIndex:
         return [Totals(*row) for row in rows]
 
     def last_loads(self) -> Sequence[LedgerEntry]:
-        """Return the record of each resource that was loaded last."""
+        """Return the record of the last load of each resource."""
         rows = self._connection.execute(
             "select content, max(loaded_at) from records where content is not null"
             " group by source, resource order by source, resource"
@@ -158,14 +158,14 @@ class LedgerIndex:
         return [msgspec.json.decode(row[0], type=LedgerEntry) for row in rows]
 
     def oldest_verification(self) -> dt.datetime | None:
-        """Return when the files that were not read for the longest time were last read; None without records."""
+        """Return when the least recently verified files were verified; None without records."""
         found = self._oldest_verifications(1)
         return dt.datetime.fromtimestamp(found[0][1], dt.UTC) if found else None
 
     def oldest_verifications(self) -> Sequence[tuple[LedgerEntry, float]]:
-        """Return the records with the moment when their files were last read whole, the oldest first.
+        """Return the records with the moment when their files were last verified, the oldest first.
 
-        A load counts as reading, since it makes the hashes.
+        A load counts as a verification, since it computes the hashes.
         """
         return self._oldest_verifications(-1)
 
@@ -181,7 +181,7 @@ class LedgerIndex:
         return [(msgspec.json.decode(row[0], type=LedgerEntry), row[1]) for row in rows]
 
     def note_verified(self, entries: Sequence[LedgerEntry], moment: dt.datetime) -> None:
-        """Keep that the files of these records were read whole at a moment, and are what the records say."""
+        """Store that the files of these records were verified at a moment and match the records."""
         with contextlib.suppress(sqlite3.OperationalError), self._connection:
             self._connection.executemany(
                 "insert or replace into verified values (?, ?, ?, ?, ?)",
@@ -246,7 +246,7 @@ class _FolderChange(NamedTuple):
 
 
 def _row(path: Path, signature: str) -> Sequence[object] | None:
-    """Return the row of a record; None where it was removed meanwhile."""
+    """Return the row of a record; None if the record was removed in the meantime."""
     place = (path.parent.parent.name, path.parent.name, path.stem, signature)
     try:
         entry = ledger.read_entry(path)
@@ -272,7 +272,7 @@ def _row(path: Path, signature: str) -> Sequence[object] | None:
 
 
 def _open(path: Path | None) -> sqlite3.Connection:
-    """Open the file, made anew where it is damaged or of another version; in memory where it cannot be used."""
+    """Open the file, or rebuild it if it is damaged or of another version; use memory if the file cannot be used."""
     if path is not None:
         for _ in range(2):
             try:
@@ -280,7 +280,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
             except (sqlite3.DatabaseError, OSError) as error:
                 if isinstance(error, (sqlite3.OperationalError, OSError)):
                     break
-                _log.warning("the ledger's index is damaged and is made anew from the records: %s", error)
+                _log.warning("the ledger's index is damaged and is rebuilt from the records: %s", error)
                 for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
                     file.unlink(missing_ok=True)
     connection = sqlite3.connect(":memory:")

@@ -1,7 +1,7 @@
-"""Loaded contracts: the contract that each day was loaded with, kept beside the ledger and compared with that of now.
+"""Loaded contracts: the contract that each day was loaded with, stored and compared with the current contract.
 
-A record names its contract by a hash; the contract itself is a file under that name. Days of a version without such a
-file were loaded by a version of the pipeline that kept none: their columns are read from the Parquet file.
+A record names its contract by a hash, and the contract is a file with that name. Old versions of the pipeline did not
+store contracts: without such a file, the columns of a day are read from its Parquet file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TYPES: Mapping[pa.DataType, str] = {
 
 
 class OutdatedDays(NamedTuple):
-    """Days of a resource that were loaded with another contract, in a way that matters."""
+    """Days of a resource that were loaded with another contract, and how it differs."""
 
     source: str
     resource: str
@@ -56,19 +56,19 @@ class OutdatedDays(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """What brings them up to the contract of now."""
+        """The command that loads them again with the current contract."""
         command = f"`pipeline backfill --outdated --source {self.source} --resource {self.resource}"
         return f"{command} --start-date {self.days[0]} --end-date {self.days[-1]}` loads them again"
 
     def __str__(self) -> str:
-        """Return which days, and what has changed."""
+        """Return the days and the changes as text."""
         what = "; ".join(change.what for change in self.changes if change.effect != "compatible")
         days = f"{len(self.days)} days from {self.days[0]} to {self.days[-1]}" if self.days[1:] else f"{self.days[0]}"
         return f"{self.source}/{self.resource}: {days} loaded with another contract: {what}"
 
 
 def keep_contract(store: Store, source: str, name: str, resource: Resource) -> None:
-    """Keep a contract under its version, so that later ones can be compared with it."""
+    """Store a contract under its version, so that later contracts can be compared with it."""
     path = _path(store, source, name, resource.version)
     if not path.exists():
         make_dir(path.parent)
@@ -77,7 +77,7 @@ def keep_contract(store: Store, source: str, name: str, resource: Resource) -> N
 
 
 def changes_since(store: Store, entry: LedgerEntry, resource: Resource) -> Sequence[Change]:
-    """Return the differences between the contract that a day was loaded with and that of now."""
+    """Return the differences between the contract that a day was loaded with and the current contract."""
     if entry.contract_version == resource.version:
         return []
     return changes(_document(store, entry, resource), resource)
@@ -86,10 +86,10 @@ def changes_since(store: Store, entry: LedgerEntry, resource: Resource) -> Seque
 def outdated_days(
     store: Store, sources: Iterable[Source], *, index: LedgerIndex | None = None
 ) -> Sequence[OutdatedDays]:
-    """Return the days of some sources that loading again with the contract of now would give other rows.
+    """Return the days of some sources that would have other rows if they were loaded again with the current contract.
 
-    Days whose contract differs in what does not change rows, such as a description, a rule or a nullable column more,
-    are not among them.
+    A day is not outdated if its contract only differs in ways that do not change rows, such as a description, a rule or
+    an additional nullable column.
     """
     if index is None:
         with LedgerIndex(store.root) as opened:
@@ -109,12 +109,12 @@ def outdated_days(
 
 
 def is_outdated(store: Store, entry: LedgerEntry, resource: Resource) -> bool:
-    """Return whether loading a day again with the contract of now would give other rows for the contract's sake."""
+    """Return whether a day would have other rows, because of its contract, if it were loaded again."""
     return any(change.effect != "compatible" for change in changes_since(store, entry, resource))
 
 
 def as_of_now(store: Store, entries: Iterable[LedgerEntry], sources: Mapping[str, Source]) -> Iterator[LedgerEntry]:
-    """Yield records with the version of now where their contract differs from it only in what changes no rows."""
+    """Yield records, with the current version if their contract only differs in ways that do not change rows."""
     known: dict[tuple[str, str, str], bool] = {}
     for entry in entries:
         source = sources.get(entry.source)
@@ -129,15 +129,15 @@ def as_of_now(store: Store, entries: Iterable[LedgerEntry], sources: Mapping[str
 
 
 def contract_conflicts(store: Store, sources: Iterable[Source]) -> Sequence[OutdatedDays]:
-    """Return the days that a build must not mix with those of now; see `outdated_days`."""
+    """Return the days that a build must not mix with days of the current contract; see `outdated_days`."""
     return [days for days in outdated_days(store, sources) if days.is_conflict]
 
 
 def contract_of_record(store: Store, entry: LedgerEntry, resource: Resource) -> Resource:
-    """Return the contract of now with the columns that a day was loaded with.
+    """Return the current contract with the columns that a day was loaded with.
 
     Raises:
-        BronzeError: Rules of now are about columns that the day does not have like that.
+        BronzeError: Current rules use columns that the day does not have in the current form.
     """
     differences = changes_since(store, entry, resource)
     if not differences:
@@ -153,7 +153,7 @@ def contract_of_record(store: Store, entry: LedgerEntry, resource: Resource) -> 
     kept = {column.name for column in columns if column == now.get(column.name)}
     old_names = {column.name for column in columns}
     new = {column.name for column in resource.columns if not {column.name, column.was} & old_names}
-    # a rule about a column that the day does not have yet says nothing of its rows
+    # a rule about a column that the day does not have yet does not apply to its rows
     rules = tuple(rule for rule in resource.rules if not new & set(_columns_of(rule)))
     asked = {name for rule in rules for name in _columns_of(rule)} | set(resource.primary_key)
     if missing := sorted(asked - kept - {"dt"}):
@@ -166,12 +166,12 @@ def _columns_of(rule: Rule) -> Sequence[str]:
 
 
 def outdated_error(entry: LedgerEntry, differences: Sequence[Change], what: str) -> BronzeError:
-    """Return the error about a day that has to be loaded again before something can be done with it."""
+    """Return the error about a day that must be loaded again before it can be used."""
     days = OutdatedDays(entry.source, entry.resource, entry.contract_version, [entry.day], differences)
     return BronzeError(
         f"the day was loaded with another contract: {'; '.join(change.what for change in differences)}",
         where=str(entry.partition),
-        expected=f"{what} as the contract has it now",
+        expected=f"{what} as in the current contract",
         hint=days.remedy,
     )
 
@@ -190,11 +190,11 @@ def _document(store: Store, entry: LedgerEntry, resource: Resource) -> Mapping[s
 
 
 def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:
-    """Return what a Bronze file says of the contract that it was loaded with; the rest is taken for that of now."""
+    """Return the contract of a Bronze file: its columns, and everything else from the current contract."""
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
-        # a file that cannot be read is found by the checks of files
+        # the checks of files report a file that cannot be read
         return resource.model_dump(mode="json", exclude_defaults=True)
     now = {column.name: column for column in resource.columns}
     columns = []

@@ -1,4 +1,4 @@
-"""Bronze Parquet files: rows in the order received, and the same bytes for the same rows."""
+"""Bronze Parquet files: rows are in the order received, and the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ROW_GROUP = 65_536
 _GROUP_BYTES = 16 << 20
-"""Values of a row group in memory; a group ends after the row that reaches it, so that large rows make small groups."""
+"""Bytes of values of a row group; a group ends after the row that reaches it, so large rows give small groups."""
 
 
 class PartitionWriter:
@@ -48,11 +48,11 @@ class PartitionWriter:
         self._writer.close()
 
     def write(self, batch: pa.RecordBatch, rows: pa.Array) -> None:
-        """Append rows; `rows` holds the position of each among all that the source sent."""
+        """Append rows; `rows` contains the position of each among all rows that the source sent."""
         self.append(pa.RecordBatch.from_arrays([*batch.columns, rows], schema=self._schema))
 
     def append(self, batch: pa.RecordBatch) -> None:
-        """Append rows that have their positions."""
+        """Append rows that already contain their positions."""
         while batch.num_rows:
             room = _ROW_GROUP - self._pending_rows
             part = batch.slice(0, min(room, _rows_within(batch, _GROUP_BYTES - self._pending_bytes)))
@@ -64,7 +64,7 @@ class PartitionWriter:
             batch = batch.slice(part.num_rows)
 
     def _write_group(self) -> None:
-        # from contiguous columns: batch borders must not show in the file
+        # contiguous columns, so that the borders of batches do not change the file
         group = pa.Table.from_batches(self._pending, self._schema).combine_chunks()
         self._writer.write_table(group, row_group_size=_ROW_GROUP)
         if self._observe is not None:
@@ -75,7 +75,7 @@ class PartitionWriter:
 
 
 def _rows_within(batch: pa.RecordBatch, limit: int) -> int:
-    """Return the number of rows up to the one with which their values reach a number of bytes."""
+    """Return the number of rows up to and including the one at which the values reach `limit` bytes."""
     if _bytes_of(batch) < limit:
         return int(batch.num_rows)
     sizes = np.full(batch.num_rows, _fixed_bytes(batch.schema), np.int64)
@@ -86,7 +86,7 @@ def _rows_within(batch: pa.RecordBatch, limit: int) -> int:
 
 
 def _bytes_of(batch: pa.RecordBatch) -> int:
-    """Return the bytes of the values, whatever the buffers hold that they are a part of."""
+    """Return the bytes of the values, without other values in the same buffers."""
     texts = (column for column in batch.columns if pa.types.is_string(column.type))
     return sum(map(_text_bytes, texts), batch.num_rows * _fixed_bytes(batch.schema))
 
@@ -106,7 +106,7 @@ def read_batches(path: Path, *, columns: Sequence[str] | None = None) -> Iterato
     """Yield the rows of a Bronze file in the order received; all columns, or those that are named.
 
     Raises:
-        BronzeError: The file is not there, or not a Parquet file with positions.
+        BronzeError: The file is missing, or is not a Parquet file with positions.
     """
     try:
         file = pq.ParquetFile(path)
@@ -124,7 +124,7 @@ def read_batches(path: Path, *, columns: Sequence[str] | None = None) -> Iterato
 
 
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows with exactly the columns of a schema: null where the rows lack one."""
+    """Return rows with exactly the columns of a schema; a missing column is null."""
     if batch.schema.equals(schema):
         return batch
     return pa.RecordBatch.from_arrays(

@@ -35,7 +35,7 @@ class QuarantinedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     contract_version: str
     run_id: str
     raw_base64: str = ""
-    """The record's bytes where they are no UTF-8; `raw` then has U+FFFD in the place of each odd byte."""
+    """The record's bytes if they are not UTF-8; `raw` then contains U+FFFD in place of each invalid byte."""
 
     @property
     def raw_bytes(self) -> bytes:
@@ -57,7 +57,7 @@ def encode(rows: Iterable[QuarantinedRow]) -> bytes:
 
 
 def read(path: Path) -> Iterator[QuarantinedRow]:
-    """Yield the rows of a quarantine file in the order received; nothing where there is no file.
+    """Yield the rows of a quarantine file in the order received; no rows if there is no file.
 
     Raises:
         BronzeError: A line is not a quarantined row.

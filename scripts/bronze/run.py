@@ -1,4 +1,4 @@
-"""A run: who asked for it, through which entry point, and where it writes."""
+"""A run: its id, its entry point, and the Bronze folder that it writes to."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Run:
 
     @classmethod
     def create(cls, *, triggered_by: str = "cli", bronze_dir: Path | None = None, run_id: str | None = None) -> Self:
-        """Return a new run; `PIPELINE_RUN_ID` gives it the identity that an orchestrator has chosen."""
+        """Return a new run; an orchestrator can set its id with `PIPELINE_RUN_ID`."""
         now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
         name = run_id or os.environ.get("PIPELINE_RUN_ID") or f"{now}-{secrets.token_hex(3)}"
         return cls(name, triggered_by, Store(bronze_dir or settings().bronze_path))

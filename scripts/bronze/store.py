@@ -1,8 +1,9 @@
-"""Bronze: the Parquet file of each partition, replaced as a whole together with its quarantine and its record.
+"""The Bronze store: replaces a partition's Parquet file together with its quarantine and its ledger record.
 
-A partition is staged where no reader looks. Once its record lies in the staging folder the partition is decided, and
-whoever comes next finishes the renames; before that, the staged files are debris. So a process that is killed at any
-instruction leaves the old partition or the new one.
+New files are first written to a staging folder, which no reader uses. Writing `record.json` there commits the load;
+afterwards, the files are renamed to their places. If the process dies after the commit, the next lock holder completes
+the renames. If it dies before the commit, the staged files are removed. So a process that is killed at any instruction
+leaves the old partition or the new one.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ _SCHEMA_FILE = "schema.parquet"
 _SCHEMA_DAY = "dt=0001-01-01"
 _FILE_MODE = 0o640
 _COMMIT_SECONDS = 60.0
-"""How long to wait for the renames of a load that is decided; they take a moment unless its process is stopped."""
+"""Seconds to wait for the renames of a committed load, which take a moment unless its process is stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """Where the files of a Bronze folder lie; folders that begin with `_` hold no data files."""
+    """The paths in a Bronze folder; folders whose names begin with `_` contain no data files."""
 
     root: Path
 
@@ -54,7 +55,7 @@ class Store:
         return self.root / "_ledger" / partition.source / partition.resource / f"{partition.day}.json"
 
     def quarantine_path(self, partition: Partition) -> Path:
-        """Return the quarantine file of a partition; there is none where no row is quarantined."""
+        """Return the quarantine file of a partition; it exists only if rows are quarantined."""
         return self.root / "_quarantine" / partition.source / partition.resource / f"{partition.day}.jsonl"
 
     def report_path(self, partition: Partition) -> Path:
@@ -62,7 +63,7 @@ class Store:
         return self.root / "_reports" / partition.source / partition.resource / f"{partition.day}.json"
 
     def schema_path(self, source: str, resource: str) -> Path:
-        """Return the file without rows that holds the current schema of a resource."""
+        """Return the file without rows that contains the current schema of a resource."""
         return self.root / source / resource / _SCHEMA_DAY / _SCHEMA_FILE
 
     def staging_path(self, partition: Partition) -> Path:
@@ -70,7 +71,7 @@ class Store:
         return self.root / "_staging" / partition.source / partition.resource / str(partition.day)
 
     def entry(self, partition: Partition) -> LedgerEntry | None:
-        """Return the ledger record of a partition, or None where it is not loaded."""
+        """Return the ledger record of a partition, or None if it is not loaded."""
         path = self.entry_path(partition)
         return ledger.read_entry(path) if path.exists() else None
 
@@ -86,7 +87,7 @@ class Store:
     def replacing(self, partition: Partition, *, purpose: str, timeout: float) -> Iterator[Staged]:
         """Prepare a partition's new files; they take effect when the block calls `commit`.
 
-        Waits for a process that is loading the same partition, and finishes what a killed one had decided.
+        Waits for a process that is loading the same partition, and completes a load that a killed process committed.
         """
         folder = self.staging_path(partition)
         with (
@@ -102,13 +103,13 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def recover(self) -> None:
-        """Finish or clear what killed processes left, partition by partition, where nobody works on it now."""
+        """Complete or remove the loads of killed processes, except for partitions that a process is working on."""
         for partition in self.unfinished():
             with contextlib.suppress(LockedError):
-                self.settle(partition, timeout=0)
+                self.recover_partition(partition, timeout=0)
 
     def unfinished(self) -> Sequence[Partition]:
-        """Return the partitions with staged files; a process may be at work on them."""
+        """Return the partitions with staged files; a process may be working on them."""
         found = []
         for folder in sorted((self.root / "_staging").glob("*/*/*")):
             if not folder.is_dir():
@@ -121,11 +122,11 @@ class Store:
             found.append(Partition(folder.parent.parent.name, folder.parent.name, day))
         return found
 
-    def settle(self, partition: Partition, *, timeout: float) -> None:
-        """Finish the load of a partition that is decided, or clear one that is not; waits for who works on it.
+    def recover_partition(self, partition: Partition, *, timeout: float) -> None:
+        """Complete a committed load of a partition, or remove an uncommitted one; waits for a process that works on it.
 
         Raises:
-            LockedError: A process is still at work on it after `timeout` seconds.
+            LockedError: A process is still working on it after `timeout` seconds.
         """
         folder = self.staging_path(partition)
         if folder.is_dir():
@@ -134,11 +135,11 @@ class Store:
                 _finish(self, partition)
 
     def is_decided(self, partition: Partition) -> bool:
-        """Return whether the files of a partition are just being replaced."""
+        """Return whether a load of the partition is committed and its files are not all renamed yet."""
         return _decision(self.staging_path(partition)).exists()
 
     def write_schema(self, source: str, resource: str, schema: pa.Schema) -> None:
-        """Keep the typed file without rows up to date, from which a build starts when nothing is loaded yet."""
+        """Update the typed file without rows, which a build reads if no day is loaded yet."""
         path = self.schema_path(source, resource)
         with storage_errors(path):
             if path.exists() and pq.read_schema(path).equals(schema):
@@ -155,7 +156,7 @@ class Staged:
     """The new files of one partition before they take effect."""
 
     def __init__(self, store: Store, partition: Partition, folder: Path) -> None:
-        """Name the files in the staging folder."""
+        """Set the paths of the files in the staging folder."""
         self._store = store
         self.partition = partition
         self.folder = folder
@@ -165,13 +166,13 @@ class Staged:
         self.current_quarantine = store.quarantine_path(partition)
 
     def commit(self, entry: LedgerEntry) -> LedgerEntry:
-        """Make the staged files the partition, and return its record with path, size and content hash filled in.
+        """Replace the partition by the staged files, and return its record with path, size and hashes.
 
-        A file that is not staged stays as it is.
+        A file of the partition without a staged file stays unchanged.
 
         Raises:
-            DataError: The record does not add up.
-            BronzeError: The files do not hold the rows that the record counts.
+            DataError: The counts of the record do not add up.
+            BronzeError: The files do not contain the rows that the record counts.
         """
         data = self.data if self.data.exists() else self._store.data_path(self.partition)
         rejected = self.quarantine if self.quarantine.exists() else self._store.quarantine_path(self.partition)
@@ -192,7 +193,7 @@ class Staged:
         record = self.folder / "record.tmp"
         record.write_bytes(ledger.encode(entry))
         sync_file(record, mode=_FILE_MODE)
-        # the files are on the disk under their names before the record that decides
+        # the staged files must be on the disk before the record that commits the load
         sync_dir(self.folder)
         record.replace(_decision(self.folder))
         sync_dir(self.folder)
@@ -217,9 +218,9 @@ class Staged:
 
 
 def verify(store: Store, entry: LedgerEntry, *, content: bool = True) -> LedgerEntry:
-    """Check that the files of a partition are those that its record describes, and return the record.
+    """Check that the files of a partition match its record, and return the record.
 
-    A partition that is just being replaced is waited for; the record is then the new one.
+    If the partition is being replaced, this waits for the end and returns the new record.
 
     Args:
         store: The Bronze folder.
@@ -227,14 +228,14 @@ def verify(store: Store, entry: LedgerEntry, *, content: bool = True) -> LedgerE
         content: Compare the hashes of the data file, the quarantine and the report, instead of their presence and size.
 
     Raises:
-        BronzeError: A file is missing, torn or another one.
-        LockedError: The partition is being replaced, and that does not end.
+        BronzeError: A file is missing, torn or changed.
+        LockedError: The partition is still being replaced after a minute.
     """
     problem = _difference(store, entry, content=content)
     if problem is None:
         return entry
     if store.is_decided(entry.partition):
-        store.settle(entry.partition, timeout=_COMMIT_SECONDS)
+        store.recover_partition(entry.partition, timeout=_COMMIT_SECONDS)
     now = store.entry(entry.partition)
     if now is None or now == entry:
         raise problem
@@ -276,14 +277,14 @@ def _difference(store: Store, entry: LedgerEntry, *, content: bool) -> BronzeErr
 def foreign_files(store: Store, known: set[str]) -> Sequence[str]:
     """Return the Parquet files in the data folders that no record names, relative to the Bronze folder.
 
-    A file whose partition is just being loaded is waited for.
+    If the partition of a file is being replaced, this waits for the end.
 
     Args:
         store: The Bronze folder.
         known: The files that the records name.
 
     Raises:
-        LockedError: A partition is being replaced, and that does not end.
+        LockedError: A partition is still being replaced after a minute.
     """
     found = [  # the schema files hold no rows
         path.relative_to(store.root).as_posix()
@@ -304,7 +305,7 @@ def _has_record_now(store: Store, name: str) -> bool:
     if store.data_path(partition) != store.root / name:
         return False
     if store.is_decided(partition):
-        store.settle(partition, timeout=_COMMIT_SECONDS)
+        store.recover_partition(partition, timeout=_COMMIT_SECONDS)
     return store.entry_path(partition).exists()
 
 
@@ -318,9 +319,9 @@ def _decision(folder: Path) -> Path:
 
 
 def _finish(store: Store, partition: Partition, *, check: bool = True) -> None:
-    """Complete a decided replacement, or clear an undecided one; each step may be repeated.
+    """Complete a committed load, or remove an uncommitted one; each step can be repeated.
 
-    With `check`, a decision whose files are not those that it names is dropped: the partition stays as it was.
+    With `check`, a committed load is dropped if its files do not match its record: the partition stays unchanged.
     """
     folder = store.staging_path(partition)
     record = _decision(folder)
@@ -352,18 +353,18 @@ def _moves(store: Store, partition: Partition) -> Sequence[tuple[Path, Path]]:
 
 
 def _is_whole(store: Store, partition: Partition, record: Path) -> bool:
-    """Return whether the files of a decided replacement are those that its record names; else say so."""
+    """Return whether the files of a committed load match its record; if not, log an error."""
     try:
         entry = ledger.decode(record)
     except BronzeError as error:
-        _log.error("a load that was cut off cannot be finished and is dropped: %s", error)
+        _log.error("an interrupted load cannot be completed and is dropped: %s", error)
         return False
     wanted = (entry.content_hash, entry.quarantine_hash, entry.report_hash)
     for (staged, final), known in zip(_moves(store, partition), wanted, strict=True):
         path = staged if staged.exists() else final
         if known and (not path.exists() or hash_file(path) != known):
             _log.error(
-                "a load that was cut off cannot be finished and is dropped: %s is not the file that it wrote; %s",
+                "an interrupted load cannot be completed and is dropped: %s is not the file that it wrote; %s",
                 path,
                 ledger.reload_hint(partition),
             )

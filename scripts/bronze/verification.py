@@ -1,4 +1,4 @@
-"""Verification: the files of Bronze read whole and compared with their records, a part of them each day."""
+"""Verification: reads the files of Bronze completely and compares them with their records, a part each day."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from scripts.bronze.store import Store
 
 _PARTS = 28
-"""Days in which all of Bronze is read once."""
+"""Days in which all of Bronze is verified once."""
 
 
 class Verified(NamedTuple):
-    """What a verification found."""
+    """The result of a verification."""
 
     partitions: int
     """Partitions whose files were read."""
     problems: Sequence[str]
-    """What is wrong, each with what repairs it."""
+    """Problems, each with its repair."""
     oldest: dt.datetime | None
-    """When the files of the partition that was not read for the longest time were read; None without partitions."""
+    """When the files of the least recently verified partition were verified; None without partitions."""
 
 
 def verify_part(store: Store, now: dt.datetime | None = None) -> Verified:
-    """Read the files that were not read for the longest time; called each day, all are read within a month.
+    """Verify the least recently verified files; daily calls verify all files within a month.
 
-    A load counts as reading. The index forgets when files were read where it is made anew; they are then read again.
+    A load counts as a verification. A rebuilt index has lost the times of verifications; the files are then read again.
     """
     moment = now or dt.datetime.now(dt.UTC)
     with LedgerIndex(store.root) as index:
