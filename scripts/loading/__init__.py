@@ -1,4 +1,4 @@
-"""Loading many partitions: planning a range, ingesting and validating in parallel, rules, and replay of quarantine.
+"""Loading of many partitions: ingestion and validation in parallel, rules, completeness, and replay of quarantine.
 
-Uses `ingest_api` and `validate_data`; does not know the warehouse.
+Imports `ingest_api` and `validate_data`, but not the warehouse.
 """

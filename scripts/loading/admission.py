@@ -1,4 +1,4 @@
-"""Admission: what the rules found in a partition, and the rows that move from Bronze to quarantine for it."""
+"""Admission: the result of the rules for a partition, and the move of rows from Bronze to quarantine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _log = get_logger("validate")
 
 
 class Verdict(NamedTuple):
-    """What the rules found in a partition."""
+    """The result of the rules for a partition."""
 
     entry: LedgerEntry
     """The record, with the counts after rows moved to quarantine."""
@@ -46,14 +46,14 @@ class Verdict(NamedTuple):
 def stage_verdict(
     entry: LedgerEntry, data: Path, staged: Staged, resource: Resource, checker: RuleChecker, run: Run
 ) -> Verdict:
-    """Stage what follows from the rules: the files without the rows that go to quarantine, and the report.
+    """Stage the result of the rules: the files after rows moved to quarantine, and the report.
 
     Args:
         entry: The record as loaded.
         data: The file with the rows that were checked.
         staged: The new files of the partition.
         resource: The contract.
-        checker: Has checked all rows of the file.
+        checker: A checker that has checked all rows of the file.
         run: The run that asks for it.
     """
     findings = checker.finish(data, staged.folder)
@@ -72,9 +72,9 @@ def stage_verdict(
 
 
 def keep_verdict(entry: LedgerEntry, before: LedgerEntry | None, data: Path) -> LedgerEntry:
-    """Return the record of rows that were loaded again, with the verdict of before where the rows are the same.
+    """Return the record of rows that were loaded again, with the previous verdict if the rows are the same.
 
-    Validation then only has to say so. A partition of which rows moved to quarantine is checked again.
+    Validation then reads no rows. A partition with rows that moved to quarantine is checked again.
     """
     same = (
         before is not None
@@ -88,7 +88,7 @@ def keep_verdict(entry: LedgerEntry, before: LedgerEntry | None, data: Path) -> 
 
 
 def tell_verdict(verdict: Verdict) -> None:
-    """Log what the rules found.
+    """Log the result of the rules.
 
     Raises:
         DataError: Rows break a rule of severity `fail`.
@@ -115,7 +115,7 @@ def tell_verdict(verdict: Verdict) -> None:
                 f" for example {', '.join(finding.examples)}",
                 where=str(entry.partition),
                 expected=finding.expectation,
-                hint="mend the source or the rule, then load or validate the day again; builds leave the day out",
+                hint="correct the source or the rule, then load or validate the day again; builds leave the day out",
             )
 
 

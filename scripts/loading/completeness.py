@@ -1,4 +1,4 @@
-"""Completeness: whether what came is what the source has, once: declared totals, and rows that moved between pages."""
+"""Completeness: whether a load received each row of the source once, by declared totals and by repeated keys."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from scripts.extract.rows import Page
 
 FETCHES = 3
-"""How often a partition is fetched from its first page when rows moved between pages while it was read."""
+"""The most times that a partition is fetched from its first page, if rows move between pages meanwhile."""
 _log = get_logger("ingest")
 
 
 @dataclasses.dataclass(slots=True)
 class Arrivals:
-    """What the answers of a load amount to.
+    """The counts of all answers of a load.
 
     Attributes:
-        fetched: Rows that came.
-        pages: Answers.
+        fetched: Rows that were received.
+        pages: Number of answers.
         quarantined: Rows that are not admitted.
-        reason: Why the first of them is not.
-        totals: Numbers of records that the source declares, for each request with its pages.
-        records: Records that came, for each of them: where lists within them are the rows, another number than of rows.
+        reason: Reason why the first of these rows is not admitted.
+        totals: Numbers of records that the source declares on the pages of each request.
+        records: Records that were received, by request; if the rows are nested lists, this is not the number of rows.
         drift: Differences from the contract.
-        keys: Keys of the rows, where pages are compared.
+        keys: Keys of the rows, if pages are compared.
     """
 
     fetched: int = 0
@@ -59,10 +59,10 @@ class Arrivals:
             self.keys.setdefault(answer.part, KeyComparison()).add(answer.keys)
 
     def declared(self) -> int | None:
-        """Return the number of records that the source declares; None where it leaves one request without."""
+        """Return the number of records that the source declares; None if it declares none for some request."""
         if self.totals.keys() != self.records.keys():
             return None
-        # pages that declare different totals were read while rows moved: the one that does not fit speaks
+        # if totals differ, rows changed during the load: take one that does not match, so that the load is tried again
         return sum(
             next((total for total in sorted(totals) if total != self.records[part]), self.records[part])
             for part, totals in self.totals.items()
@@ -74,36 +74,36 @@ class Arrivals:
 
 
 class Completeness:
-    """Judges the tries of one load: fetch again while rows are missing or moved, then fail."""
+    """Checks each try of one load: a load with missing or moved rows is tried again, and fails after the last try."""
 
     def __init__(self) -> None:
-        """Begin without a try."""
+        """Start without a try."""
         self._tries = 0
         self._before: Moved | None = None
 
     def is_reached(self, arrivals: Arrivals) -> bool:
-        """Return whether everything came once; if not, the load has to be tried again.
+        """Return whether every row was received once; if not, the load has to be tried again.
 
         Raises:
-            SourceUnavailableError: It was tried often enough.
+            SourceUnavailableError: The last try has failed.
         """
         self._tries += 1
         declared, records, moved = arrivals.declared(), sum(arrivals.records.values()), arrivals.moved()
         if declared not in (None, records):
-            self._say(f"the API declares {declared} rows, its pages held {records}")
+            self._say(f"the API declares {declared} rows, its pages contained {records}")
             return False
         if moved is None:
             return True
         before, self._before = self._before, moved
-        # a source may send keys twice by itself: the same ones in two tries, and not where pages meet
+        # if two tries repeat the same keys, and not where pages meet, the source itself sends these keys twice
         if before is not None and before.keys == moved.keys and not moved.overlap:
             _log.warning("%d keys came on more than one page in each try: the source sends them twice", moved.rows)
             return True
         self._say(
             f"rows moved between pages: {moved.rows} keys came on more than one page,"
             f" for example on pages {moved.pages[0]} and {moved.pages[1]}",
-            "load the day again when the source is quiet, or have it sort by a key (`params`);"
-            " a source that sends one key on two pages has `pagination: {duplicates: allow}`",
+            "load the day again when the source does not change, or let it sort by a key (`params`);"
+            " if the source sends one key on two pages, set `pagination: {duplicates: allow}`",
         )
         return False
 
@@ -112,16 +112,16 @@ class Completeness:
             raise SourceUnavailableError(
                 f"{message}, in {FETCHES} tries",
                 expected="every row once",
-                hint=hint or "check the contract's pagination, or load the day again when the source is quiet",
+                hint=hint or "check the contract's pagination, or load the day again when the source does not change",
             )
         _log.warning("%s: fetching the partition again from its first page", message)
 
 
 def require_admitted(entry: LedgerEntry, resource: Resource, reason: str) -> None:
-    """Raise where rows came and none of them fits the contract, unless the contract allows that.
+    """Raise an error if rows were received and none of them fits the contract, unless the contract allows that.
 
     Raises:
-        DataError: It does not.
+        DataError: No row fits, and the contract does not allow that.
     """
     if entry.fetched and not entry.bronze and resource.admit == "some":
         raise DataError(

@@ -1,4 +1,4 @@
-"""Custom checks: rules in Python, on a pandas data frame of the rows; pandas and pandera are loaded only for them."""
+"""Custom checks: rules in Python on a pandas data frame of the rows. Only they import pandas and pandera."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def load(rule: Rule) -> Any:  # noqa: ANN401 — a pandera schema
 
 
 def broken_rows(rule: Rule, batch: pa.RecordBatch) -> np.ndarray:
-    """Return the places in a batch of the rows that break a rule.
+    """Return the positions in a batch of the rows that break a rule.
 
     Raises:
-        ContractError: The check fails, or does not answer for each row.
+        ContractError: The check fails, or does not return a value for each row.
     """
     import pandas as pd  # noqa: PLC0415
     import pandera.pandas as pandera  # noqa: PLC0415
 
     schema = load(rule)
-    # pandas' own types that know null: whole numbers stay whole
+    # the nullable types of pandas, so that integers stay integers
     frame = batch.to_pandas(
         types_mapper={
             pa.int64(): pd.Int64Dtype(),

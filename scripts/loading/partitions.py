@@ -1,4 +1,4 @@
-"""The pipeline as a whole: load and validate the days of a request, then build."""
+"""Loads of many partitions: ingests and validates the partitions of a request in parallel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Step = Literal["ingest", "validate"]
 
 
 class Outcome(NamedTuple):
-    """How the work on one partition ended: with its ledger record, or with an error."""
+    """The result of the work on one partition: its ledger record, or an error."""
 
     partition: Partition
     entry: LedgerEntry | None
@@ -52,17 +52,17 @@ def partitions(
 
 
 def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
-    """Return the error of a run some of whose partitions failed: of the type of the first, and naming each."""
+    """Return one error for the failed partitions of a run; it has the class of the first error, and names each one."""
     first = next(iter(errors.values()))
     kind = type(first) if isinstance(first, PipelineError) else PipelineError
     return kind(
         f"{len(errors)} of {asked} partitions failed: {', '.join(map(str, errors))}; the first: {first}",
-        hint="mend the cause and run the same again: only what is missing is loaded",
+        hint="correct the cause and run the same again: only what is missing is loaded",
     )
 
 
 class _Clients:
-    """One client for each source, made when it is first needed: a secret that one lacks is no matter of the others."""
+    """One client for each source, created at its first use, so that a missing secret fails only its own source."""
 
     def __init__(self) -> None:
         self._made: dict[str, Client] = {}
@@ -111,7 +111,7 @@ def _failed(partition: Partition, run: Run, error: Exception) -> Outcome:
     unexpected = UnexpectedError(
         f"{type(error).__name__}: {error}",
         where=str(partition),
-        hint="a fault of the pipeline: report it with the traceback in the log",
+        hint="this is a bug of the pipeline: report it with the traceback in the log",
     )
     return Outcome(partition, None, unexpected)
 
@@ -124,14 +124,14 @@ def load(
     is_done: Callable[[LedgerEntry], bool] = lambda _: False,
     on_done: Callable[[Outcome], None] = lambda _: None,
 ) -> Sequence[Outcome]:
-    """Load and validate partitions, a few at a time; one that fails does not stop the others.
+    """Load and validate partitions, several at the same time; a failed one does not stop the others.
 
     Args:
         run: The run that asks for it.
         wanted: The partitions.
         steps: What to do with each.
-        is_done: Whether a record is what the load is for; see `ingest_partition`.
-        on_done: Called with each outcome as it comes.
+        is_done: Returns whether an existing record makes a load unnecessary; see `ingest_partition`.
+        on_done: Called with each outcome, in the order of `wanted`.
 
     Raises:
         StorageError: The data folder cannot be written; what was loaded stays.
@@ -143,9 +143,9 @@ def load(
         try:
             return Outcome(partition, _do_steps(partition, steps, run, clients, is_done), None)
         except StorageError:
-            # the same for every partition: say it once
+            # it is the same for every partition, so report it once
             raise
-        except Exception as error:  # noqa: BLE001 — whatever it is, the other partitions go on
+        except Exception as error:  # noqa: BLE001 — no error may stop the other partitions
             return _failed(partition, run, error)
 
     outcomes = []
@@ -156,7 +156,7 @@ def load(
             on_done(outcomes[-1])
         executor.shutdown()
     except BaseException as error:
-        # who interrupts does not want to wait for requests under way
+        # after an interrupt, do not wait for running requests
         executor.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
         raise
     finally:

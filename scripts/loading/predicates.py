@@ -1,4 +1,4 @@
-"""Predicates: each rule on a column as a function of Arrow rows, which marks the rows that break it."""
+"""Predicates: each rule on a column as a function of Arrow values that marks the values that break it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Resource
 
 Test: TypeAlias = "Callable[[pa.Array], pa.Array]"
-"""Marks the values that break a rule; null where the rule does not apply."""
+"""Marks the values that break a rule; null if the rule does not apply."""
 
 
 class Predicate(NamedTuple):
-    """One test of a rule on one column; a rule with two bounds is two, of which a value breaks one."""
+    """One test of a rule on one column. A rule with two bounds has two; a value breaks at most one of them."""
 
     rule: str
     column: str
@@ -69,7 +69,7 @@ def _tests(rule: Rule, column: Column, kind: pa.DataType) -> Sequence[Test]:
 
 
 def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return values whose bits are equal where they are: -0.0 and 0.0 are one number, and two patterns of bits."""
+    """Return values such that equal numbers have equal bits: -0.0 and 0.0 are equal, but their bits differ."""
     return pc.add(values, 0.0) if pa.types.is_floating(values.type) else values
 
 
@@ -80,7 +80,7 @@ def _outside(values: pa.Array, low: float | None, high: float | None) -> pa.Arra
 
 
 def _bound_test(compare: Callable[..., pa.Array], bound: float, kind: pa.DataType, rounding: str) -> Test:
-    """Return the comparison with a bound, which is brought to the column's type so that no value is rounded."""
+    """Return the comparison with a bound, which is converted to the column's type, so that no value is rounded."""
     if pa.types.is_floating(kind):
         return lambda values: compare(values, pa.scalar(bound, kind))
     scale = kind.scale if pa.types.is_decimal(kind) else 0
@@ -89,7 +89,7 @@ def _bound_test(compare: Callable[..., pa.Array], bound: float, kind: pa.DataTyp
     try:
         limit = pa.scalar(exact if pa.types.is_decimal(kind) else int(exact), kind)
     except (pa.ArrowInvalid, OverflowError):
-        # beyond all values of the type: every value is on the same side of it
+        # the bound is outside the range of the type: all values are on the same side of it
         is_broken = (exact > 0) == (compare is pc.less)
         return lambda values: pc.if_else(values.is_valid(), is_broken, pa.scalar(None, pa.bool_()))
     return lambda values: compare(values, limit)

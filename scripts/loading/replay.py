@@ -1,4 +1,4 @@
-"""Replay: quarantined rows that pass, after a rule or the contract was mended, go back to Bronze."""
+"""Replay: moves quarantined rows that pass after a correction of a rule or the contract back to Bronze."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = get_logger("replay")
 
 
 class Replayed(NamedTuple):
-    """What became of the quarantined rows of a partition."""
+    """How many quarantined rows of a partition were admitted, and how many remain."""
 
     partition: Partition
     admitted: int
@@ -38,15 +38,15 @@ class Replayed(NamedTuple):
 
 
 def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed:
-    """Read the quarantined rows of a partition again by the policies and rules of now, and admit those that pass.
+    """Read the quarantined rows of a partition again with the current policies and rules, and admit those that pass.
 
-    The columns are those that the day was loaded with, and the rows take the places that they had in the source's
-    answer. Rows that still don't pass stay in quarantine, with the reason of now.
+    The columns are those that the day was loaded with. Admitted rows get the positions that they had in the source's
+    answer. Rows that still do not pass stay in quarantine, with the current reason.
 
     Raises:
-        UsageError: The partition is not loaded, or its resource is not in the contract any more.
+        UsageError: The partition is not loaded, or its resource is no longer in the contract.
         DataError: Rows break a rule of severity `fail`.
-        BronzeError: The day was loaded with a contract whose columns are others.
+        BronzeError: The day was loaded with a contract that has other columns.
     """
     (name,) = catalog.pick_resources(source, [partition.resource])
     resource = source.resources[name]
@@ -89,7 +89,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
                     rules_version="",
                     bronze=writer.rows,
                     quarantined=len(stay),
-                    # rows that were asked for in another way stay rows of that contract
+                    # rows of another request keep the version of the contract of that request
                     contract_version=resource.version if is_current else entry.contract_version,
                     run_id=run.run_id,
                     loaded_at=dt.datetime.now(dt.UTC),
@@ -103,7 +103,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
 def _merge(
     writer: parquet.PartitionWriter, entry: LedgerEntry, back: pa.RecordBatch, run: Run, schema: pa.Schema
 ) -> None:
-    """Write the rows of a partition and those that come back, in the order of their places."""
+    """Write the rows of a partition and the admitted rows, in the order of their positions."""
     waiting = pa.Table.from_batches([back]).sort_by(ROW)
     places, taken = waiting[ROW].to_pylist(), 0
     for batch in parquet.read_batches(run.store.data_path(entry.partition)):

@@ -1,7 +1,7 @@
-"""Rules: a contract's checks on the rows of a partition, evaluated on Arrow batches as they come.
+"""Rules: evaluates a contract's checks on the rows of a partition, one Arrow batch after another.
 
-The same code checks rows while they are loaded and rows that lie in Bronze; the findings do not depend on how the rows
-are cut into batches.
+The same code checks rows while they are loaded and rows that are in Bronze. The results do not depend on how the rows
+are split into batches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MAX_EXAMPLES = 3
 _SHOWN_LENGTH = 200
 _KEY_BYTES = 64 << 20
-"""Keys of one `unique` rule that are held in memory."""
+"""Bytes of keys of one `unique` rule that are kept in memory."""
 
 
 class RuleViolations:
@@ -41,7 +41,7 @@ class RuleViolations:
     Attributes:
         rule: The rule.
         rows: Number of rows; for `row_count` 1 when it is broken.
-        positions: Place of each row in the Bronze file, where the rule moves rows to quarantine.
+        positions: Position of each row in the Bronze file, if the rule moves rows to quarantine.
         columns: The columns whose values are shown.
     """
 
@@ -55,19 +55,19 @@ class RuleViolations:
         self._examples: dict[int, list[str]] = {}
 
     def add(self, positions: np.ndarray) -> None:
-        """Note rows by their places in the Bronze file."""
+        """Add rows by their positions in the Bronze file."""
         self.rows += len(positions)
         if self.rule.severity == "quarantine":
             self.positions.frombytes(positions.astype(np.int64).tobytes())
 
     def add_examples(self, batch: pa.RecordBatch, places: np.ndarray, part: int = 0) -> None:
-        """Keep the values of rows of a batch while examples are missing."""
+        """Add values of rows of a batch as examples, until there are enough."""
         shown = self._examples.setdefault(part, [])
         if (missing := _MAX_EXAMPLES - len(shown)) > 0:
             shown += [self.shown(row) for row in batch.select(self.columns).take(places[:missing]).to_pylist()]
 
     def add_count(self, rows: int) -> None:
-        """Note that the number of rows breaks the rule."""
+        """Record that the number of rows breaks the rule."""
         self.rows = 1
         self._examples[0] = [str(rows)]
 
@@ -78,12 +78,12 @@ class RuleViolations:
 
     @property
     def examples(self) -> list[str]:
-        """A few of the values: those below a bound first, each in the order of the rows."""
+        """A few of the values, in the order of the rule's bounds and of the rows."""
         return [text for part in sorted(self._examples) for text in self._examples[part]][:_MAX_EXAMPLES]
 
     @property
     def expectation(self) -> str:
-        """What the rule asks for, in words."""
+        """What the rule expects, as text."""
         return expectation(self.rule)
 
 
@@ -135,11 +135,11 @@ class RuleChecker:
         self.rows += batch.num_rows
 
     def finish(self, path: Path, folder: Path) -> list[RuleViolations]:
-        """Return a finding for each rule that rows break, in contract order.
+        """Return the violations of each rule that rows break, in contract order.
 
         Args:
             path: The file with all the rows.
-            folder: Where keys may lie for a while that do not fit into memory.
+            folder: Folder for temporary files of keys that do not fit into memory.
         """
         for name, keys in self._repeated.items():
             positions = keys.positions(path, folder)
@@ -170,7 +170,7 @@ def rules_version(resource: Resource) -> str:
 
 
 def expectation(rule: Rule) -> str:  # noqa: PLR0911 — one for each check
-    """Return what a rule asks for, in words."""
+    """Return what a rule expects, as text."""
     if rule.range is not None:
         return f"{rule.column} {_bounds(rule.range)}"
     if rule.length is not None:
@@ -205,7 +205,7 @@ def _columns(rule: Rule, resource: Resource) -> Sequence[str]:
         return rule.unique
     if rule.column is not None:
         return (rule.column,)
-    # who reads of a row that a custom check refuses wants to find it
+    # the primary key helps a person to find a row that a custom check refuses
     return tuple(column for column in resource.primary_key if column != "dt") if rule.check is not None else ()
 
 

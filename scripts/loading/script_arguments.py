@@ -1,4 +1,4 @@
-"""What `ingest_api.py` and `validate_data.py` share when they run as scripts."""
+"""The command-line arguments of `ingest_api.py` and `validate_data.py` as scripts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def run_script(
     work: Callable[[Run, Source, str, dt.date], str],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Do the work for each day and resource that the command line names, and return the exit code."""
+    """Call `work` for each day and resource of the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--start-date", required=True, metavar="YYYY-MM-DD", help="first day, UTC")
     parser.add_argument("--end-date", required=True, metavar="YYYY-MM-DD", help="last day, included")
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="Bronze folder; BRONZE_DIR by default")
     parser.add_argument("--source", default=catalog.DEFAULT_SOURCE, help="source of the catalog (%(default)s)")
     parser.add_argument(
-        "--resource", action="append", metavar="R", help="may be repeated; the source's default resource without"
+        "--resource", action="append", metavar="R", help="may be repeated; by default, the source's default resource"
     )
     options = parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""Uniqueness: the rows of a partition whose key comes again later, also where the keys do not fit into memory."""
+"""Uniqueness: finds the rows of a partition whose key repeats later, even if the keys do not fit into memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONG_TEXT = 256
 
 
 class RepeatedKeys:
-    """Collects the keys of a partition; beyond `max_bytes` it lets go of them, and DuckDB reads them from the file."""
+    """Collects the keys of a partition; beyond `max_bytes` it drops them, and DuckDB reads them from the file."""
 
     def __init__(self, columns: Sequence[str], max_bytes: int) -> None:
         """Start without rows."""
@@ -30,7 +30,7 @@ class RepeatedKeys:
         self._keys: list[pa.RecordBatch] | None = []
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take the keys of the next rows."""
+        """Add the keys of the next rows."""
         if self._keys is None:
             return
         keys = pa.RecordBatch.from_arrays(
@@ -43,11 +43,11 @@ class RepeatedKeys:
             self._keys.append(keys)
 
     def positions(self, path: Path, folder: Path) -> np.ndarray:
-        """Return the place of each row whose key comes again later, in order; null is a key like any other.
+        """Return the position of each row whose key repeats later, in order; null is compared like any other key.
 
         Args:
             path: The file with the rows.
-            folder: Where DuckDB may put what does not fit into memory.
+            folder: Folder for temporary files of DuckDB.
         """
         if self._keys is None:
             return _positions_by_duckdb(path, self._columns, folder)
@@ -68,7 +68,7 @@ class RepeatedKeys:
 
 
 def _shortened(column: pa.Array) -> pa.Array:
-    """Return a column with long texts replaced by their digests, as which they are compared."""
+    """Return a column with long texts replaced by their digests, which are compared instead."""
     if not pa.types.is_string(column.type):
         return column
     is_long = pc.fill_null(pc.greater(pc.binary_length(column), _LONG_TEXT), False)
@@ -79,7 +79,7 @@ def _shortened(column: pa.Array) -> pa.Array:
 
 
 def _are_distinct_numbers(columns: Sequence[pa.ChunkedArray]) -> bool:
-    # most keys are one number, and sorting these is far cheaper than grouping them
+    # most keys are one integer, and sorting integers is far cheaper than grouping them
     if len(columns) > 1 or not pa.types.is_integer(columns[0].type) or columns[0].null_count:
         return False
     numbers = np.sort(columns[0].to_numpy())
