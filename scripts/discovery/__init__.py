@@ -1,4 +1,4 @@
-"""Finding out what an API's answers look like, and writing that down as a contract and a staging model.
+"""Discovery of an API: guesses its paging, records and columns from its answers, and writes the text of a contract.
 
-Asks by the client of `extract`; writes no file and loads nothing.
+Sends requests with the client of `extract`; writes no file and loads nothing.
 """

@@ -26,7 +26,7 @@ Column = dict[str, Any]
 
 
 def guess_columns(rows: Sequence[dict[str, Any]], *, is_text: bool = False) -> list[Column]:
-    """Return the columns of some rows, in the order of their fields; `is_text` where the format knows only text."""
+    """Return the columns of some rows, in the order of their fields; `is_text` if the format only has text."""
     columns: list[Column] = []
     for field in dict.fromkeys(field for row in rows for field in row):
         values = [row[field] for row in rows if row.get(field) is not None]
@@ -40,7 +40,7 @@ def guess_columns(rows: Sequence[dict[str, Any]], *, is_text: bool = False) -> l
 
 
 def guess_key(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> tuple[list[str], bool]:
-    """Return the columns that tell rows apart, and whether they do so in all that were seen."""
+    """Return the columns that identify a row, and whether they are unique in the given rows."""
     scalars = [column for column in columns if column["type"] in {"string", "integer", "date", "timestamp"}]
     direct = [column for column in scalars if not str(column.get("field", "")).startswith("$[")]
 
@@ -92,7 +92,7 @@ def _type(values: list[Any], field: str) -> dict[str, str]:
         return {"type": "number"}
     if kinds == {str}:
         return _text(values)
-    # of nothing that was seen, or of several kinds: JSON keeps whatever comes
+    # no values, or values of several types: JSON keeps any value
     return {"type": "json"}
 
 

@@ -1,4 +1,4 @@
-"""Discovery: a resource found out by a few requests."""
+"""Discovery of a resource by a few requests."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _PLACEHOLDER: dict[str, Any] = {
 
 
 def discover(client: Client, name: str, path: str, params: dict[str, str]) -> Discovered:
-    """Return a resource as its answers show it.
+    """Return a resource with the contract keys that its answers suggest.
 
     Raises:
-        SourceRejectedError: It answers with an error, or with nothing that could be rows.
-        SourceUnavailableError: It does not answer.
+        SourceRejectedError: The source answers with an error, or with nothing that could be rows.
+        SourceUnavailableError: The source does not answer.
     """
     url = client.base_url + path
     response = _get(client, url, params)
@@ -66,9 +66,9 @@ def discover(client: Client, name: str, path: str, params: dict[str, str]) -> Di
     columns = guess_columns(rows, is_text=is_text)
     if not columns:
         raise SourceRejectedError(
-            "the answer holds no row, so that its columns cannot be told",
+            "the answer holds no row, so its columns cannot be guessed",
             where=url,
-            hint="give an address that has rows, for example of another day",
+            hint="use a URL that returns rows, for example of another day",
         )
     key, is_unique = guess_key(rows, columns)
     state = f"{', '.join(key)} tell{'s' if len(key) == 1 else ''} {len(rows)} rows apart"
@@ -103,7 +103,7 @@ def _described(column: dict[str, Any], rows: list[dict[str, Any]], is_key: bool)
 
 
 def _children(rows: list[dict[str, Any]], key: list[str], columns: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the lists of objects within rows that can be resources of their own."""
+    """Return the lists of objects within rows that can be separate resources."""
     found: dict[str, Any] = {}
     fields = {column["name"]: column.get("field", column["name"]) for column in columns}
     types = {column["name"]: column for column in columns}
@@ -161,7 +161,7 @@ def _snake(name: str) -> str:
 
 
 def _sample(first: Asked, pagination: dict[str, Any], ask: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-    """Return rows of the first page, and of one more where that is cheap."""
+    """Return rows of the first page, or of a larger page if the first page has few rows."""
     rows = first.records
     if pagination.get("type") in {"page", "offset"} and len(rows) < _FEW and (size := pagination.get("size_param")):
         rows = ask(None, **{size: 100}).records or rows

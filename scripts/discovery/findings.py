@@ -1,4 +1,4 @@
-"""Findings: what was found out about a source, how sure that is, and why."""
+"""Findings: facts about a source, how certain they are, and why."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Sure = Literal["proven", "likely", "unknown"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found out.
+    """One fact about a source.
 
     Attributes:
-        about: What it is about: records, pages, total, key.
+        about: Subject of the fact: records, pages, total, key.
         sure: `proven` by a further request, `likely` from what was seen, or `unknown`.
-        text: What it is, and why.
+        text: The fact and its reason.
     """
 
     about: str
@@ -25,12 +25,12 @@ class Finding:
 
 @dataclasses.dataclass(slots=True)
 class Discovered:
-    """A resource as it was found.
+    """A discovered resource.
 
     Attributes:
         name: Its name.
         keys: The keys of the contract.
-        findings: How sure they are.
+        findings: The facts from which the keys follow.
         choices: Lines for the contract that a person has to decide about.
         rows: Some of its rows.
     """

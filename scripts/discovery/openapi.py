@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def list_endpoints(text: str) -> list[str]:
-    """Return the paths whose GET answers with a list, or with an object that holds one.
+    """Return the paths whose GET answers with a list, or with an object that contains one.
 
     Raises:
-        UsageError: The text is no OpenAPI description, or has no such path.
+        UsageError: The text is not an OpenAPI description, or has no such path.
     """
     try:
         document = yaml.safe_load(text)

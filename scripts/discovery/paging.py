@@ -57,12 +57,12 @@ class Asked(NamedTuple):
 
 
 class Paging(NamedTuple):
-    """What was found.
+    """The paging of a source.
 
     Attributes:
         pagination: The contract's `pagination`; empty for one page.
         total: The contract's `total`; empty where none is declared.
-        findings: How sure that is.
+        findings: The facts from which it follows.
         choices: Lines for the contract that a person has to decide about.
     """
 
@@ -73,7 +73,7 @@ class Paging(NamedTuple):
 
 
 def find_paging(first: Asked, ask: Callable[..., Asked]) -> Paging:
-    """Return how a source pages; `ask(url=None, **params)` asks it for more."""
+    """Return how a source pages; `ask(url=None, **params)` sends a further request."""
     total, declared = _find_total(first)
     findings = []
     for attempt in (_by_link, _by_address, _by_cursor, _by_last_row, _by_number):
@@ -91,12 +91,12 @@ def find_paging(first: Asked, ask: Callable[..., Asked]) -> Paging:
     count = len(first.records)
     if declared is not None and declared > count:
         findings.append(
-            Finding("pages", "unknown", f"{declared} rows are declared, {count} came, and no way on is known")
+            Finding("pages", "unknown", f"{declared} rows are declared, {count} received, and the paging is unknown")
         )
     elif declared == count:
-        findings.append(Finding("pages", "likely", f"all {count} declared rows came at once"))
+        findings.append(Finding("pages", "likely", f"all {count} declared rows were received at once"))
     else:
-        findings.append(Finding("pages", "unknown", f"{count} rows came, and nothing says that there are more"))
+        findings.append(Finding("pages", "unknown", f"{count} rows were received, and no sign of more was found"))
     choices = [] if declared == count and count else [
         "pagination: {type: page, page_param: page, size_param: per_page, page_size: 100, stop: short_page}",
         "pagination: {type: offset, offset_param: offset, limit_param: limit, page_size: 100, stop: short_page}",
@@ -172,7 +172,7 @@ def _by_last_row(first: Asked, ask: Callable[..., Asked], _: int | None) -> tupl
 
 
 def _by_number(first: Asked, ask: Callable[..., Asked], declared: int | None) -> tuple[dict[str, Any], Finding | None]:
-    """Ask for small pages by the usual parameters, until the second one is what follows the first."""
+    """Request small pages by the usual parameters, until the second page contains the rows after the first."""
     if len(first.records) <= _SMALL:
         return {}, None
     known = str(first.document)[:100_000] if isinstance(first.document, dict) else ""
@@ -216,16 +216,17 @@ def _numbered(kind: str, number: str, size: str, beginning: int) -> dict[str, An
 def _last_page(
     kind: str, number: str, size: str, beginning: int, ask: Callable[..., Asked], declared: int | None
 ) -> str:
-    """Return what the page of the last declared row says."""
+    """Return a sentence about the page of the last declared row."""
     if not declared:
         return ""
     last = (declared - 1) // _SMALL
     found = _try(ask, {number: last * _SMALL if kind == "offset" else last + beginning, size: _SMALL})
     wanted = declared - last * _SMALL
     if found is not None and len(found.records) == wanted:
-        return f"; the last page has the {wanted} rows that {declared} in all leave for it"
+        return f"; the last page has {wanted} rows, as expected for {declared} rows in total"
     return (
-        f"; the last page of {declared} rows has {'no' if found is None else len(found.records)} rows, {wanted} are due"
+        f"; the last page has {'no' if found is None else len(found.records)} rows, expected {wanted}"
+        f" of {declared} rows in total"
     )
 
 
@@ -238,7 +239,7 @@ def _find_total(first: Asked) -> tuple[dict[str, Any], int | None]:
     for path, value in _leaves(first.document):
         text = str(value)
         if _TOTAL.match(path[-1]) and not isinstance(value, bool) and text.isdecimal() and int(text) >= count:
-            # `count` is often that of the page, and a capped total no total
+            # `count` is often the number of rows on the page
             if path[-1].lower() == "count" and int(text) == count:
                 continue
             return {"path": path_text(path)}, int(text)
@@ -248,7 +249,7 @@ def _find_total(first: Asked) -> tuple[dict[str, Any], int | None]:
 def _total_of_small_page(
     first: Asked, ask: Callable[..., Asked], pagination: dict[str, Any]
 ) -> tuple[dict[str, Any], int | None]:
-    """Return where a page declares the total that a whole answer does not."""
+    """Return the total that a page declares, if a whole answer declares none."""
     size = pagination.get("size_param") or pagination.get("limit_param")
     number = pagination.get("page_param") or pagination.get("offset_param")
     begin = pagination.get("first_page", 1) if pagination["type"] == "page" else 0
@@ -277,7 +278,7 @@ def _is_other(first: Asked, second: Asked) -> bool:
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[list[str], Any]]:  # noqa: ANN401 — any JSON
-    """Yield what stands in objects, and not in lists, with the keys that lead there."""
+    """Yield the values in objects, but not in lists, each with the keys that lead to it."""
     if isinstance(value, dict):
         for key, child in value.items():
             yield from _leaves(child, (*path, key))
@@ -286,5 +287,5 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[list[str],
 
 
 def same_place(base: str, address: str) -> str:
-    """Return an address that an answer names, whole."""
+    """Return the full URL of an address in an answer."""
     return urllib.parse.urljoin(base, address)

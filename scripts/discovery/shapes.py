@@ -24,7 +24,7 @@ class Shape(NamedTuple):
     Attributes:
         response: The contract's `response`.
         why: The reason, in words.
-        names: Names of the columns, where a first line holds them.
+        names: Names of the columns, if the first line contains them.
     """
 
     response: dict[str, Any]
@@ -33,7 +33,7 @@ class Shape(NamedTuple):
 
 
 def guess_shape(body: bytes, content_type: str) -> Shape | None:
-    """Return where the records of a body are; None where it holds none."""
+    """Return where the records of a body are; None if it contains none."""
     part = next(open_body(body))
     text = part.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
@@ -69,7 +69,7 @@ def _csv(text: bytes, content_type: str) -> Shape | None:
     response: dict[str, Any] = {"shape": "array", "format": "tsv" if delimiter == "\t" else "csv"}
     response |= {"delimiter": delimiter} if delimiter not in ",\t" else {}
     response |= {"encoding": encoding} if encoding != "utf-8" else {}
-    why = f"lines of {len(rows[0])} cells between {delimiter!r}; the first names them"
+    why = f"lines of {len(rows[0])} cells, separated by {delimiter!r}; the first line contains their names"
     return Shape(response, why, tuple(rows[0]))
 
 
@@ -83,19 +83,19 @@ def _within(value: Any, base: dict[str, Any]) -> Shape | None:  # noqa: ANN401 â
         return found[0][1]._replace(response={**found[0][1].response, **base})
     empty = _empty_list(value, [])
     if empty is not None:
-        return Shape({"shape": "envelope", "data_path": path_text(empty), **base}, "an empty list stands there")
+        return Shape({"shape": "envelope", "data_path": path_text(empty), **base}, "it contains an empty list")
     return Shape({"shape": "object", **base}, "the body is one object without a list of objects")
 
 
 def _candidates(value: dict[str, Any], path: list[str], depth: int = 0) -> list[tuple[tuple[int, int, int], Shape]]:
-    """Return the shapes that an object may have, the better ones with smaller numbers."""
+    """Return the shapes that an object may have; better shapes have smaller numbers."""
     found = []
     if (shape := _columnar(value, path)) is not None or (shape := _keyed(value, path)) is not None:
         found.append(((1, depth, 0), shape))
     for key, child in value.items():
         usual = _USUAL.index(key) if key in _USUAL else len(_USUAL)
         if isinstance(child, list) and (listed := _list(child, [*path, key], {})) is not None:
-            # objects are records more likely than lists are; of several, the usual name, else the longest
+            # a list of objects is better than a list of lists; then a usual name is better, then a longer list
             kind = 0 if child and isinstance(child[0], dict) else 2
             found.append(((kind, depth, usual * 1_000_000 - len(child)), listed))
         elif isinstance(child, dict) and depth < _DEPTH:
@@ -109,14 +109,14 @@ def _list(items: list[Any], path: list[str], base: dict[str, Any]) -> Shape | No
     if all(isinstance(item, dict) for item in items):
         if all(set(item) <= {"node", "cursor"} and isinstance(item.get("node"), dict) for item in items):
             place = f"$.{'.'.join(path)}[*].node"
-            return Shape({"shape": "envelope", "data_path": place, **base}, f"{len(items)} records lie in `node`")
+            return Shape({"shape": "envelope", "data_path": place, **base}, f"{len(items)} records are in `node`")
         keys = {"shape": "envelope", "data_path": path_text(path)} if path else {"shape": "array"}
         return Shape({**keys, **base}, f"a list of {len(items)} objects")
     if all(isinstance(item, list) for item in items) and len(items) > 1:
         keys = {"shape": "rows", **({"data_path": path_text(path)} if path else {})}
         named = all(isinstance(cell, str) for cell in items[0])
         names = {} if named else {"names": [f"value_{number}" for number in range(1, len(items[0]) + 1)]}
-        why = "the first list holds the names" if named else "the lists have no names: rename `value_1` and so on"
+        why = "the first list contains the names" if named else "the lists have no names: rename `value_1` and so on"
         return Shape({**keys, **names, **base}, f"{len(items)} lists; {why}")
     return None
 
