@@ -1,1 +1,1 @@
-"""What every package may use: logging, atomic files and locks, days, exit codes."""
+"""Utilities that every package may import: logging, atomic files and locks, days, exit codes."""

@@ -53,5 +53,5 @@ def day_range(start: str | dt.date, end: str | dt.date) -> Sequence[dt.date]:
 
 
 def today() -> dt.date:
-    """Return the day that it is now in UTC."""
+    """Return the current day in UTC."""
     return dt.datetime.now(dt.UTC).date()

@@ -1,4 +1,4 @@
-"""A process of the pipeline: its logs, and its end as an exit code and one line on stderr."""
+"""Start and end of a process of the pipeline: logging, exit code, and errors as one line on stderr."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 NOBODY_READS = 141
-"""What a shell makes of a program that the end of its reader ends, as in `pipeline status | head -1`."""
+"""Exit code of a program whose reader has closed the pipe, as in `pipeline status | head -1`."""
 _LEAST_ADDRESS_SPACE = 2_000_000_000
-"""Libraries reserve far more than they use; with less, some of them fail to load or end the process."""
+"""Libraries reserve far more memory than they use; with less, some fail to load or abort the process."""
 
 
 def start_logging() -> None:
@@ -41,10 +41,10 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was loaded stays; run the same command again\n")
         sys.stderr.flush()
-        # threads may be waiting for a source; whatever they are at, the next run finishes or clears it
+        # threads may still wait for a source; the next run completes or removes their loads
         os._exit(INTERRUPTED)
     except BrokenPipeError:
-        # what is still to be written would fail again when Python ends
+        # otherwise, Python would try to write the remaining output at exit, and fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
     except OSError as error:
@@ -52,14 +52,14 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
     except MemoryError as error:
         return fail(out_of_memory(error))
     except ImportError as error:
-        # how the loader of a library says that memory ran out
+        # the messages of the dynamic loader if memory runs out
         if not any(words in str(error) for words in ("failed to map segment", "annot allocate memory")):
             raise
         return fail(out_of_memory(error))
 
 
 def _check_memory() -> None:
-    """Refuse a limit that ends some library in the middle of its work, by an abort that nobody can catch."""
+    """Refuse a memory limit at which libraries abort the process, since an abort cannot be caught."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit not in {resource.RLIM_INFINITY, -1} and limit < _LEAST_ADDRESS_SPACE:
         raise MemoryLimitError(
@@ -71,7 +71,7 @@ def _check_memory() -> None:
 
 
 def _flushed(code: int) -> int:
-    # here, where an error is a line; when Python ends it would be a traceback
+    # an error here is reported as one line; at the exit of Python it would be a traceback
     sys.stdout.flush()
     return code
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and locks that a killed process leaves to nobody."""
+"""Files: atomic writes, and locks that the operating system releases when a process ends."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _POLL_SECONDS = 0.1
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that every reader, also after a crash, finds the old content or the new one.
 
-    `mode` is the file's from its first moment on, less what the umask takes away. Threads, processes and containers may
-    write the same file at once: one of their contents stays, whole.
+    The file is created with `mode`, without the bits of the umask. If threads, processes and containers write the same
+    file at the same time, the complete content of one of them remains.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # process ids repeat in containers and threads
     try:
@@ -43,7 +43,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def sync_file(path: Path, *, mode: int | None = None) -> None:
-    """Return when the file's content is on the disk; with `mode`, that is the file's from then on."""
+    """Write the file's content to the disk; with `mode`, set the mode of the file."""
     handle = os.open(path, os.O_RDONLY)
     try:
         if mode is not None:
@@ -54,7 +54,7 @@ def sync_file(path: Path, *, mode: int | None = None) -> None:
 
 
 def sync_dir(path: Path) -> None:
-    """Return when the folder's entries (creations, renames, removals) are on the disk."""
+    """Write the folder's entries (creations, renames, removals) to the disk."""
     sync_file(path)
 
 
@@ -88,7 +88,7 @@ def storage_errors(where: object = "") -> Iterator[None]:
 def locked(path: Path, *, purpose: str, timeout: float, keep_file: bool = True) -> Iterator[int]:
     """Hold an exclusive lock for the block; yields its descriptor, which a child process may inherit.
 
-    The lock is the operating system's: it ends with its last holder, however that ends. Who waits says for whom.
+    The operating system releases the lock when its last holder ends. A process that waits logs who holds the lock.
     Without `keep_file` the lock's file is removed at the end.
 
     Raises:
@@ -123,7 +123,7 @@ def is_locked(path: Path) -> bool:
 
 
 def lock_holder(path: Path) -> str:
-    """Return who holds a lock, in words."""
+    """Return a description of the process that holds a lock."""
     return _in_words(_holder(path))
 
 
@@ -137,7 +137,7 @@ def _in_words(content: bytes) -> str:
 
 def _acquire(path: Path, purpose: str, timeout: float) -> int:
     deadline = time.monotonic() + timeout
-    told = b""  # empty is a holder that has not written its name yet: it does so at once
+    told = b""  # empty: the holder has not written its name yet, but is about to
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         try:
@@ -169,7 +169,7 @@ def _holder(path: Path) -> bytes:
 
 
 def _is_current(handle: int, path: Path) -> bool:
-    # the file may have been removed by the holder that just let go
+    # the previous holder may have removed the file when it released the lock
     try:
         return os.fstat(handle).st_ino == path.stat().st_ino
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, with the run, source, resource and day of the work at hand."""
+"""Logs: one JSON object a line on stderr, with the run, source, resource and day of the current work."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def log_context(**values: object) -> Iterator[None]:
 
 
 def mask_every_log() -> None:
-    """Mask secrets in every record of every logger, whoever made it and whichever handler shows it.
+    """Mask secrets in every record of every logger, for all handlers.
 
-    Also in the traceback of an exception that nobody caught, in whatever thread.
+    The tracebacks of uncaught exceptions are masked too, in all threads.
     """
     if logging.getLogRecordFactory() is not _MaskedRecord:
         logging.setLogRecordFactory(_MaskedRecord)
