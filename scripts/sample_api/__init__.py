@@ -1,4 +1,4 @@
 """The sample API: the server and the data of the demo and of the tests.
 
-Stands alone: the pipeline talks to it over HTTP.
+It imports no other package: the pipeline calls it over HTTP.
 """

@@ -1,7 +1,7 @@
-"""The data of the sample API: a small blog as it stands on any day, the same whenever it is asked for that day.
+"""The data of the sample API: the state of a small blog on any day. The same day always gives the same data.
 
-From day to day posts, comments and to-dos are added and users are edited. As in real sources, some rows are late, come
-twice, or are bad, and from the second day on new posts have a field that nobody announced.
+Each day adds posts and comments, completes to-dos, and edits users. As in real sources, some rows are late, repeated or
+invalid. From the second day on, new posts have a field that no contract declares.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _POSTS_PER_DAY = 10
 _COMMENTS_PER_POST = 5
 _TODOS = 200
 _KEPT_DAYS = 30
-"""Days for which the API still serves the posts that were added; the first hundred stay."""
+"""Days for which the API serves an added post; the first hundred posts stay."""
 _WORDS = [
     "autumn",
     "river",
@@ -58,7 +58,7 @@ Record = dict[str, Any]
 
 @functools.lru_cache(maxsize=64)
 def collection(name: str, day: dt.date, first_day: dt.date = FIRST_DAY) -> tuple[Record, ...]:
-    """Return the records of a collection as they stand on a day (UTC); nothing for an unknown one.
+    """Return the records of a collection on a day (UTC); no records for an unknown collection.
 
     Args:
         name: posts, users, comments or todos.
@@ -84,7 +84,7 @@ def prices(day: dt.date, first_day: dt.date = FIRST_DAY) -> dict[str, float]:
 def _users(index: int) -> list[Record]:
     users = []
     for number in range(1, _USERS + 1):
-        # each day one user moves: the last of those days decides where the user lives now
+        # each day one user moves; the latest move decides where the user lives
         moved = max((day for day in range(1, index + 1) if day % _USERS == number % _USERS), default=0)
         name = f"{_word('first', number).title()} {_word('last', number).title()}"
         handle = f"{name.split(maxsplit=1)[0].lower()}{number}"
@@ -114,7 +114,7 @@ def _posts(index: int, first_day: dt.date) -> list[Record]:
     if index >= 1:
         # the first post is edited and comes twice: the later one counts
         posts.append(posts[0] | {"title": f"{posts[0]['title']} (edited on day {index + 1})"})
-        # bad rows: a number as words, and a headline that is not there
+        # invalid rows: a number in words, and an empty title
         posts[-2] = posts[-2] | {"userId": "seven"}
         posts[-3] = posts[-3] | {"title": ""}
     return posts

@@ -1,14 +1,14 @@
-"""The sample API: JSONPlaceholder's routes, paging and headers over data that moves on from day to day.
+"""The server of the sample API: JSONPlaceholder's routes, paging and headers, with data that changes each day.
 
     GET /posts /users /comments /todos    `_page` and `_limit`, or `_start` and `_limit`; X-Total-Count and Link headers
     GET /posts/1                          one record
     GET /cursor/posts                     the same records in an envelope: data, meta.total, next_cursor, has_more
     GET /simple/price                     a flat map of prices
     GET /empty                            a collection without rows
-    GET, POST, DELETE /_faults            faults to come, for demos and tests: see `Fault`
+    GET, POST, DELETE /_faults            faults of the next answers, for demos and tests: see `Fault`
 
-`X-Logical-Date: 2024-01-02` asks for the data of that day; without it, of today (UTC). `created_gte` and `created_lt`
-choose posts by the time at which they were written. Runs as `python -m scripts.sample_api --port 3000`.
+`X-Logical-Date: 2024-01-02` selects the data of that day; without it, of today (UTC). `created_gte` and `created_lt`
+select posts by the time when they were written. Runs as `python -m scripts.sample_api --port 3000`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ Kind = Literal["status", "timeout", "truncated", "html", "disconnect"]
 
 @dataclasses.dataclass
 class Fault:
-    """What goes wrong with the next `times` answers whose path starts with `path`.
+    """A fault of the next `times` answers whose path starts with `path`.
 
     Attributes:
-        kind: `status` answers with `status`; `timeout` is silent for `seconds`; `truncated` ends in the middle of the
-            JSON; `html` sends a web page; `disconnect` closes the connection without an answer.
-        path: Beginning of the paths that are hit.
-        times: How often.
+        kind: `status` answers with `status`; `timeout` sends nothing for `seconds`; `truncated` ends in the middle of
+            the JSON; `html` sends a web page; `disconnect` closes the connection without an answer.
+        path: Beginning of the affected paths.
+        times: Number of affected answers.
         status: The HTTP status of `status`.
         retry_after: Value of the Retry-After header of `status`, in seconds.
-        seconds: How long `timeout` is silent.
+        seconds: How long `timeout` sends nothing.
         day: Only for requests about this day.
     """
 
@@ -78,7 +78,7 @@ class SampleApi(http.server.ThreadingHTTPServer):
         faults: Sequence[Fault] = (),
         first_day: dt.date = data.FIRST_DAY,
     ) -> None:
-        """Listen; port 0 takes one that is free."""
+        """Listen on a port; port 0 selects a free one."""
         super().__init__((host, port), _Handler)
         self.faults = list(faults)
         self.first_day = first_day
@@ -92,7 +92,7 @@ class SampleApi(http.server.ThreadingHTTPServer):
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
     def next_fault(self, path: str, day: str) -> Fault | None:
-        """Take the first fault that hits a request, and count the request."""
+        """Count a request, and use and return the first fault that affects it."""
         with self._lock:
             self.requests_by_path[path] = self.requests_by_path.get(path, 0) + 1
             for fault in self.faults:
@@ -102,14 +102,14 @@ class SampleApi(http.server.ThreadingHTTPServer):
         return None
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that hangs up."""
+        """Log nothing if a client closes the connection."""
         if not isinstance(sys.exception() if hasattr(sys, "exception") else None, ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
 def serving(port: int = 0, faults: Sequence[Fault] = (), first_day: dt.date = data.FIRST_DAY) -> Iterator[SampleApi]:
-    """Serve for the block, in a thread of this process."""
+    """Run the server during the block, in a thread of this process."""
     server = SampleApi(port, faults=faults, first_day=first_day)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="sample-api")
     thread.start()
@@ -154,12 +154,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send([dataclasses.asdict(fault) for fault in self.server.faults], status=201)
 
     def do_DELETE(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         self.server.faults.clear()
         self._send([])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
-        """Say nothing of each request."""
+        """Do not log requests."""
 
     def _answer(self, path: str, query: Mapping[str, str], day: dt.date) -> None:
         match [segment for segment in path.split("/") if segment]:
