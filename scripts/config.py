@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     duckdb_threads: int = Field(default=2, ge=1, le=256)
     """Threads that DuckDB may use in a build."""
     duckdb_allowed_dirs: Annotated[tuple[Path, ...], NoDecode] = ()
-    """Comma-separated folders whose files models may read and write, beside Bronze, the warehouse and `dbt/`."""
+    """Comma-separated folders whose files models may read and write, besides Bronze, the warehouse and `dbt/`."""
     dbt_target: Literal["dev", "ci", "prod"] = "dev"
     """Target of `dbt/profiles.yml`."""
     backfill_max_days: int = Field(default=366, ge=1, le=36600)

@@ -78,12 +78,12 @@ def path_of(store: Store, partition: Partition) -> Path:
 
 
 def path_of_source(store: Store, source: str) -> Path:
-    """Return where the loads are noted that failed because a source did not answer."""
+    """Return the file of the failed loads of a source that did not answer."""
     return store.root / "_attempts" / f"{source}.json"
 
 
 def unavailable_sources(store: Store) -> Mapping[str, Attempt]:
-    """Return the last load that failed because its source did not answer, by source; one that succeeds removes it."""
+    """Return the last load that failed because its source did not answer, by source. A successful load removes it."""
     found = {path.stem: read(path) for path in sorted((store.root / "_attempts").glob("*.json"))}
     return {source: attempt for source, attempt in found.items() if attempt is not None}
 
@@ -118,7 +118,7 @@ def noting(path: Path, run: Run, *, fingerprint: str) -> Iterator[None]:
 
 
 def note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
-    """Note a failure; it counts the failures one after another that have the same fingerprint."""
+    """Write a failed attempt, with the number of consecutive failures that have the same fingerprint."""
     known = read(path)
     attempt = Attempt(
         failed_at=dt.datetime.now(dt.UTC),

@@ -29,7 +29,7 @@ class Partition(NamedTuple):
 
 
 INCOMPLETE = " without rows in quarantine"
-"""Ends the state of a partition that lacks rows of the source."""
+"""Suffix of the content state of a partition that lacks rows of the source."""
 Status = Literal["ingested", "validated", "failed"]
 
 
@@ -93,7 +93,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def content_state(self) -> str:
-        """What a build holds of the partition: its content, and whether rows of the source are missing in it."""
+        """What a build used of the partition: its content, and whether it lacks rows of the source."""
         return f"{self.content_hash}{INCOMPLETE}" if self.quarantined else self.content_hash
 
     def check(self) -> None:

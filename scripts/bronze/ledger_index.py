@@ -237,7 +237,7 @@ class LedgerIndex:
 
 
 class _FolderChange(NamedTuple):
-    """What changed in the folder of one resource."""
+    """The changes in the folder of one resource."""
 
     name: tuple[str, str]
     changed_ns: int

@@ -1,4 +1,4 @@
-"""Deletes: how a source tells that it has a row no more."""
+"""Deletes: how a source shows that a row is deleted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from scripts.contracts.contract_model import ContractModel
 from scripts.contracts.response import Scalar
 
 DELETED = "deleted_date"
-"""The column of Silver that says since when."""
+"""The column of Silver with the day of the deletion."""
 
 
 class Tombstone(ContractModel):
-    """A column that says that the row is deleted."""
+    """A column that shows whether a row is deleted."""
 
     column: str
-    """A boolean, which is then true; a date or time, which is then the one of the deletion; or one with `values`."""
+    """A boolean that is true for a deleted row; a date or time of the deletion; or a column with `values`."""
     values: tuple[Scalar, ...] = ()
-    """The values that mean that the row is deleted, such as `[cancelled, archived]`, or `[false]` of `is_active`."""
+    """Values that mean that the row is deleted, such as `[cancelled, archived]`, or `[false]` for `is_active`."""
 
     @model_validator(mode="after")
     def _plain(self) -> Self:

@@ -1,4 +1,4 @@
-"""Starting marts made from contracts: what Silver has, as a table with a contract of its own."""
+"""Starting marts generated from contracts: a table with the rows of Silver and its own dbt contract."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ select * from final
 
 
 def mart_yaml(source_name: str, name: str, resource: Resource) -> str:
-    """Return the YAML beside a resource's starting mart."""
+    """Return the YAML of a resource's starting mart."""
     tests, of_key = key_tests(silver_key(name, resource))
     columns: list[dict[str, Any]] = []
     for column in _columns(name, resource):
@@ -89,7 +89,7 @@ def mart_yaml(source_name: str, name: str, resource: Resource) -> str:
 
 
 def _columns(name: str, resource: Resource) -> Sequence[_Column]:
-    """Return the columns of the mart: `last_seen_date` moves with every load, and would make each row a changed one."""
+    """Return the columns of the mart, without `last_seen_date`: it changes at every load, so every row would change."""
     own = [
         _Column(column.name, column.data_type, plain_text(column.description), column.is_required)
         for column in silver_columns(name, resource)

@@ -1,4 +1,4 @@
-"""Files of dbt models that are made from contracts, and stay so until a person makes one of them their own."""
+"""Files of dbt models that are generated from contracts, until a person takes over a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK = (
 
 
 def model_files(source: Source, resources: Iterable[str]) -> Mapping[Path, str]:
-    """Return the staging models and the starting marts of some resources with the YAML beside them, by path."""
+    """Return the staging models and the starting marts of some resources, each with its YAML, by path."""
     models = settings().dbt_dir / "models"
     mark = MARK.format(name=source.source)
     files: dict[Path, str] = {}
@@ -39,7 +39,7 @@ def model_files(source: Source, resources: Iterable[str]) -> Mapping[Path, str]:
 
 
 def generated_models(source: Source) -> Mapping[Path, str]:
-    """Return those model files of a source that are there and whose first line says that they are generated."""
+    """Return the existing model files of a source whose first line says that they are generated."""
     mark = MARK.format(name=source.source)
     return {path: text for path, text in model_files(source, source.resources).items() if _is_generated(path, mark)}
 

@@ -160,19 +160,19 @@ def _check_deletes(resource: Resource) -> Iterator[str]:
     if deletes is None:
         return
     if any(column.name.lower() == DELETED for column in resource.columns):
-        yield f"column name `{DELETED}` is reserved where there is `deletes`: give it another `name`, and it as `field`"
+        yield f"column name `{DELETED}` is reserved by `deletes`: give it another `name`, and put its key into `field`"
     if isinstance(deletes, Tombstone):
         yield from _check_tombstone(resource, deletes)
         return
-    whole = "`deletes: detect` takes what a load lacks for deleted"
+    whole = "`deletes: detect` marks rows that a load lacks as deleted"
     if not isinstance(resource.load, SnapshotLoad):
-        yield f"{whole}, and `load: {{mode: {resource.load.mode}}}` does not ask for all rows: name a column instead"
+        yield f"{whole}, but `load: {{mode: {resource.load.mode}}}` does not load all rows: name a column instead"
     if "dt" in resource.primary_key:
-        yield f"{whole}, and with `dt` in the primary key no row comes twice"
+        yield f"{whole}, but with `dt` in the primary key each row is in one load only"
     if resource.for_each is not None and resource.for_each.on_error == "skip":
-        yield f"{whole}, and `for_each: {{on_error: skip}}` leaves rows out"
+        yield f"{whole}, but `for_each: {{on_error: skip}}` leaves rows out"
     if getattr(resource.pagination, "max_pages", None) is not None:
-        yield f"{whole}, and `max_pages` leaves rows out"
+        yield f"{whole}, but `max_pages` leaves rows out"
 
 
 def _check_tombstone(resource: Resource, tombstone: Tombstone) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _check_tombstone(resource: Resource, tombstone: Tombstone) -> Iterator[str]:
         return
     if column.type in {"date", "timestamp"}:
         if tombstone.values:
-            yield f"deletes: `values` do not go with `{column.name}`, which is {column.type}: any time means deleted"
+            yield f"deletes: `{column.name}` is {column.type} and takes no `values`: any time means deleted"
     elif column.type not in {"boolean", "string", "integer"}:
         yield f"deletes: `{column.name}` is {column.type}; valid are boolean, string, integer, date and timestamp"
     elif column.type != "boolean" and not tombstone.values:
@@ -189,7 +189,7 @@ def _check_tombstone(resource: Resource, tombstone: Tombstone) -> Iterator[str]:
     else:
         kind = {"boolean": bool, "string": str, "integer": int}[column.type]
         if wrong := [value for value in tombstone.values if type(value) is not kind]:
-            yield f"deletes: {wrong[0]!r} is no value of `{column.name}`, which is {column.type}"
+            yield f"deletes: {wrong[0]!r} is not a value of `{column.name}`, which is {column.type}"
 
 
 def _check_templates(resource: Resource) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Columns of Silver and Gold that follow from a contract: their names, types and order."""
+"""Columns of Silver and Gold that are derived from a contract: their names, types and order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUP_OF_TYPE = {
 _TYPES = {"string": "varchar", "json": "varchar", "integer": "bigint", "number": "double"}
 _ADDED = ("extra_fields_json", "loaded_date", "first_seen_date", "last_seen_date", DELETED)
 _NOT_ROW_BY_ROW = {"exists", "over", "sample", "unnest"}
-"""Words that are no reserved ones, and by which a build knows a model that does not work row by row."""
+"""Words that are not reserved, but by which a build recognizes a model that does not work row by row."""
 
 
 class SilverColumn(NamedTuple):
@@ -33,11 +33,11 @@ class SilverColumn(NamedTuple):
 
     Attributes:
         name: Its name in Silver and Gold.
-        expression: The SQL that gives it, from a row of Bronze.
+        expression: The SQL that computes it from a row of Bronze.
         data_type: Its type in DuckDB.
         group: The kind of values, one of `GROUPS`.
-        description: What it is.
-        is_required: Whether it may not be null.
+        description: Its description in the contract.
+        is_required: Whether it must not be null.
     """
 
     name: str
@@ -49,7 +49,7 @@ class SilverColumn(NamedTuple):
 
 
 def silver_columns(resource_name: str, resource: Resource) -> Sequence[SilverColumn]:
-    """Return the columns of a resource's staging model, in the contract's order, without those that are added."""
+    """Return the columns of a resource's staging model, in the contract's order, without columns that are added."""
     names = _names(resource_name, resource)
     return [_silver_column(column, names[column.name], resource) for column in resource.columns]
 
@@ -61,14 +61,14 @@ def silver_key(resource_name: str, resource: Resource) -> Sequence[str]:
 
 
 def key_tests(key: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-    """Return the tests that a key is unique: those of the model, and those of its columns."""
+    """Return the dbt tests of a unique key: those of the model, and those of its columns."""
     if len(key) == 1:
         return [], {key[0]: ["unique"]}
     return [{"unique_combination_of_columns": {"arguments": {"combination_of_columns": list(key)}}}], {}
 
 
 def singular(name: str) -> str:
-    """Return what one row of a resource is called."""
+    """Return the name of one row of a resource: the singular of the resource's name."""
     if name.endswith("ies"):
         return name[:-3] + "y"
     return name[:-1] if name.endswith("s") and not name.endswith("ss") else name
@@ -89,7 +89,7 @@ def _silver_column(column: Column, name: str, resource: Resource) -> SilverColum
 
 
 def _names(resource_name: str, resource: Resource) -> dict[str, str]:
-    """Return the name of each column in Silver: in snake case, `id` and reserved words with what they belong to."""
+    """Return the name of each column in Silver: in snake case; `id` and reserved words get the resource as a prefix."""
     names: dict[str, str] = {}
     for column in resource.columns:
         taken = {*names.values(), *_ADDED}
@@ -98,7 +98,7 @@ def _names(resource_name: str, resource: Resource) -> dict[str, str]:
 
 
 def _candidates(name: str, resource_name: str) -> Iterator[str]:
-    """Yield names for a column of Silver, the better ones first, without an end."""
+    """Yield possible names for a column of Silver, better ones first; this never ends."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     own = f"{singular(resource_name)}_{snake}"
     if snake != "id" and snake not in _words():
@@ -116,7 +116,7 @@ def _quoted(name: str) -> str:
 
 @functools.cache
 def _words() -> frozenset[str]:
-    """Return the words that are no name of a column unless they stand between quotation marks."""
+    """Return the words that cannot be the name of a column without quotation marks."""
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
     with duckdb.connect() as connection:

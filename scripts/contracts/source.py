@@ -39,8 +39,8 @@ class Resource(RequestPart):
     no_rows: NoRows = NoRows()
     load: Load = SnapshotLoad()
     deletes: Literal["detect"] | Tombstone | None = None
-    """How Silver learns that a row is deleted, which it keeps, with `deleted_date`: `detect` takes a key that the next
-    whole snapshot lacks for deleted; or a column says so."""
+    """How deleted rows are recognized; Silver keeps them, with `deleted_date`. `detect`: a row is deleted if the next
+    full snapshot lacks its key. Or a column shows it."""
     admit: Literal["some", "none"] = "some"
     """Rows that a load must admit. `some`: a load fails if all its rows go to quarantine; `none`: it succeeds."""
     on_unknown: Action = "evolve"

@@ -1,4 +1,4 @@
-"""Staging models made from contracts: they rename and cast."""
+"""Staging models generated from contracts: they rename and cast columns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def staging_sql(source_name: str, name: str, resource: Resource) -> str:
 
 
 def staging_yaml(source_name: str, name: str, resource: Resource) -> str:
-    """Return the YAML beside a resource's staging model."""
+    """Return the YAML of a resource's staging model."""
     key = silver_key(name, resource)
     tests, of_key = key_tests(key)
     columns: list[dict[str, Any]] = [
@@ -57,7 +57,7 @@ def staging_yaml(source_name: str, name: str, resource: Resource) -> str:
     last = "Last day (UTC) whose load held the row; the version is of this day."
     columns.append(_described("last_seen_date", last, True, []))
     if resource.deletes:
-        columns.append(_described(DELETED, "Day (UTC) from which the source has the row no more.", False, []))
+        columns.append(_described(DELETED, "Day (UTC) since which the source no longer has the row.", False, []))
     grain = f"One row per {singular(name)}"
     covers = {"covers_bronze": {"arguments": {"source_name": source_name, "resource": name}}}
     model = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def contract_text(head: dict[str, Any], resources: Sequence[Discovered]) -> str:
-    """Return the YAML of a contract; what is not sure stands beside it as comments."""
+    """Return the YAML of a contract; comments contain what a person has to check."""
     lines = [f"{key}: {flow_text(value)}" for key, value in head.items()]
     lines += [f"default_resource: {resources[0].name}", "", "resources:"]
     for found in resources:

@@ -171,7 +171,7 @@ def _sample(first: Asked, pagination: dict[str, Any], ask: Any) -> list[dict[str
 def _get(client: Client, url: str, params: dict[str, Any], *, is_guess: bool = False) -> requests.Response:
     attempts = retries.Retries()
     if is_guess:
-        # parameters that a source does not know may end in an error each time
+        # a source may answer every unknown parameter with an error, so guesses are not retried
         attempts.stopped.set()
     return retries.fetch(client.get, url, lambda response: response, params=params, retries=attempts)
 

@@ -61,7 +61,7 @@ class Paging(NamedTuple):
 
     Attributes:
         pagination: The contract's `pagination`; empty for one page.
-        total: The contract's `total`; empty where none is declared.
+        total: The contract's `total`; empty if none is declared.
         findings: The facts from which it follows.
         choices: Lines for the contract that a person has to decide about.
     """

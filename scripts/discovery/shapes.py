@@ -23,7 +23,7 @@ class Shape(NamedTuple):
 
     Attributes:
         response: The contract's `response`.
-        why: The reason, in words.
+        why: The reason, as text.
         names: Names of the columns, if the first line contains them.
     """
 

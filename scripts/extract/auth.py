@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LIFE = 3600.0
 """Lifetime in seconds of a token without `expires_in`."""
 _EARLY = 30.0
-"""Seconds before its expiry from which on a token is no longer used."""
+"""Seconds before its expiry at which a token is replaced."""
 
 
 def authorization(auth: Auth, source: str) -> requests.auth.AuthBase:

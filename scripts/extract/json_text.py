@@ -96,7 +96,7 @@ def split_object(text: bytes) -> Sequence[tuple[str, bytes]]:
 
 
 def has_repeated_key(text: bytes, fields: dict[str, msgspec.Raw]) -> bool:
-    """Return whether a JSON object, whose decoded fields are given, repeats a key; nested objects do not count."""
+    """Return whether a JSON object repeats a key; `fields` are its decoded fields, and nested objects do not count."""
     # every key ends with a quotation mark and a colon: if there are as many of these as fields, no key repeats
     return len(_KEY_END.findall(text)) != len(fields) and len(_cut(text, b"{")) != len(fields)
 

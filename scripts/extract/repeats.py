@@ -17,7 +17,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def key_hashes(page: Page, resource: Resource) -> np.ndarray | None:
-    """Return a hash of the primary key of each admitted row; None where the key is the day alone."""
+    """Return a hash of the primary key of each admitted row; None if the key is only the day."""
     names = [name for name in resource.primary_key if name != "dt"]
     mixed: np.ndarray | None = None
     for name in names:

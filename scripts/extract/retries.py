@@ -130,7 +130,7 @@ def fetch(
         raise SourceUnavailableError(
             f"no usable answer in {tries} tries; the last: {describe(error)}{waiting}",
             where=without_query(url),
-            hint="when the source is back, run the same command again: what is loaded stays",
+            hint="when the source is back, run the same command again: loaded partitions stay",
         ) from without_secrets(error)
 
 

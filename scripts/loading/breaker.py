@@ -1,4 +1,4 @@
-"""A source that does not answer: after a few loads of a run have failed, the other loads of the run fail at once."""
+"""Circuit breaker: after a few loads of a run fail because a source does not answer, the other loads fail at once."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from scripts.bronze.run import Run
 
 FAILURES = 3
-"""Loads of a run that fail one after another before the source is not asked any more."""
+"""Consecutive failed loads of a run after which the source gets no more requests."""
 _PAUSE = dt.timedelta(minutes=1)
-"""Time after the last failure for which the run does not ask again; a task that is tried again later does."""
+"""Time after the last failure in which the run sends no requests; a task that is retried later sends them."""
 
 
 @contextlib.contextmanager
 def watching(source: str, run: Run) -> Iterator[None]:
-    """Note in the block that the source of a load does not answer, and refuse the load where it is known.
+    """Record if the source does not answer in the block, and refuse the load if the source has failed too often.
 
-    Every load asks several times, with pauses. Without this, a year of days of a source that is down would take hours
-    to fail.
+    Each load retries its requests, with pauses. Without this check, a load of many days would take hours to fail if the
+    source is down.
 
     Raises:
-        SourceUnavailableError: `FAILURES` loads of this run have failed so, one after another, within the last minute.
+        SourceUnavailableError: `FAILURES` consecutive loads of this run have failed, the last within a minute.
     """
     path = attempts.path_of_source(run.store, source)
     known = attempts.read(path)
     is_of_run = known is not None and known.run_id == run.run_id
     if known and is_of_run and known.count >= FAILURES and dt.datetime.now(dt.UTC) - known.failed_at < _PAUSE:
         raise SourceUnavailableError(
-            f"not asked, for {known.count} loads of this run failed in a row; the last: {known.message}",
+            f"the source was not asked: {known.count} consecutive loads of this run failed; the last: {known.message}",
             where=source,
-            hint="run the same command again when the source answers; it loads only what is missing",
+            hint="run the same command again when the source answers; it loads only missing partitions",
         )
     try:
         yield
     except SourceUnavailableError as error:
-        # loads that run at the same time count together
+        # loads that run at the same time share one count
         with locked(path.with_suffix(".lock"), purpose=f"load of {source}", timeout=settings().lock_timeout):
             attempts.note(path, error, run, run.run_id)
         raise

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scripts.extract.rows import Page
 
 FETCHES = 3
-"""The most times that a partition is fetched from its first page, if rows move between pages meanwhile."""
+"""The most times that a partition is fetched from its first page, if rows move between pages during a try."""
 _log = get_logger("ingest")
 
 

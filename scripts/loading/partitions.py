@@ -57,7 +57,7 @@ def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
     kind = type(first) if isinstance(first, PipelineError) else PipelineError
     return kind(
         f"{len(errors)} of {asked} partitions failed: {', '.join(map(str, errors))}; the first: {first}",
-        hint="correct the cause and run the same again: only what is missing is loaded",
+        hint="correct the cause and run it again: only missing partitions are loaded",
     )
 
 
@@ -134,7 +134,7 @@ def load(
         on_done: Called with each outcome, in the order of `wanted`.
 
     Raises:
-        StorageError: The data folder cannot be written; what was loaded stays.
+        StorageError: The data folder cannot be written; loaded partitions stay.
     """
     run.store.recover()
     clients = _Clients()

@@ -1,4 +1,4 @@
-"""Keeping secrets in and foreign text harmless: masked secrets, text from outside, addresses that may be asked.
+"""Security: masking of secrets, escaping of text from outside, and checks of network addresses.
 
 Imports nothing of the project; every other module may import it.
 """

@@ -39,7 +39,7 @@ def run_to_exit_code(work: Callable[[], int | None]) -> int:
     except PipelineError as error:
         return fail(error)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was loaded stays; run the same command again\n")
+        sys.stderr.write("interrupted: loaded partitions stay; run the same command again\n")
         sys.stderr.flush()
         # threads may still wait for a source; the next run completes or removes their loads
         os._exit(INTERRUPTED)

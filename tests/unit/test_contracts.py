@@ -115,7 +115,7 @@ def test_every_shipped_contract_is_valid():
         ((*ORDERS, "deletes"), "guess", ["'detect'"]),
         ((*ORDERS, "deletes"), {"column": "gone"}, ["deletes names column `gone`, which is not declared"]),
         ((*ORDERS, "deletes"), {"column": "note"}, ["`note` is string: give the `values` that mean deleted"]),
-        ((*ORDERS, "deletes"), {"column": "note", "values": [1]}, ["1 is no value of `note`, which is string"]),
+        ((*ORDERS, "deletes"), {"column": "note", "values": [1]}, ["1 is not a value of `note`, which is string"]),
         ((*ORDERS, "deletes"), {"column": "total"}, ["`total` is decimal(12, 2); valid are boolean, string"]),
         ((*ORDERS, "deletes"), {"column": "note", "values": ["{{ x }}"]}, ["holds a brace"]),
         ((*ORDERS, "total"), {"header": "X", "path": "y"}, ["give `header` or `path`"]),
@@ -150,9 +150,9 @@ def test_an_error_names_the_file_the_key_and_what_is_valid(read, path, value, wo
     [
         (
             {"load": {"mode": "watermark", "start_param": "since"}},
-            "`load: {mode: watermark}` does not ask for all",
+            "`load: {mode: watermark}` does not load all rows",
         ),
-        ({"primary_key": ["id", "dt"]}, "with `dt` in the primary key no row comes twice"),
+        ({"primary_key": ["id", "dt"]}, "with `dt` in the primary key each row is in one load only"),
         ({"for_each": {"values": {"shop": [1]}, "on_error": "skip"}}, "`for_each: {on_error: skip}` leaves rows out"),
         (
             {"pagination": {"type": "link", "max_pages": {"pages": 1, "reason": "a sample"}}},
@@ -160,7 +160,7 @@ def test_an_error_names_the_file_the_key_and_what_is_valid(read, path, value, wo
         ),
         (
             {"columns": [*GOOD["resources"]["orders"]["columns"], {**NOTE, "name": "Deleted_Date"}]},
-            "column name `deleted_date` is reserved where there is `deletes`",
+            "column name `deleted_date` is reserved by `deletes`",
         ),
     ],
 )
