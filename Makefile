@@ -231,7 +231,7 @@ test-integration: setup ## Run the tests of loads against the sample API: faults
 	@$(PYTEST) tests/integration
 
 .PHONY: test-warehouse
-test-warehouse: setup ## Tests of builds with dbt: fresh, incremental, killed, read
+test-warehouse: setup ## Run the tests of builds with dbt: fresh, incremental, killed, read
 	@$(PYTEST) --dist worksteal tests/warehouse
 
 .PHONY: test-crash-sample

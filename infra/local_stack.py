@@ -139,7 +139,7 @@ def running_alone(folder: Path, name: str) -> Iterator[None]:
         command = [sys.executable, str(Path(__file__).resolve()), mark]
         guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         os.environ[MARK] = mark
-        # a program that names itself by setproctitle, such as Airflow's, would write over its mark
+        # without this, a program that renames itself with setproctitle, such as Airflow, would overwrite its mark
         os.environ["SPT_NOENV"] = "1"
         try:
             yield
@@ -221,7 +221,7 @@ def postgres(folder: Path, database: str) -> Iterator[str]:
 
 
 def variables(defaults: Path, env_file: Path) -> dict[str, str]:
-    """Return the environment of this process over the secrets of a file over the defaults of a tool."""
+    """Return the defaults of a tool, overridden by the secrets of a file, overridden by this process's environment."""
     known = {name: value for name, value in dotenv_values(defaults).items() if value is not None}
     secrets = {name: value for name, value in dotenv_values(env_file).items() if value}
     return {**known, **secrets, **os.environ}

@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what was changed in n8n")
     parser.add_argument("--env-file", type=Path, default=ENV_FILE)
     arguments = parser.parse_args()
-    # as it was started last; before that, as it will be
+    # the values of the last start of n8n; before the first start, the values that it will use
     known: dict[str, Any] = {
         "port": port_of("N8N_PORT", arguments.env_file),
         "airflow_url": f"http://127.0.0.1:{port_of('AIRFLOW_PORT', arguments.env_file)}",

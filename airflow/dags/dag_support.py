@@ -123,7 +123,7 @@ def table_assets(layer: str) -> Mapping[str, Asset]:
 
 
 def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: OutletEventAccessorsProtocol) -> None:
-    """Emit the event of each table that a build has made, with its rows and the days that came in."""
+    """Emit an asset event for each table of a build, with its row count and the processed days."""
     from scripts.warehouse.versions import reading
 
     with contextlib.suppress(errors.WarehouseError), reading(file) as connection:
@@ -138,7 +138,7 @@ def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: 
 
 
 def refuse_unknown(dag_run: DagRunProtocol, dag: DAG) -> None:
-    """Refuse a run whose configuration has a key that is no parameter of the DAG.
+    """Refuse a run whose configuration has a key that is not a parameter of the DAG.
 
     Raises:
         UsageError: There is such a key; the message names the parameters.
@@ -184,12 +184,12 @@ def days_of(
 
 
 def was_cleared(ti: RuntimeTaskInstanceProtocol) -> bool:
-    """Return whether a person has cleared the task: a wish to do its work again."""
+    """Return whether a person has cleared the task, which asks for its work to be done again."""
     return ti.max_tries > (ti.task.retries or 0)
 
 
 def start_silver(ti: RuntimeTaskInstanceProtocol) -> None:
-    """Start a run of Silver, unless one is queued or running already: it builds all that the ledger holds.
+    """Start a run of Silver, unless one is queued or running: that run builds everything that the ledger holds.
 
     Raises:
         AirflowSkipException: A run is queued or running.
@@ -280,9 +280,10 @@ def run_build(
 
 
 def one_line_errors(work: Callable[..., T]) -> Callable[..., T]:
-    """Let a task fail with the one line that its reader needs, without the way that the error took.
+    """Decorate a task so that its error is one line without a traceback and holds no secret.
 
-    What is returned takes any arguments: Airflow adds the run, the task instance and the like to those of the DAG file.
+    The decorated function accepts any arguments, since Airflow adds the run, the task instance and others to the
+    arguments of the DAG file.
     """
 
     @functools.wraps(work)
@@ -301,7 +302,7 @@ def one_line_errors(work: Callable[..., T]) -> Callable[..., T]:
 
 
 def table(results: Sequence[NodeResult]) -> list[dict[str, Any]]:
-    """Return how each model and test ended, as rows for an XCom."""
+    """Return the results of models and tests as rows for an XCom."""
     return [
         {"name": result.name, "kind": result.kind, "status": result.status, "seconds": round(result.seconds, 2)}
         for result in results
@@ -310,7 +311,7 @@ def table(results: Sequence[NodeResult]) -> list[dict[str, Any]]:
 
 
 def alert_failure(context: Context) -> None:
-    """Send the alert on a task that failed for good."""
+    """Send the alert for a task that failed after all retries."""
     ti, error = context["ti"], context.get("exception")
     label = getattr(ti, "rendered_map_index", None) or ""
     run_id = context.get("run_id", ti.run_id)

@@ -87,7 +87,7 @@ with DAG(
     @task(pool=POOL)
     @one_line_errors
     def write_docs(*, dag_run: DagRunProtocol) -> str:
-        """Write dbt's site for the people who use the data."""
+        """Write dbt's site for data consumers."""
         from scripts.warehouse import data_docs
 
         return str(data_docs.write_docs(start_run(dag_run.run_id)))
@@ -104,7 +104,7 @@ with DAG(
     @task
     @one_line_errors
     def start_next_build(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> None:
-        """Start Silver again for what was loaded while this build was under way; skipped where there is nothing."""
+        """Start Silver again if days were loaded during this build; otherwise skip."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from scripts.planning.reconcile import examine

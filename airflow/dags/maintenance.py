@@ -49,7 +49,7 @@ with DAG(
     @task
     @one_line_errors
     def verify_ledger(*, dag_run: DagRunProtocol) -> int:
-        """Read a part of Bronze and compare it with its records, all of it once a month; returns its partitions."""
+        """Compare a part of Bronze with its ledger records, all of it once a month; return the number of partitions."""
         from scripts.bronze.verification import verify_part
         from scripts.monitoring.status import read_status
 
@@ -82,7 +82,7 @@ with DAG(
     @task
     @one_line_errors
     def report_quarantine(*, params: dict[str, Any], dag_run: DagRunProtocol) -> int:
-        """Send a reminder of rows that have been in quarantine for long; returns their number."""
+        """Send a reminder about rows that have been in quarantine for a long time; return their number."""
         from scripts.monitoring import alerts, health
 
         old = health.old_quarantine(start_run(dag_run.run_id).store, days=params["quarantine_days"])
@@ -93,7 +93,7 @@ with DAG(
     @task
     @one_line_errors
     def prune(*, params: dict[str, Any], dag_run: DagRunProtocol) -> list[str]:
-        """Delete old versions, logs and leftovers, or list them; returns their paths."""
+        """Delete or list old versions, logs and alert notes; return their paths."""
         from airflow.sdk.configuration import conf
 
         from scripts.admin import prune as pruning

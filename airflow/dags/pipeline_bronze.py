@@ -132,7 +132,7 @@ with DAG(
     def ingest(
         partition: dict[str, Any], *, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol
     ) -> dict[str, Any]:
-        """Fetch one resource of one day into Bronze, unless another process did so since it was asked for."""
+        """Load one resource of one day into Bronze, unless another process has done so since the request."""
         from scripts.extract.client import Client
         from scripts.ingest_api import ingest_partition
         from scripts.planning.reconcile import done_since
@@ -155,7 +155,7 @@ with DAG(
     def validate(
         partition: dict[str, Any], *, dag_run: DagRunProtocol, outlet_events: OutletEventAccessorsProtocol
     ) -> dict[str, Any]:
-        """Check the rows against the rules of the contract, and announce the partition if it adds up."""
+        """Check the rows against the rules of the contract, and emit an asset event if the row counts add up."""
         from scripts.utils.days import parse_day
         from scripts.validate_data import validate_partition
 
@@ -183,7 +183,7 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE, weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors
     def start_build(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> None:
-        """Start Silver, also when a resource failed; skipped where a run of Silver waits for the loads already."""
+        """Start Silver, also if a resource failed; skip if a run of Silver already waits for the loads."""
         from scripts.bronze.ledger import Partition
         from scripts.utils.days import parse_day
 
@@ -197,7 +197,7 @@ with DAG(
     @task(weight_rule="absolute", priority_weight=END_FIRST)
     @one_line_errors
     def check_row_counts(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> dict[str, int]:
-        """Check that fetched = Bronze + quarantined over the whole run; this task is red when a resource is."""
+        """Check that fetched = Bronze + quarantined over the whole run; the task fails if a resource failed."""
         from scripts.bronze.ledger import Partition
         from scripts.utils.days import parse_day
         from scripts.validate_data import loaded_entry

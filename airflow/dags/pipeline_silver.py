@@ -62,7 +62,7 @@ with DAG(
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
     @one_line_errors
     def wait_for_loads(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> bool:
-        """Wait for the Bronze runs under way, so that one build serves them all."""
+        """Wait for the active Bronze runs, so that one build covers all of them."""
         from scripts.planning.reconcile import last_load
 
         refuse_unknown(dag_run, dag)

@@ -9,10 +9,9 @@ Every few minutes (`RECONCILE_MINUTES`), the DAG computes from the ledger what i
 - `start_build` starts `pipeline_silver`, or `dbt_dag` if only Gold is missing, when loaded days are not published and
   no build is running.
 - `tell_problems` sends an alert about problems that no failed run reported: days that are missing or not published
-  because a run was killed, deleted, paused or never started. It sends another message when these problems are solved.
+  because a run was killed, deleted, paused or never started. It sends another message when a problem is over.
 
-- `tell_problems` sends what no failed run could tell: days that are missing or not published though nothing failed,
-  because a run was killed, deleted, paused or never started; and once more when it is over.
+If nothing is due, the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
 
 **Repair:** the DAG fails only if a load that it started failed; the log names each load and what to do. Correct the
 cause. The DAG itself retries a transient error, with longer and longer waits. For other errors, clear `ingest` of the
@@ -50,7 +49,7 @@ with DAG(
     @task
     @one_line_errors
     def load_due(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> list[str]:
-        """Load and validate what is due; returns the partitions."""
+        """Load and validate what is due; return the partitions."""
         from scripts.loading import partitions
         from scripts.planning import reconcile
 
@@ -69,7 +68,7 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def start_build(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> None:
-        """Start the build that is due, where none is under way."""
+        """Start the build that is due, unless a build is running."""
         from scripts.planning.reconcile import examine
 
         build = examine(start_run(dag_run.run_id).store).build
@@ -84,7 +83,7 @@ with DAG(
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
     def tell_problems(*, dag_run: DagRunProtocol) -> str:
-        """Send an alert on what is overdue though no run has failed, once, and once more when it is over."""
+        """Send one alert about what is overdue although no run failed, and a message when it is over."""
         from scripts.monitoring.digest import tell_health
 
         if (message := tell_health(start_run(dag_run.run_id).store)) is None:

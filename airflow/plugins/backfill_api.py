@@ -211,11 +211,11 @@ class KnownConfOnly:
     """Middleware for Airflow's own API and form: refuses a backfill whose configuration has keys that nothing reads."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Take the application behind it."""
+        """Store the wrapped application."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on a request, or answer 422."""
+        """Pass a request to the application, or answer 422."""
         path = scope.get("path", "").rstrip("/")
         is_backfill = re.search(r"/api/v2/backfills(/dry_run)?$", path) is not None
         if scope["type"] != "http" or scope["method"] != "POST" or not is_backfill:

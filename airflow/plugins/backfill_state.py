@@ -51,7 +51,7 @@ class Days:
     """The days of a request: which of them are loaded, and which runs they have."""
 
     def __init__(self, session: Session, request: BackfillRequest, loaded: Mapping[dt.date, bool]) -> None:
-        """Read the runs of the days."""
+        """Read the runs of the days from Airflow's database."""
         self.request, self.loaded = request, loaded
         first, last = request.days[0], request.days[-1]
         cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
@@ -149,7 +149,7 @@ def create(
     serialized = session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID))
     first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (request.days[0], request.days[-1]))
     cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
-    # they would hold their days for ever
+    # queued runs of canceled backfills would block their days for ever
     session.execute(
         update(DagRun)
         .where(DagRun.dag_id == DAG_ID, DagRun.state == DagRunState.QUEUED, DagRun.backfill_id.in_(cancelled))
@@ -188,7 +188,7 @@ def create(
 
 
 def active(session: Session) -> list[Backfill]:
-    """Return the backfills that still have something to run, the oldest first.
+    """Return the backfills that still have runs to do, oldest first.
 
     Airflow records the end of a backfill up to 30 seconds later; this function records it at once.
     """
@@ -206,7 +206,7 @@ def active(session: Session) -> list[Backfill]:
 
 
 def last_id(session: Session, request: BackfillRequest, since: dt.timedelta | None = None) -> int | None:
-    """Return the last backfill that was made for a request, if it was made lately."""
+    """Return the id of the last backfill for a request; with `since`, only if it is not older than that."""
     query = select(Backfill).where(Backfill.dag_id == DAG_ID).order_by(Backfill.id.desc()).limit(200)
     if since is not None:
         query = query.where(Backfill.created_at > timezone.utcnow() - since)
@@ -214,7 +214,7 @@ def last_id(session: Session, request: BackfillRequest, since: dt.timedelta | No
 
 
 def what_is_paused(session: Session, backfill: Backfill | None) -> str:
-    """Return what is paused, and the remedy; empty where nothing is."""
+    """Return what is paused, and the remedy; empty if nothing is paused."""
     dag = session.get(DagModel, DAG_ID)
     if dag is None or dag.is_stale:
         return f"Airflow does not know {DAG_ID}; read its import errors."

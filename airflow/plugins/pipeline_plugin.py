@@ -80,7 +80,7 @@ class RunbookLink(BaseOperatorLink):
     name = "Runbook"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 — Airflow's signature
-        """Return the address, or nothing for a task of another project."""
+        """Return the address; empty for a task of another project."""
         if ti_key.dag_id not in _DAGS:
             return ""
         kind = _KINDS.get(ti_key.task_id, "task failed")

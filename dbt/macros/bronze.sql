@@ -1,8 +1,8 @@
 {#- Return the rows of a Bronze resource for its staging model: one row per key, the latest version.
 
-    Reads the partitions that changed since the model was made last, or all of them where it is made in full. Adds
-    `first_seen_date` and `last_seen_date`: the first and the last day (UTC) whose rows have the key, among those read;
-    and where the contract has `deletes`, `deleted_date`.
+    It reads the partitions that changed since the model was last built, or all partitions if the model is rebuilt in
+    full. It adds `first_seen_date` and `last_seen_date`: the first and the last day (UTC) with the key in these
+    partitions. If the contract has `deletes`, it adds `deleted_date`.
 -#}
 {% macro latest_row_per_key(source_name, table_name) -%}
     {%- set relation = builtins.source(source_name, table_name) -%}

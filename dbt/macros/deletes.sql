@@ -1,11 +1,11 @@
-{#- Deleted rows stay in Silver, with the day in `deleted_date`. A mart leaves them out by `where {{ not_deleted() }}`. -#}
+{#- Deleted rows stay in Silver; `deleted_date` is the day. A mart leaves them out with `where {{ not_deleted() }}`. -#}
 
-{#- A condition on the rows of a staging model, called by its alias where it has one: the source still has the row. -#}
+{#- Return the condition on a staging model, given by its alias if it has one, that a row is not deleted. -#}
 {% macro not_deleted(alias='') -%}
     {{ alias ~ '.' if alias }}deleted_date is null
 {%- endmacro %}
 
-{#- How the contract says that rows are deleted: `detect`, the column that says so, or none. -#}
+{#- Return the contract's `deletes`: `detect`, a mapping with the column that marks deleted rows, or none. -#}
 {% macro bronze_deletes(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
         {{ return(node.config.meta.deletes or node.meta.deletes or none) }}
@@ -13,7 +13,7 @@
     {{ return(none) }}
 {%- endmacro %}
 
-{#- The SQL of `deleted_date` in a row of Bronze whose column says whether it is deleted. -#}
+{#- Return the SQL of `deleted_date` for rows of Bronze in which a column marks deleted rows. -#}
 {% macro deleted_date_of_tombstone(tombstone) -%}
     {%- set column = adapter.quote(tombstone.column) -%}
     {%- if tombstone.is_moment -%}
@@ -29,8 +29,9 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- A relation of each day of a resource as `last_seen_date`, with the next day whose load lacks no row of the source as
-    `deleted_date`: a row that was seen last on the one was deleted by the other. Days without a next one are left out.
+{#- Return a relation with each day of a resource as `last_seen_date`, and the next day with a complete load as
+    `deleted_date`: a row whose last day is `last_seen_date` is deleted on `deleted_date`. Days without such a next day
+    are left out.
 -#}
 {% macro deleted_after(source_name, table_name) -%}
     {%- set found = namespace(next=none) -%}
@@ -47,9 +48,9 @@
     {{ return('(select cast(null as date), cast(null as date) where false)') }}
 {%- endmacro %}
 
-{#- The days that the model is made from, the latest first, and whether each load brought all rows of the source into
-    Bronze: one with rows in quarantine does not say that a key is gone. A day that the model holds, and that is loaded
-    again and not validated yet, counts as it was.
+{#- Return the days that the model is built from, latest first, and whether each load is complete. A load with rows in
+    quarantine is not complete: it does not show that a key is deleted. If the model holds a day that was loaded again
+    and is not validated yet, the old state of the day counts.
 -#}
 {% macro loaded_days(source_name, table_name) -%}
     {%- set root = env_var('BRONZE_DIR', '../data/bronze') -%}
@@ -81,8 +82,8 @@
     {{ return(run_query(query).rows if query else []) }}
 {%- endmacro %}
 
-{#- Put into `merged`, the rows that a build replaces in `target`, those whose `deleted_date` another set of days changes;
-    the rows that are there get theirs.
+{#- Set `deleted_date` in `merged`, the rows that a build replaces in `target`, and add to it the rows of `target` whose
+    `deleted_date` changes because of the loaded days.
 -#}
 {% macro mark_deleted(target, merged, key, lost, columns, days) -%}
     update {{ merged }} as __row set deleted_date = (

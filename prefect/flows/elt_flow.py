@@ -21,7 +21,7 @@ if __name__ == "__main__":
     # the folder of this file must not hide modules of the same names
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     if not os.environ.get("PREFECT_API_URL"):
-        # Prefect starts a server for this run alone, which nobody else has to be able to ask
+        # Prefect starts a server for this run only: a random login keeps other users out
         os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")  # on a machine that is busy
         login = os.environ["PREFECT_API_AUTH_STRING"] = f"run:{secrets.token_urlsafe()}"
         os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
@@ -78,7 +78,7 @@ ALL_DAILY = "all daily"
 if TYPE_CHECKING:
     SourceName = str
 else:
-    # what the form offers: a source, or all that their contracts call daily
+    # the choices in the form: a source, or all daily sources
     SourceName = Literal[(ALL_DAILY, *catalog.names())]
 
 

@@ -121,11 +121,11 @@ def discover_source(
 
 
 def discover_all(source: Source, addresses: Sequence[Address]) -> list[Discovered]:
-    """Return what is found out about each address of a source; of several, those without rows are left out.
+    """Return the findings about each address of a source, without addresses that do not answer with rows.
 
     Raises:
-        SourceRejectedError, SourceUnavailableError: None of them answers with rows.
-        UsageError: An address is not the source's.
+        SourceRejectedError, SourceUnavailableError: No address answers with rows.
+        UsageError: An address does not belong to the source.
     """
     found: list[Discovered] = []
     refused: SourceRejectedError | None = None
@@ -133,7 +133,7 @@ def discover_all(source: Source, addresses: Sequence[Address]) -> list[Discovere
         for address in addresses:
             if not address.url.startswith(f"{client.base_url}/"):
                 raise UsageError(
-                    f"{address.url} is not below {client.base_url}",
+                    f"{address.url} does not start with {client.base_url}",
                     where=f"source {source.source}",
                     expected="an address of the same API, or another name for the source",
                 )
@@ -143,7 +143,7 @@ def discover_all(source: Source, addresses: Sequence[Address]) -> list[Discovere
             try:
                 found.append(discover(client, name, path, address.params))
             except SourceRejectedError as error:
-                _log.warning("left out: %s", error)
+                _log.warning("skipped: %s", error)
                 refused = refused or error
     if refused is not None and not found:
         raise refused
@@ -152,7 +152,7 @@ def discover_all(source: Source, addresses: Sequence[Address]) -> list[Discovere
 
 
 def _free_name(path: str, taken: set[str]) -> str:
-    """Return a name that no other resource has, with more of its path where it has to."""
+    """Return a name that no other resource has: the last part of the path, with earlier parts if they are needed."""
     name = resource_name(path)
     for part in reversed([part for part in path.split("/") if part][:-1]):
         if name not in taken:
@@ -162,7 +162,7 @@ def _free_name(path: str, taken: set[str]) -> str:
 
 
 def _rename_children(found: Sequence[Discovered]) -> None:
-    """Name each nested list after its parent where another resource has its name."""
+    """Add the name of the parent to the name of a nested list if another resource has the same name."""
     taken = {discovered.name for discovered in found}
     for discovered in found:
         children = discovered.keys.get("children", {})
@@ -184,7 +184,7 @@ def _validated(name: str, document: dict[str, Any]) -> Source:
 
 
 def write_source(name: str, text: str) -> list[Path]:
-    """Write the contract of a new source with its models and the lines of its variables; return the files.
+    """Write the contract of a new source, its models and the lines of its variables; return the files.
 
     Raises:
         UsageError: The source already exists.
@@ -199,7 +199,7 @@ def write_source(name: str, text: str) -> list[Path]:
 
 
 def write_models(source: Source, resources: Iterable[str]) -> list[Path]:
-    """Write the staging models and starting marts of some resources, but none that is there; return the files."""
+    """Write the staging models and first marts of some resources; keep existing files, and return the new ones."""
     written = []
     for path, text in model_files(source, resources).items():
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Changes of a source: what differs between its answers and its contract, and the lines that add what is new."""
+"""Changes of a source: finds differences between its answers and its contract, and adds new parts to the contract."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Change(NamedTuple):
 
     Attributes:
         resource: The resource.
-        text: The difference in words.
-        column: The column that the contract can take; None for other differences.
-        found: The resource that the contract can take.
+        text: A description of the difference.
+        column: The column that can be added to the contract; None for other differences.
+        found: The resource that can be added to the contract; None for other differences.
     """
 
     resource: str
@@ -42,12 +42,12 @@ class Change(NamedTuple):
 
     @property
     def is_addition(self) -> bool:
-        """Whether the contract can take it."""
+        """Whether it can be added to the contract."""
         return self.column is not None or self.found is not None
 
 
 def find_changes(source: Source, found: Sequence[Discovered]) -> list[Change]:
-    """Return what differs between a source's answers and its contract."""
+    """Return the differences between the answers of a source and its contract."""
     changes: list[Change] = []
     for discovered in found:
         resource = source.resources.get(discovered.name)
@@ -99,7 +99,7 @@ def _of_paging(name: str, resource: Resource, found: dict[str, Any]) -> Iterator
 
 
 def _of_rows(name: str, resource: Resource, rows: Sequence[dict[str, Any]]) -> Iterator[Change]:
-    """Yield what the contract does not admit of the rows that were seen."""
+    """Yield the rows of the answers that the contract does not admit, as one difference."""
     if resource.for_each is not None:
         return
     try:
@@ -114,10 +114,10 @@ def _of_rows(name: str, resource: Resource, rows: Sequence[dict[str, Any]]) -> I
 
 
 def add_changes(path: Path, changes: Sequence[Change]) -> None:
-    """Write new columns and resources into a contract's file, and leave the rest of the file as it is.
+    """Add new columns and resources to the file of a contract, and leave the rest of the file unchanged.
 
     Raises:
-        UsageError: The file is written in a way that has no place for them.
+        UsageError: The form of the file does not allow it.
     """
     text = path.read_text(encoding="utf-8")
     for change in changes:
@@ -135,7 +135,7 @@ def add_changes(path: Path, changes: Sequence[Change]) -> None:
 
 
 def _keys_of(document: dict[str, Any], resource: str) -> list[str]:
-    """Return the keys that lead to a resource in the file: a nested list stands among `children` of its parent."""
+    """Return the keys that lead to a resource in the file: a nested list is in `children` of its parent."""
     if resource in document["resources"]:
         return ["resources", resource]
     parent = next(name for name, keys in document["resources"].items() if resource in keys.get("children", {}))
@@ -151,7 +151,7 @@ def _node(text: str, keys: Sequence[str]) -> yaml.CollectionNode:
 
 
 def _insert(text: str, node: yaml.CollectionNode, added: Sequence[str], change: Change) -> str:
-    """Return a text with lines below the last one of a list or mapping."""
+    """Return a text with lines added after the last line of a list or mapping."""
     if node.flow_style or not node.value:
         raise _by_hand(Path("the contract"), [change])
     lines = text.splitlines()
@@ -163,7 +163,7 @@ def _insert(text: str, node: yaml.CollectionNode, added: Sequence[str], change: 
 
 
 def _last_line(node: yaml.Node) -> int:
-    """Return the line that a node ends in; for what has several lines, PyYAML names where the next node begins."""
+    """Return the last line of a node; for a node of several lines, PyYAML gives the start of the next node."""
     if isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
         return _last_line(last[1] if isinstance(last, tuple) else last)
@@ -173,8 +173,8 @@ def _last_line(node: yaml.Node) -> int:
 def _by_hand(path: Path, changes: Sequence[Change]) -> UsageError:
     lines = "; ".join(f"- {flow_text(change.column)}" for change in changes if change.column is not None)
     return UsageError(
-        "the contract has no place in which the command can write",
+        "the command cannot add lines to this form of the contract",
         where=str(path),
-        expected="columns and resources on lines of their own",
+        expected="columns and resources on separate lines",
         hint=f"add by hand: {lines}" if lines else "add the resource by hand",
     )

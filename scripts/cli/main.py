@@ -27,11 +27,11 @@ Exit codes:
   10  another process held the lock for too long
   11  storage: a folder cannot be written
   12  storage: the disk is full
-  13  memory: the process may not have as much as it needs
- 130  interrupted by Ctrl-C: what was loaded stays
- 141  what reads stdout has ended, as in `pipeline status | head -1`
+  13  memory: the process needs more memory than its limit
+ 130  interrupted by Ctrl-C: loaded days stay loaded
+ 141  the reader of stdout has ended, as in `pipeline status | head -1`
 
-`pipeline dbt` ends with dbt's own code.
+`pipeline dbt` exits with dbt's own code.
 """
 
 

@@ -1,4 +1,4 @@
-"""`pipeline sources new`: from an address to Gold."""
+"""The command `pipeline sources new`: creates a source, from its address to Gold."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 @click.option("--owner", default="data-team@example.com", show_default=True, help="Who is responsible for the data.")
 @click.option("--yes", is_flag=True, help="Ask no questions: take every list, write, load and build.")
 def sources_new(name: str, url: str, auth: str | None, openapi: str | None, owner: str, yes: bool) -> int:
-    """Ask an API, write its contract with models up to Gold, load a day, build it and show rows.
+    """Read an API, write its contract and models up to Gold, load a day, build it and show rows.
 
-    A source that is there is never overwritten: the command asks it as its contract says, shows what has changed, and
+    The command never overwrites an existing source: it sends requests as the contract says, shows the differences, and
     offers to add new columns and resources.
     """
     from scripts.admin import generated_files, new_source
@@ -91,7 +91,7 @@ def _addresses(url: str, openapi: str | None, *, yes: bool) -> Sequence[Address]
 
 
 def _change(source: Source, path: Path, addresses: Sequence[Address], *, yes: bool) -> int:
-    """Show what differs between a source and its contract, and add what is new."""
+    """Show the differences between a source and its contract, and add new columns and resources."""
     from scripts.admin import generated_files, new_source, source_changes
     from scripts.cli.sources import wanted_files
     from scripts.contracts import catalog
@@ -103,9 +103,9 @@ def _change(source: Source, path: Path, addresses: Sequence[Address], *, yes: bo
         click.echo(change.text)
     additions = [change for change in changes if change.is_addition]
     if not additions:
-        click.echo(f"{path} has all that was seen; nothing is written")
+        click.echo(f"{path} has every column that the API returned; nothing was written")
         return 0
-    if not yes and not click.confirm(f"Add what is new to {path}?", default=True):
+    if not yes and not click.confirm(f"Add the new columns and resources to {path}?", default=True):
         return 0
     source_changes.add_changes(path, additions)
     known, source = source.resources, catalog.pick(source.source)
@@ -122,14 +122,14 @@ def _say_written(files: Iterable[Path]) -> None:
 
 
 def _say_own_models(source: Source, additions: Sequence[Change]) -> None:
-    """Name the models that a person has made their own, into which the new columns do not come by themselves."""
+    """Print the models that a person edits, since the command does not add the new columns to them."""
     from scripts.contracts.model_files import generated_models, model_files
 
     generated = generated_models(source)
     for name in dict.fromkeys(change.resource for change in additions if change.column is not None):
         own = [path for path in model_files(source, [name]) if path.exists() and path not in generated]
         for path in own:
-            click.echo(f"{path} is your own: add the new columns of {name} there")
+            click.echo(f"{path} is edited by hand: add the new columns of {name} there")
 
 
 def _load(name: str, resources: Iterable[str], started: float, *, yes: bool) -> int:

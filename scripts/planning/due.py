@@ -70,9 +70,9 @@ class Due(NamedTuple):
     """Partitions to load or validate, and those that wait for something."""
     build: BuildDue
     broken: Mapping[str, str]
-    """Contracts that are not valid, by name: nothing of their sources can be loaded."""
+    """The errors of invalid contracts, by name; their sources cannot be loaded."""
     unavailable: Mapping[str, str] = MappingProxyType({})
-    """Sources that do not answer, by name, in words."""
+    """The messages about sources that do not answer, by name."""
 
     @property
     def ready(self) -> Sequence[Work]:

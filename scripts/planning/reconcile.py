@@ -93,7 +93,7 @@ def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry],
 
 @contextlib.contextmanager
 def noting_build(run: Run) -> Iterator[None]:
-    """Note a build of the block that fails, until one succeeds; what is due depends on it."""
+    """Record a failure of the build in the `with` block until a build succeeds; what is due depends on it."""
     fingerprint = read_published(read_ledger(run.store)).fingerprint
     with attempts.noting(attempt_path(), run, fingerprint=fingerprint):
         yield

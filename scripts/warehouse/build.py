@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("build")
 _ATTEMPTS = 3
-"""How often a build starts over because partitions were loaded again while it read them."""
+"""How often a build tries to read partitions that are loaded again while it reads them."""
 
 
 class BuildResult(NamedTuple):

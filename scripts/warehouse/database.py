@@ -49,9 +49,9 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a build for writing, confined to the files of the pipeline and those that models may read.
+    """Open a build for writing, with access only to the files of the pipeline and the files that models may read.
 
-    It is checkpointed and closed when the block ends well.
+    It is checkpointed and closed when the `with` block ends without an error.
 
     Raises:
         WarehouseError: It cannot be opened or written.
@@ -62,7 +62,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION}) as connection:
             connection.execute("set TimeZone = 'UTC'")
-            # the rows that a model should have may be counted by SQL of the project
+            # the expected rows of a model are counted by SQL of the project
             confine(connection, map(str, _model_folders()))
             yield connection
             connection.execute("checkpoint")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Plugin(BasePlugin):
-    """Confines each database when dbt has opened it, before a model or a macro runs."""
+    """Limits the file access of each database after dbt has opened it, before a model or a macro runs."""
 
     _folders: Sequence[str] = ()
 

@@ -21,16 +21,16 @@ _MISSING_VARIABLE = re.compile(r"Env var required but not provided: '([^']+)'")
 _MISSING_NAME = re.compile(r"'(\w+)' is undefined")
 _REFUSED = {
     re.compile(r"Permission Error: Cannot access"): (
-        "move the file into dbt/, or name its folder in DUCKDB_ALLOWED_DIRS; builds read nothing from the network"
+        "move the file into dbt/, or add its folder to DUCKDB_ALLOWED_DIRS; builds read nothing from the network"
     ),
     re.compile(r"exists in the \w+ extension|Permission Error: Loading external extensions"): (
-        "write it without the extension: builds load none"
+        "write the SQL without the extension: builds load no extensions"
     ),
     re.compile(r"Cannot change configuration option"): (
-        "set it in dbt/profiles.yml, under `config_options`: builds change no setting of DuckDB"
+        "set it in dbt/profiles.yml, under `config_options`: builds cannot change settings of DuckDB"
     ),
 }
-"""Remedies for what DuckDB refuses in a build, by its words."""
+"""The remedies for SQL that DuckDB refuses in a build, by the text of DuckDB's error."""
 _NOISE = re.compile(r"Encountered an error|^Runtime Error$|^Compilation Error$|^Parsing Error$")
 
 

@@ -1,4 +1,4 @@
-"""What SQL of the dbt project may reach: files in a few folders, and nothing else of the machine or the network."""
+"""The access of the dbt project's SQL: files in a few folders, and nothing else of the machine or the network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     import duckdb
 
 _HARMLESS = ("TimeZone", "memory_limit", "threads", "preserve_insertion_order")
-"""Settings that stay open: the profile sets them for each connection, and a hook of a model may."""
+"""Settings that SQL may still change: the profile sets them for each connection, and a hook of a model may set them."""
 
 
 def confine(connection: duckdb.DuckDBPyConnection, folders: Iterable[str]) -> None:
-    """Let a database reach files in `folders` only, load no extension, and keep it so until it is closed.
+    """Limit a database to files in `folders` and forbid extensions, until it is closed.
 
-    Its own file, and those that it spills to `temp_directory`, are not concerned.
+    The limit does not apply to its own file and to the files that it spills to `temp_directory`.
     """
     names = ", ".join(_literal(folder) for folder in folders)
     for statement in (
@@ -25,7 +25,7 @@ def confine(connection: duckdb.DuckDBPyConnection, folders: Iterable[str]) -> No
         "set allow_persistent_secrets = false",
         f"set allowed_directories = [{names}]",
         f"set allowed_configs = [{', '.join(map(_literal, _HARMLESS))}]",
-        # from here on DuckDB refuses any other list of folders
+        # after this statement, DuckDB refuses another list of folders
         "set enable_external_access = false",
         "set lock_configuration = true",
     ):

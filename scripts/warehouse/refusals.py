@@ -149,7 +149,7 @@ def _deletes(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
         if source and _tells_deletes(source):
             yield (
                 f"reads {source['name']}, whose contract has `deletes`, and does not select `{_DELETED}`",
-                f"select `{_DELETED}` beside `last_seen_date`, or take `deletes` out of the contract",
+                f"add `{_DELETED}` after `last_seen_date`, or remove `deletes` from the contract",
             )
 
 

@@ -101,5 +101,5 @@ def test_from_addresses_to_gold(project, bases):
     assert {path: text for path, text in files(project).items() if path in written} == written
 
     for name, arguments in asked.items():
-        assert "nothing is written" in new(name, *arguments), name
+        assert "nothing was written" in new(name, *arguments), name
     assert {path: text for path, text in files(project).items() if path in written} == written
