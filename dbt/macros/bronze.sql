@@ -34,7 +34,8 @@
     {%- if not files -%}
         {{ return(no_rows(source_name, table_name)) }}
     {%- endif -%}
-    {{ return(with_new_names(source_name, table_name, rows_of_files(files))) }}
+    {%- set rows = with_new_names(source_name, table_name, rows_of_files(files)) -%}
+    {{ return(without_sensitive_values(source_name, table_name, rows)) }}
 {%- endmacro %}
 
 {#- `source()` of a Bronze resource is its validated rows; of any other source, what dbt makes of it. -#}
@@ -119,9 +120,15 @@
 
 {#- The primary key that the contract declares; none for a source without a contract. -#}
 {% macro bronze_key(source_name, table_name) -%}
+    {{ return(bronze_meta(source_name, table_name).primary_key) }}
+{%- endmacro %}
+
+{#- What the contract says of a resource to dbt. -#}
+{% macro bronze_meta(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
-        {{ return(node.config.meta.primary_key or node.meta.primary_key) }}
+        {{ return(node.config.meta or node.meta) }}
     {%- endfor -%}
+    {{ return({}) }}
 {%- endmacro %}
 
 {#- Days of a resource that the model holds and that are loaded again with other rows, or taken away. -#}

@@ -52,6 +52,7 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost one cannot be replaced"),
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
     "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; its page asks for the whole value"),
+    "PSEUDONYM_KEY": (_long_secret, "key of the hashes of sensitive columns; another one changes them all"),
     "GRAFANA_ADMIN_PASSWORD": (_password, "Grafana's account admin"),
 }
 """Every secret that `pipeline init` makes, how, and what it is for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -44,8 +44,9 @@ class Column(ContractModel):
     true_values: tuple[Scalar, ...] = ()
     false_values: tuple[Scalar, ...] = ()
     """What a boolean is written as, beside true and false."""
-    sensitive: bool = False
-    """Whether its values are personal: no log, report, alert or page shows one."""
+    sensitive: Literal[False, True, "hash", "drop"] = False
+    """Whether its values are personal: no log, report, alert or page shows one. `hash`: and Silver has a keyed hash in
+    their place; `drop`: and Silver does not have the column."""
 
     @property
     def key(self) -> str:

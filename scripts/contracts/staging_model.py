@@ -10,7 +10,7 @@ import yaml
 from scripts.config import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scripts.contracts.column import Column
@@ -53,7 +53,7 @@ def _sql(source: Source, name: str, resource: Resource) -> str:
     key = [names.get(column, "loaded_date") for column in resource.primary_key]
     unique = f"'{key[0]}'" if len(key) == 1 else "[" + ", ".join(f"'{column}'" for column in key) + "]"
     groups: dict[str, list[str]] = {group: [] for group in _ORDER}
-    for column in resource.columns:
+    for column in _seen(resource):
         groups[_group(column, resource)].append(_expression(column, names[column.name], resource))
     groups["strings"].append("_extra as extra_fields_json")
     if "dt" in resource.primary_key:
@@ -76,7 +76,7 @@ def _yaml(source: Source, name: str, resource: Resource) -> str:
     names = _names(name, resource)
     is_key = len(resource.primary_key) == 1
     columns: list[dict[str, Any]] = []
-    for column in resource.columns:
+    for column in _seen(resource):
         tests = ["not_null"] if column.name in resource.required else []
         tests = ["unique", *tests] if is_key and column.name in resource.primary_key else tests
         columns.append(_described(names[column.name], column.description, tests))
@@ -95,6 +95,15 @@ def _yaml(source: Source, name: str, resource: Resource) -> str:
     }
     text: str = yaml.safe_dump({"models": [model]}, sort_keys=False, allow_unicode=True, width=110)
     return text
+
+
+def _seen(resource: Resource) -> Sequence[Column]:
+    """Return the columns of Silver as it sees them: without those to drop, and hashes as text."""
+    return [
+        column.model_copy(update={"type": "string"}) if column.sensitive == "hash" else column
+        for column in resource.columns
+        if column.sensitive != "drop"
+    ]
 
 
 def _described(name: str, description: str, tests: list[str]) -> dict[str, Any]:

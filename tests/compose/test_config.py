@@ -99,7 +99,9 @@ AIRFLOW = frozenset({"POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SEC
 NEEDS = {
     "postgres": {"POSTGRES_PASSWORD"},
     "airflow-init": {name for name in SECRET_NAMES if name.startswith("AIRFLOW_")} | {"POSTGRES_PASSWORD"},
-    **dict.fromkeys(("api-server", "scheduler", "dag-processor", "triggerer"), AIRFLOW),
+    **dict.fromkeys(("api-server", "dag-processor", "triggerer"), AIRFLOW),
+    # builds run there
+    "scheduler": AIRFLOW | {"PSEUDONYM_KEY"},
     "docs": {"ALERT_SERVICE_SECRET"},
     "n8n-init": {
         "N8N_ENCRYPTION_KEY",
@@ -110,7 +112,7 @@ NEEDS = {
     "n8n": {"N8N_ENCRYPTION_KEY", "N8N_OWNER_PASSWORD"},
     "prefect-server": {"POSTGRES_PASSWORD", "PREFECT_API_AUTH_STRING"},
     "prefect-init": {"PREFECT_API_AUTH_STRING"},
-    "prefect-worker": {"PREFECT_API_AUTH_STRING"},
+    "prefect-worker": {"PREFECT_API_AUTH_STRING", "PSEUDONYM_KEY"},
     "grafana": {"GRAFANA_ADMIN_PASSWORD"},
 }
 """The secrets that each service has to have; it gets no other."""

@@ -50,7 +50,7 @@ def test_files_of_the_folders_are_read_and_written(database, tmp_path):
     ],
 )
 def test_anything_else_is_refused(database, tmp_path, statement):
-    with pytest.raises(duckdb.Error, match="disabled|locked|extension"):
+    with pytest.raises(duckdb.Error, match=r"disabled|locked|extension"):
         database.execute(statement.format(folder=tmp_path))
 
 
