@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from types import SimpleNamespace
 
 import duckdb
 import jinja2
@@ -32,7 +33,7 @@ def render(connection, rows, **meta):
 
     def ask(query):
         values = [row[0] for row in connection.execute(query).fetchall()]
-        return {"columns": [{"values": lambda: values}]}
+        return SimpleNamespace(columns=[SimpleNamespace(values=lambda: values)])
 
     known = {
         "bronze_meta": lambda *_: meta,
