@@ -52,7 +52,11 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost one cannot be replaced"),
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
     "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; its page asks for the whole value"),
-    "PSEUDONYM_KEY": (_long_secret, "key of the hashes of sensitive columns; another one changes them all"),
+    "DOCS_PASSWORD": (_password, "password of the user `reader` at the docs service behind the TLS proxy"),
+    "PSEUDONYM_KEY": (
+        _long_secret,
+        "key of the hashes of sensitive columns; another one changes them all",
+    ),
     "GRAFANA_ADMIN_PASSWORD": (_password, "Grafana's account admin"),
 }
 """Every secret that `pipeline init` makes, how, and what it is for."""
@@ -69,6 +73,8 @@ _PORTS: Mapping[str, tuple[int, str]] = {
 """The ports that docker compose publishes on 127.0.0.1, by default, and for what."""
 
 SECRET_NAMES = tuple(_SECRETS)
+_FOR_THE_HOST = {"BACKUP_PASSPHRASE"}
+"""What no container gets."""
 _WRITTEN = (
     ("\\", "\\\\"),
     ('"', '\\"'),
@@ -149,8 +155,8 @@ def quoted(value: str) -> str:
 def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
     """Write the secrets of a file to files of their own, as docker-compose.prod.yml mounts them; return their names.
 
-    `settings.env` has everything else of the file. The folder's mode is 0700. The files' is 0644: inside a container
-    their readers are other users.
+    `settings.env` has everything else of the file, except what is for the host alone. The folder's mode is 0700. The
+    files' is 0644: inside a container their readers are other users.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -159,7 +165,9 @@ def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
         values = {name: value for name, value in dotenv_values(path).items() if value}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        settings_text = "".join(f"{name}={quoted(value)}\n" for name, value in values.items() if name not in _SECRETS)
+        settings_text = "".join(
+            f"{name}={quoted(value)}\n" for name, value in values.items() if name not in _SECRETS.keys() | _FOR_THE_HOST
+        )
         contents = {name: values[name] for name in _SECRETS} | {"settings.env": settings_text}
         for name, text in contents.items():
             write_atomically(folder / name, text.encode(), mode=0o644)
