@@ -23,7 +23,9 @@ N8N_DIR ?= $(HOME)/.cache/data-pipeline/n8n
 
 PROFILES ?=
 COMPOSE = docker compose --env-file .env -f infra/docker-compose.yml \
-	$(if $(PROD),-f infra/docker-compose.prod.yml) $(addprefix --profile ,$(PROFILES))
+	$(if $(PROD),-f infra/docker-compose.prod.yml) \
+	$(if $(or $(filter tls,$(PROFILES)),$(shell grep -s '^PUBLIC_DOMAIN=.' .env)),-f infra/docker-compose.tls.yml) \
+	$(addprefix --profile ,$(PROFILES))
 SECRETS = $(if $(PROD),SECRETS_VERSION=$$(cat .secrets/* | cksum | cut -d ' ' -f 1))
 ifdef DEMO
 override PROFILES += demo
@@ -138,7 +140,7 @@ n8n-export: setup ## Export its workflows to n8n/workflows: make n8n-export NAME
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export $(if $(NAMES),"$(NAMES)")
 
 .PHONY: up
-up: init ## Start all services in Docker and wait until healthy: make up DEMO=1 PROFILES="prefect observability" PROD=1
+up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability tls" PROD=1
 	@mkdir -p data
 	@$(SECRETS) $(BIN)/python infra/compose_up.py $(if $(filter yes,$(ADOPT)),--adopt) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
 	@$(BIN)/python infra/addresses.py

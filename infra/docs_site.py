@@ -8,6 +8,8 @@ python infra/docs_site.py [--port 8090] [--host 0.0.0.0]
 /metrics        the pipeline's metrics, for Prometheus
 /alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n uses it, also when Airflow is down
 /healthz        200 while the site is served
+
+With DOCS_PASSWORD (or DOCS_PASSWORD_FILE) all but the last three ask for it, and for the user `reader`.
 """
 
 from __future__ import annotations
@@ -36,13 +38,15 @@ from scripts.monitoring.alerts import Alert, notify
 from scripts.monitoring.metrics import metrics
 from scripts.utils.files import make_dir
 from scripts.utils.page_headers import DBT_SITE, GUIDES, PAGE
+from scripts.utils.password_limit import PasswordLimit
 from scripts.warehouse.data_docs import docs_dir
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 _SITE = PROJECT_DIR / "site"
-"""The folder of the guides in the image."""
+"""The guides; the image has them here."""
+_WITHOUT_LOGIN = frozenset({"/healthz", "/metrics", "/alerts"})
 _REPEAT_AFTER_SECONDS = 3600
 _sent: dict[str, float] = {}
 """When the last alert about each workflow and node was sent."""
@@ -75,7 +79,18 @@ def site() -> Starlette:
         Route("/alerts", _send_alert, methods=["POST"]),
         Mount("/", files),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=_add_headers)])
+    middleware = [Middleware(BaseHTTPMiddleware, dispatch=_add_headers), Middleware(PasswordLimit)]
+    if password := _secret_of("DOCS_PASSWORD"):
+        wanted = _basic("reader", password)
+
+        async def ask_for_login(request: Request, call_next: RequestResponseEndpoint) -> Response:
+            if request.url.path in _WITHOUT_LOGIN or _has(request, wanted):
+                return await call_next(request)
+            challenge = {"WWW-Authenticate": 'Basic realm="data-pipeline", charset="UTF-8"'}
+            return PlainTextResponse("Authorization is required!\n", 401, challenge)
+
+        middleware.append(Middleware(BaseHTTPMiddleware, dispatch=ask_for_login))
+    return Starlette(routes=routes, middleware=middleware)
 
 
 async def _add_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -103,8 +118,8 @@ class Failure(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def _send_alert(request: Request) -> Response:
-    wanted = "Basic " + base64.b64encode(f"alerts:{_secret()}".encode()).decode()
-    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
+    # nobody may where no password is set
+    if not _has(request, _basic("alerts", _secret_of("ALERT_SERVICE_SECRET") or os.urandom(16).hex())):
         return PlainTextResponse("Authorization is required!\n", 401)
     try:
         failure = msgspec.json.decode(await request.body(), type=Failure)
@@ -121,11 +136,18 @@ async def _send_alert(request: Request) -> Response:
     return JSONResponse(taken)
 
 
-def _secret() -> str:
-    """Return the password for sending alerts; if none is set, a random one, so that nobody can send alerts."""
-    file = os.environ.get("ALERT_SERVICE_SECRET_FILE")
-    found = os.environ.get("ALERT_SERVICE_SECRET") or (Path(file).read_text(encoding="utf-8").strip() if file else "")
-    return found or os.urandom(16).hex()
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _has(request: Request, wanted: str) -> bool:
+    return hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode())
+
+
+def _secret_of(name: str) -> str:
+    """Return a secret from its variable, or from the file that `NAME_FILE` names; empty where neither is set."""
+    file = os.environ.get(f"{name}_FILE")
+    return os.environ.get(name) or (Path(file).read_text(encoding="utf-8").strip() if file else "")
 
 
 def main() -> None:

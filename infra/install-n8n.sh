@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install n8n, and Node 24 if this machine does not have it, from npm into FOLDER; takes three minutes and 1.3 GB.
 #   infra/install-n8n.sh FOLDER
-# infra/n8n/package.json replaces modules that the workflows never load (clients of AI services, of other databases)
-# with an empty module. This halves the size and the time.
+# Both come from lock files, whose hashes npm checks. n8n/package.json beside this file replaces what the workflows never
+# load (clients of AI services, of other databases) with an empty module: half the size and time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1
@@ -11,15 +11,14 @@ npm="npm --no-audit --no-fund --no-update-notifier --loglevel=error"
 mkdir -p "$folder"
 cp -R "$here/n8n/." "$folder/"
 if [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -lt 24 ]; then
-    package=node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
-    $npm install --prefix "$folder/node" "$package@24"
-    node=$folder/node/node_modules/$package
+    (cd "$folder/node" && $npm ci --ignore-scripts)
+    node=$folder/node/node_modules/node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
     ln -sfn "$node/bin" "$folder/node/bin"
     PATH=$folder/node/bin:$PATH
     # native modules are compiled for this Node
     export npm_config_nodedir="$node"
 fi
 cd "$folder"
-$npm install --omit=optional --ignore-scripts
+$npm ci --omit=optional --ignore-scripts
 $npm rebuild sqlite3
 echo "n8n $(node_modules/.bin/n8n --version) is in $folder"

@@ -28,6 +28,7 @@ from scripts.errors import PipelineError
 from scripts.monitoring import alerts
 from scripts.utils.days import parse_day
 from scripts.utils.page_headers import DBT_SITE, PAGE
+from scripts.utils.password_limit import PasswordLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/pipeline"
 BRONZE_DAG = "pipeline_bronze"
+TOKEN_PATHS = ("/auth/token", "/auth/token/cli")
+"""Where programs sign in; Airflow limits wrong passwords only at its form."""
 QUARANTINE_VIEW = "Quarantine"
 """The resource name of the permission to read quarantined rows; infra/airflow_init.py grants it to operators."""
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
@@ -249,6 +252,9 @@ class PipelinePlugin(AirflowPlugin):
     name = "data_pipeline"
     global_operator_extra_links = [LedgerLink(), QuarantineLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it
     fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "data-pipeline"}]  # noqa: RUF012 — the same
-    fastapi_root_middlewares = [{"middleware": KnownConfOnly, "name": "known conf only"}]  # noqa: RUF012 — the same
+    fastapi_root_middlewares = [  # noqa: RUF012 — the same
+        {"middleware": KnownConfOnly, "name": "known conf only"},
+        {"middleware": PasswordLimit, "name": "password limit", "kwargs": {"paths": TOKEN_PATHS}},
+    ]
     deadline_references = [RunCreated]  # noqa: RUF012 — the same
     listeners = [sys.modules[__name__]]  # noqa: RUF012 — the same

@@ -50,7 +50,8 @@
     {%- if not files -%}
         {{ return(no_rows(source_name, table_name)) }}
     {%- endif -%}
-    {{ return(with_new_names(source_name, table_name, rows_of_files(files))) }}
+    {%- set rows = with_new_names(source_name, table_name, rows_of_files(files)) -%}
+    {{ return(without_sensitive_values(source_name, table_name, rows)) }}
 {%- endmacro %}
 
 {#- Override dbt's `source()`: for a Bronze resource, return its validated rows; for other sources, dbt's result. -#}
@@ -136,9 +137,15 @@
 
 {#- Return the primary key of the contract; none for a source without a contract. -#}
 {% macro bronze_key(source_name, table_name) -%}
+    {{ return(bronze_meta(source_name, table_name).primary_key) }}
+{%- endmacro %}
+
+{#- What the contract says of a resource to dbt. -#}
+{% macro bronze_meta(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
-        {{ return(node.config.meta.primary_key or node.meta.primary_key) }}
+        {{ return(node.config.meta or node.meta) }}
     {%- endfor -%}
+    {{ return({}) }}
 {%- endmacro %}
 
 {#- Return the days of a resource that the model holds and that were loaded again with other rows, or removed. -#}

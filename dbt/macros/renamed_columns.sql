@@ -3,7 +3,7 @@
     If a column has `was` in the contract, it has its old name in the files of days that were loaded before the change.
 -#}
 {% macro with_new_names(source_name, table_name, rows) -%}
-    {%- set renamed = renamed_columns(source_name, table_name) -%}
+    {%- set renamed = bronze_meta(source_name, table_name).renamed or {} -%}
     {%- if not renamed -%}
         {{ rows }}
     {%- else -%}
@@ -17,12 +17,4 @@
         from {{ rows }}
     )
     {%- endif -%}
-{%- endmacro %}
-
-{#- Return the renamed columns with their old names. -#}
-{% macro renamed_columns(source_name, table_name) -%}
-    {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
-        {{ return(node.config.meta.renamed or node.meta.renamed or {}) }}
-    {%- endfor -%}
-    {{ return({}) }}
 {%- endmacro %}

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import textwrap
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from scripts.config import PROJECT_DIR, Settings
@@ -72,7 +73,8 @@ def _values(annotation: Any, metadata: list[Any]) -> str:  # noqa: ANN401 — a 
     if get_origin(annotation) in {Union, types.UnionType}:
         return _values(next(part for part in get_args(annotation) if part is not type(None)), metadata)
     if get_origin(annotation) is tuple:
-        return "addresses, comma-separated"
+        (part, *_) = get_args(annotation)
+        return {str: "names, comma-separated", Path: "paths, comma-separated"}.get(part, "addresses, comma-separated")
     name = _NAMES.get(annotation) or {"Path": "path", "SecretStr": "secret", "AnyHttpUrl": "URL"}.get(
         getattr(annotation, "__name__", ""), "address"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,9 +43,10 @@ class Column(ContractModel):
     """Values that mean null, such as `.` or `N/A`."""
     true_values: tuple[Scalar, ...] = ()
     false_values: tuple[Scalar, ...] = ()
-    """Values that mean false, besides `false`; `true_values` likewise for true."""
-    sensitive: bool = False
-    """Whether its values are personal: no log, report, alert or page shows one."""
+    """What a boolean is written as, beside true and false."""
+    sensitive: Literal[False, True, "hash", "drop"] = False
+    """Whether its values are personal: no log, report, alert or page shows one. `hash`: and Silver has a keyed hash in
+    their place; `drop`: and Silver does not have the column."""
 
     @property
     def key(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scripts.contracts.deletes import DELETED, Tombstone
+from scripts.contracts.json_path import steps_of
 from scripts.contracts.load import IncrementalLoad, SnapshotLoad, WatermarkLoad
 from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
 from scripts.contracts.templates import MOMENTS, check_templates
@@ -61,6 +62,7 @@ def check_resource(resource: Resource) -> list[str]:
     return [
         *_check_names(resource),
         *_check_fields(resource),
+        *_check_sensitive(resource),
         *_check_used_columns(resource),
         *_check_paging(resource),
         *_check_deletes(resource),
@@ -118,6 +120,23 @@ def _check_fields(resource: Resource) -> Iterator[str]:
             yield f"column `{column.name}` is part of the primary key, and may not be `nullable: true`"
         if column.type == "json" and column.name in resource.primary_key:
             yield f"primary_key: column `{column.name}` is json, and equal JSON can differ as text; use its fields"
+
+
+def _check_sensitive(resource: Resource) -> Iterator[str]:
+    """Yield where a value that Silver must not have would reach it by another column, or is what identifies a row."""
+    for column in resource.columns:
+        if column.sensitive == "drop" and column.name in resource.primary_key:
+            yield f"column `{column.name}` is part of the primary key and cannot be `sensitive: drop`; take `hash`"
+        if column.sensitive not in {"hash", "drop"}:
+            continue
+        path = steps_of(column.field or column.name)
+        for other in resource.columns:
+            held = steps_of(other.field or other.name)
+            if other is not column and path[: len(held)] == held and other.sensitive not in {"hash", "drop"}:
+                yield (
+                    f"column `{other.name}` holds `{column.name}`, which is `sensitive: {column.sensitive}`:"
+                    f" make `{other.name}` `sensitive: drop` too"
+                )
 
 
 def _check_used_columns(resource: Resource) -> Iterator[str]:

@@ -49,9 +49,21 @@ class SilverColumn(NamedTuple):
 
 
 def silver_columns(resource_name: str, resource: Resource) -> Sequence[SilverColumn]:
-    """Return the columns of a resource's staging model, in the contract's order, without columns that are added."""
+    """Return the columns of a resource's staging model, in the contract's order.
+
+    Columns that every model gets, and columns with `sensitive: drop`, are not among them.
+    """
     names = _names(resource_name, resource)
-    return [_silver_column(column, names[column.name], resource) for column in resource.columns]
+    return [
+        # a keyed hash is text
+        _silver_column(
+            column.model_copy(update={"type": "string"}) if column.sensitive == "hash" else column,
+            names[column.name],
+            resource,
+        )
+        for column in resource.columns
+        if column.sensitive != "drop"
+    ]
 
 
 def silver_key(resource_name: str, resource: Resource) -> Sequence[str]:

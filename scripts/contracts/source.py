@@ -64,6 +64,10 @@ class Resource(RequestPart):
         """The columns whose values are never shown."""
         return frozenset(column.name for column in self.columns if column.sensitive)
 
+    def treated_columns(self, treatment: Literal["hash", "drop"]) -> tuple[str, ...]:
+        """Return the sensitive columns that Silver has as keyed hashes, or not at all."""
+        return tuple(column.name for column in self.columns if column.sensitive == treatment)
+
     @property
     def required(self) -> frozenset[str]:
         """Names of the columns that must not be null: those with `nullable: false`, and the primary key."""

@@ -61,6 +61,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
         _column("_row", "bigint", "Position of the row among all that the source sent for the day."),
         _column("dt", "date", "Day (UTC) that the row was loaded for."),
     ]
+    hashed, dropped = resource.treated_columns("hash"), resource.treated_columns("drop")
     renamed = {column.name: column.was for column in resource.columns if column.was is not None}
     return {
         "name": name,
@@ -71,6 +72,8 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
                 "load_mode": resource.load.mode,
                 **({"renamed": renamed} if renamed else {}),
                 **({"deletes": _deletes(resource)} if resource.deletes else {}),
+                **({"hashed": list(hashed)} if hashed else {}),
+                **({"dropped": list(dropped)} if dropped else {}),
             },
             "loaded_at_query": (
                 "select max(dt) + interval 1 day from _pipeline.partitions"  # noqa: S608 — checked names
@@ -83,8 +86,13 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
         },
         "columns": [
             *(
-                _column(column.name, _DATA_TYPES.get(column.type, column.type), plain_text(column.description))
+                _column(
+                    column.name,
+                    "varchar" if column.sensitive == "hash" else _DATA_TYPES.get(column.type, column.type),
+                    plain_text(column.description),
+                )
                 for column in resource.columns
+                if column.sensitive != "drop"
             ),
             *pipeline_columns,
         ],

@@ -16,11 +16,11 @@ from scripts.contracts.types import arrow_schema
 from scripts.errors import TransientError, WarehouseError
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
-from scripts.warehouse import accounting, build_state, candidate, history
+from scripts.warehouse import accounting, build_state, candidate, history, pseudonyms
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
-from scripts.warehouse.project_reading import ask_dbt, known_project
+from scripts.warehouse.project_reading import ask_dbt, project_to_build
 from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
@@ -102,8 +102,9 @@ def build_warehouse(
         drop: Names of histories that the project no longer builds and that the build may drop.
 
     Raises:
-        BronzeError: A Bronze file is truncated, changed or foreign.
-        WarehouseError: A model, a test or the row accounting failed, or the project is refused.
+        BronzeError: A Bronze file is torn, changed or foreign.
+        WarehouseError: A model, a test or the accounting failed, or the project is refused.
+        SettingsError: A contract asks for hashes, and there is no key.
         LockedError, StorageError: The build file cannot be written.
         TransientError: In each attempt, partitions were loaded again while the build read them.
     """
@@ -119,6 +120,7 @@ def build_warehouse(
             layers: Sequence[ProjectLayer] = ("silver",) if made == "silver" else ("silver", "gold")
             full_tests = full_tests or bool(going_on and going_on.full_tests)
             build = _Build(run, target, lock, made, layers, full_tests)
+            pseudonyms.check_key()
             write_schemas(run.store)
             if not full_refresh and _is_done(build, going_on):
                 _log.info("nothing to build: the tables match the ledger and the project")
@@ -168,7 +170,7 @@ def _is_done(build: _Build, going_on: Candidate | None) -> bool:
     base = build.target.build_path if going_on else build.target.path
     if (going_on and build.layer != "silver") or (build.target.current() is None and not going_on):
         return False
-    project = known_project(build.target)
+    project = project_to_build(build.target)
     if project is None:
         return False
     try:
@@ -188,7 +190,7 @@ def _build(
     target = build.target
     if going_on is None:
         _make_copy(target, full_refresh=full_refresh)
-    project = known_project(target) or ask_dbt(target, build.store.root, inherit=[build.lock])
+    project = project_to_build(target) or ask_dbt(target, build.store.root, inherit=[build.lock])
     now = _candidate(build, going_on)
     partitions: dict[Partition, None] = {}
     for attempt in range(_ATTEMPTS):

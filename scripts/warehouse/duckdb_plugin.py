@@ -8,6 +8,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from typing_extensions import override
 
 from scripts.warehouse.file_access import confine
+from scripts.warehouse.pseudonyms import hand_over_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +17,21 @@ if TYPE_CHECKING:
 
 
 class Plugin(BasePlugin):
-    """Limits the file access of each database after dbt has opened it, before a model or a macro runs."""
+    """Confines each database when dbt has opened it, and hands the key to each connection, before a model runs."""
 
     _folders: Sequence[str] = ()
+    _pseudonym_key = ""
 
     @override
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         listed = ",".join(map(str, plugin_config["folders"])).split(",")
         self._folders = [folder.strip() for folder in listed if folder.strip()]
+        self._pseudonym_key = str(plugin_config.get("pseudonym_key") or "")
 
     @override
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         confine(conn, self._folders)
+
+    @override
+    def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        hand_over_key(cursor, self._pseudonym_key)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scripts.contracts import catalog
 from scripts.errors import WarehouseError
 from scripts.security.outside_text import HIDDEN, one_line
+from scripts.warehouse.pseudonyms import hand_over_key, pseudonym_key
 from scripts.warehouse.runner import BAD_STATUSES
 from scripts.warehouse.versions import reading
 
@@ -36,6 +37,7 @@ def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
     shown = _shown_columns()
     try:
         with reading(database) as connection:
+            hand_over_key(connection, pseudonym_key())
             for result in failed:
                 query = f"select * from ({result['compiled_code']}) limit {_EXAMPLES}"  # noqa: S608 — dbt's own SQL
                 relation = connection.execute(query)

@@ -10,6 +10,7 @@ import msgspec
 
 from scripts.warehouse.fingerprints import hash_of, node_fingerprint, sql_words, test_fingerprint
 from scripts.warehouse.project import Layer, Node, Project, Test
+from scripts.warehouse.pseudonyms import key_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,8 @@ def read_project(manifest: Mapping[str, Any], digest: str, dbt_dir: Path) -> Pro
         for unique_id, node in sorted(manifest["nodes"].items())
         if node["resource_type"] == "test"
     }
-    return Project(digest, nodes, tests)
+    has_pseudonyms = any(_meta(source).get("hashed") for source in manifest["sources"].values() if is_bronze(source))
+    return Project(digest, nodes, tests, key_id() if has_pseudonyms else "")
 
 
 def node_parents(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequence[str]:
@@ -70,7 +72,7 @@ def node_parents(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequen
 
 def is_bronze(source: Mapping[str, Any]) -> bool:
     """Return whether a source of the manifest is a resource of a contract."""
-    about = {**(source.get("meta") or {}), **(source["config"].get("meta") or {})}
+    about = _meta(source)
     return "primary_key" in about and "load_mode" in about
 
 
@@ -119,7 +121,9 @@ def _node(node: Mapping[str, Any], manifest: Mapping[str, Any], dbt_dir: Path) -
         identifier=node.get("alias") or node["name"],
         path=node["original_file_path"],
         selector="fqn:" + ".".join(node["fqn"]),
-        fingerprint=hash_of(node_fingerprint(node, manifest, dbt_dir), _own_files(sources, dbt_dir)),
+        fingerprint=hash_of(
+            node_fingerprint(node, manifest, dbt_dir), _own_files(sources, dbt_dir), *_treatment(sources)
+        ),
         parents=parents,
         resources=resources,
         unique_key=unique_key(node),
@@ -207,14 +211,24 @@ def _asks_the_database(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
     return ""
 
 
+def _treatment(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
+    """Return which columns of Bronze the node sees as keyed hashes, or not at all; nothing where there are none."""
+    about = [_meta(source) for source in sources if is_bronze(source)]
+    found = [[meta.get("hashed"), meta.get("dropped")] for meta in about if meta.get("hashed") or meta.get("dropped")]
+    return [found, key_id()] if found else []
+
+
+def _meta(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**(source.get("meta") or {}), **(source["config"].get("meta") or {})}
+
+
 def _own_files(sources: Sequence[Mapping[str, Any]], dbt_dir: Path) -> Sequence[object]:
     """Return name, size and time of the files of sources outside Bronze; they are part of the fingerprint."""
     found: list[object] = []
     for source in sources:
         if is_bronze(source):
             continue
-        about = {**(source.get("meta") or {}), **(source["config"].get("meta") or {})}
-        location = str(about.get("external_location") or source.get("relation_name") or "")
+        location = str(_meta(source).get("external_location") or source.get("relation_name") or "")
         location = location.replace("{name}", source["name"]).replace("${name}", source["name"])
         location = location.replace("{identifier}", source["identifier"])
         found.append(location)

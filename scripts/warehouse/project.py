@@ -31,6 +31,7 @@ _SET_BY_US = {
     "DUCKDB_THREADS",
     "DUCKDB_TEMP_DIR",
     "DUCKDB_ALLOWED_DIRS",
+    "DBT_ENV_SECRET_PSEUDONYM_KEY",
     "PIPELINE_DBT_MODE",
 }
 
@@ -102,6 +103,8 @@ class Project(msgspec.Struct, frozen=True):
     digest: str
     nodes: dict[str, Node]
     tests: dict[str, Test]
+    pseudonym_key: str = ""
+    """The id of the key that the fingerprints were made with; empty where no node sees pseudonyms."""
 
     def readers(self) -> Iterable[tuple[str, str, str]]:
         """Yield each node that reads Bronze, with the source and the resource."""

@@ -12,6 +12,7 @@ from scripts.utils.files import write_atomically
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.manifest import read_project
 from scripts.warehouse.project import Project, project_digest
+from scripts.warehouse.pseudonyms import key_id
 from scripts.warehouse.refusals import check_project
 from scripts.warehouse.runner import DbtFailedError, run_dbt, target_dir
 
@@ -33,6 +34,12 @@ def known_project(target: Warehouse) -> Project | None:
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return found if found.digest == project_digest() else None
+
+
+def project_to_build(target: Warehouse) -> Project | None:
+    """Return the project if it is as it was when dbt read it last, and the key of pseudonyms too."""
+    found = known_project(target)
+    return found if found is not None and found.pseudonym_key in {"", key_id()} else None
 
 
 def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> Project:

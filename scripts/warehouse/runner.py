@@ -15,6 +15,7 @@ from scripts.errors import MemoryLimitError, StorageFullError, WarehouseError
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.failure_messages import describe_failures, one_line
 from scripts.warehouse.project import named_variables
+from scripts.warehouse.pseudonyms import pseudonym_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -220,6 +221,7 @@ def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> M
         "DUCKDB_MEMORY_LIMIT": config.duckdb_memory_limit,
         "DUCKDB_THREADS": str(config.duckdb_threads),
         "DUCKDB_TEMP_DIR": str(warehouse.scratch),
+        "DBT_ENV_SECRET_PSEUDONYM_KEY": pseudonym_key(),
         "DUCKDB_ALLOWED_DIRS": ",".join(map(str, config.duckdb_allowed_dirs)),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",

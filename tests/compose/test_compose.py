@@ -7,19 +7,11 @@ import pytest
 import requests
 
 from tests.e2e.waiting import wait_for
-from tests.support.required import without
 
 from .stack import SERVICES, running_stack
 
-pytestmark = pytest.mark.timeout(6000)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("engine")]
 DAYS = [f"2024-03-{day:02}" for day in range(1, 8)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engine():
-    found = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        without("REQUIRE_DOCKER", "no Docker engine answers: start Docker, then `make test-compose`")
 
 
 def backfilled(stack, first, last):

@@ -11,6 +11,7 @@ from scripts.admin.env_file import SECRET_NAMES, init_env, write_secret_files
 from scripts.config import PROJECT_DIR, Settings
 from tests.support.clone import clone
 
+PROD, TLS = "docker-compose.prod.yml", "docker-compose.tls.yml"
 ONE_SHOT = {"airflow-init", "n8n-init", "prefect-init"}
 RUNS_DUCKDB = {"scheduler", "prefect-worker"}
 
@@ -20,6 +21,8 @@ def folder(tmp_path_factory):
     """A clone with its secrets."""
     found = clone(tmp_path_factory.mktemp("clone"))
     init_env(found / ".env")
+    with (found / ".env").open("a") as file:
+        file.write("PUBLIC_DOMAIN=pipeline.test\n")
     write_secret_files(found / ".secrets", found / ".env")
     return found
 
@@ -32,17 +35,18 @@ def config(folder, *files, env_file=".env"):
     return subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("name", [*SECRET_NAMES, "HOST_UID"])
+# only a file holds the docs service's password
+@pytest.mark.parametrize("name", [*(set(SECRET_NAMES) - {"DOCS_PASSWORD"}), "HOST_UID", "PUBLIC_DOMAIN"])
 def test_a_missing_variable_is_named_with_what_to_do(folder, name):
     lines = [line for line in (folder / ".env").read_text().splitlines() if not line.startswith(f"{name}=")]
     (folder / "less.env").write_text("\n".join(lines))
-    done = config(folder, env_file="less.env")
+    done = config(folder, TLS, env_file="less.env")
     assert done.returncode != 0
     assert name in done.stderr
-    assert "make init" in done.stderr
+    assert "make init" in done.stderr or "such as pipeline.example.com" in done.stderr
 
 
-@pytest.mark.parametrize("files", [[], ["docker-compose.prod.yml"]])
+@pytest.mark.parametrize("files", [[], [PROD], [PROD, TLS]])
 def test_every_service_is_pinned_watched_limited_and_private(folder, files):
     done = config(folder, *files)
     assert done.returncode == 0, done.stderr
@@ -76,14 +80,14 @@ def test_production_shows_no_secret(folder):
     values = dict(
         line.split("=", 1) for line in (folder / ".env").read_text().splitlines() if line.split("=")[0] in SECRET_NAMES
     )
-    document = json.loads(config(folder, "docker-compose.prod.yml").stdout)
+    document = json.loads(config(folder, PROD, TLS).stdout)
     shown = json.dumps(document["services"])
     assert len(values) == len(SECRET_NAMES)
     assert [name for name, value in values.items() if value in shown] == []
 
 
 def test_every_secret_of_the_files_is_one_that_init_makes(folder):
-    document = json.loads(config(folder, "docker-compose.prod.yml").stdout)
+    document = json.loads(config(folder, PROD, TLS).stdout)
     assert set(document["secrets"]) == {*SECRET_NAMES, "settings.env"}
     ignored = subprocess.run(
         ["git", "check-ignore", ".secrets/x", ".env", "data/x", "backups/x"],
@@ -99,7 +103,9 @@ AIRFLOW = frozenset({"POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SEC
 NEEDS = {
     "postgres": {"POSTGRES_PASSWORD"},
     "airflow-init": {name for name in SECRET_NAMES if name.startswith("AIRFLOW_")} | {"POSTGRES_PASSWORD"},
-    **dict.fromkeys(("api-server", "scheduler", "dag-processor", "triggerer"), AIRFLOW),
+    **dict.fromkeys(("api-server", "dag-processor", "triggerer"), AIRFLOW),
+    # builds run there
+    "scheduler": AIRFLOW | {"PSEUDONYM_KEY"},
     "docs": {"ALERT_SERVICE_SECRET"},
     "n8n-init": {
         "N8N_ENCRYPTION_KEY",
@@ -110,7 +116,7 @@ NEEDS = {
     "n8n": {"N8N_ENCRYPTION_KEY", "N8N_OWNER_PASSWORD"},
     "prefect-server": {"POSTGRES_PASSWORD", "PREFECT_API_AUTH_STRING"},
     "prefect-init": {"PREFECT_API_AUTH_STRING"},
-    "prefect-worker": {"PREFECT_API_AUTH_STRING"},
+    "prefect-worker": {"PREFECT_API_AUTH_STRING", "PSEUDONYM_KEY"},
     "grafana": {"GRAFANA_ADMIN_PASSWORD"},
 }
 """The secrets that each service has to have; it gets no other."""
@@ -120,16 +126,17 @@ WRITES_DATA = {"api-server", "docs", "scheduler", "triggerer", "prefect-worker"}
 def test_each_service_gets_only_its_own_secrets(folder):
     values = {name: value for name, value in dotenv_values(folder / ".env").items() if name in SECRET_NAMES}
     development = json.loads(config(folder).stdout)["services"]
-    production = json.loads(config(folder, "docker-compose.prod.yml").stdout)["services"]
+    production = json.loads(config(folder, PROD, TLS).stdout)["services"]
     for name, service in development.items():
         given = json.dumps(service)
         assert {secret for secret, value in values.items() if value in given} == NEEDS.get(name, set()), name
     for name, service in production.items():
         given = {secret["source"] for secret in service.get("secrets", [])} - {"settings.env"}
-        assert given == NEEDS.get(name, set()), name
+        assert given - {"DOCS_PASSWORD"} == NEEDS.get(name, set()), name
+        assert ("DOCS_PASSWORD" in given) == (name == "docs"), name
 
 
-@pytest.mark.parametrize("files", [[], ["docker-compose.prod.yml"]])
+@pytest.mark.parametrize("files", [[], [PROD], [PROD, TLS]])
 def test_services_write_and_reach_only_what_they_have_to(folder, files):
     document = json.loads(config(folder, *files).stdout)
     services = document["services"]
@@ -164,3 +171,37 @@ def test_prefect_asks_for_its_login_and_answers_its_own_page_only(folder):
     assert given["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
     origins = given["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"].split(",")
     assert set(origins) == {f"http://localhost:{port}", f"http://127.0.0.1:{port}"}
+
+
+def test_behind_the_proxy_every_address_and_cookie_is_of_https(folder):
+    services = json.loads(config(folder, PROD, TLS).stdout)["services"]
+    environment = {name: service.get("environment") or {} for name, service in services.items()}
+    for name, given in environment.items():
+        for variable, value in given.items():
+            if re.search(r"DOCS_URL|BASE_URL|ROOT_URL|WEBHOOK_URL|UI_URL|UI_API_URL|ALLOWED_ORIGINS", variable):
+                assert not value or re.match(r"https://\w+\.pipeline\.test(/|$)", value), (name, variable, value)
+    assert services["api-server"]["command"][-1] == "--proxy-headers"
+    assert environment["api-server"]["AIRFLOW__FAB__COOKIE_SECURE"] == "True"
+    assert environment["n8n"]["N8N_SECURE_COOKIE"] == "true"
+    assert environment["n8n"]["N8N_PROXY_HOPS"] == "1"
+    assert environment["grafana"]["GF_SECURITY_COOKIE_SECURE"] == "true"
+
+
+def test_only_the_proxy_may_say_who_the_client_is(folder):
+    document = json.loads(config(folder, PROD, TLS).stdout)
+    services = document["services"]
+    shared = {name for name in document["networks"] if name in services["caddy"]["networks"]}
+    behind = {
+        name: (set(service["networks"]) & shared).pop()
+        for name, service in services.items()
+        if name != "caddy" and set(service["networks"]) & shared
+    }
+    assert set(behind) == {"api-server", "n8n", "docs", "prefect-server", "grafana"}
+    assert set(behind.values()) == shared == set(services["caddy"]["networks"]), "each has one of its own"
+    for name in ("api-server", "docs", "prefect-server"):
+        (subnet,) = (each["subnet"] for each in document["networks"][behind[name]]["ipam"]["config"])
+        assert services[name]["environment"]["FORWARDED_ALLOW_IPS"] == subnet, name
+    assert services["caddy"]["profiles"] == ["tls"]
+    assert services["caddy"]["cap_add"] == ["NET_BIND_SERVICE"]
+    published = {port["published"] for port in services["caddy"]["ports"]}
+    assert published == {"443", "80"}

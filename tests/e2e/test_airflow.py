@@ -5,6 +5,7 @@ import datetime as dt
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from scripts.config import PROJECT_DIR
 from scripts.loading.partitions import load
 from scripts.sample_api.server import Fault
 from scripts.warehouse.build import build_warehouse
+from tests.support.from_address import session_from
 from tests.support.tables import tables
 
 from .airflow_stack import DONE
@@ -422,6 +424,22 @@ def test_what_each_account_may(airflow):
         "admin": (200, 200, 200, 200, 200),
     }
     assert requests.get(f"{airflow.url}/api/v2/dags", timeout=30).status_code == 401
+
+
+def test_wrong_passwords_are_limited_at_the_token_endpoint_and_at_the_form(airflow):
+    right = {"username": "viewer", "password": airflow.passwords["AIRFLOW_VIEWER_PASSWORD"]}
+    for path in ("/auth/token", "/auth/token/cli"):
+        with session_from("127.0.0.2") as other:
+            tried = [other.post(airflow.url + path, json=right | {"password": "x"}, timeout=60) for _ in range(10)]
+            assert {answer.status_code for answer in tried} <= {401, 429}
+            assert other.post(airflow.url + path, json=right, timeout=60).status_code == 429
+        assert requests.post(airflow.url + path, json=right, timeout=60).status_code == 201
+    with session_from("127.0.0.3") as other:
+        form = f"{airflow.url}/auth/login/"
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', other.get(form, timeout=60).text).group(1)
+        wrong = right | {"password": "x", "csrf_token": token}
+        seen = [other.post(form, data=wrong, timeout=60, allow_redirects=False).status_code for _ in range(6)]
+    assert (429 in seen[:5], seen[5]) == (False, 429)
 
 
 def test_links_lead_to_ledger_quarantine_and_runbook(airflow):

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.support.fake_airflow import PASSWORD, TOKEN, fake_airflow
+from tests.support.from_address import session_from
 
 from .n8n_stack import SECRET, running_n8n
 from .waiting import wait_for
@@ -75,6 +76,17 @@ def test_without_the_secret_there_is_401(n8n, stand_in, auth):
     assert n8n.post(MONTH, auth=auth)[0] == 401
     assert requests.get(n8n.url, auth=auth, timeout=30).status_code == 401
     assert stand_in.calls == []
+
+
+def test_the_eleventh_wrong_password_of_an_address_is_not_looked_at(n8n, stand_in):
+    with session_from("127.0.0.2") as other:
+        seen = [other.post(n8n.url, json=MONTH, auth=("backfill", "wrong"), timeout=30).status_code for _ in range(11)]
+        assert seen == [401] * 10 + [429]
+        refused = other.post(n8n.url, json=MONTH, auth=("backfill", SECRET), timeout=30)
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert stand_in.calls == []
+    assert n8n.post(MONTH)[0] == 202, "other addresses are not concerned"
 
 
 def test_what_n8n_answers_by_itself(n8n):

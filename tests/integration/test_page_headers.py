@@ -33,3 +33,17 @@ def test_every_page_says_what_a_browser_may_do_with_it(client, path, policy):
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_with_a_password_the_site_asks_for_it_and_what_the_stack_needs_stays_open(run, monkeypatch):
+    monkeypatch.setenv("DOCS_PASSWORD", "right")
+    write_report(run.store)
+    with TestClient(docs_site.site()) as client:
+        refused = client.get("/health.html")
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"].startswith("Basic")
+        assert refused.headers["X-Frame-Options"] == "DENY"
+        assert client.get("/health.html", auth=("reader", "wrong")).status_code == 401
+        assert client.get("/health.html", auth=("reader", "right")).status_code == 200
+        assert client.get("/metrics").status_code == client.get("/healthz").status_code == 200
+        assert client.post("/alerts", json={}).status_code == 401, "it has a password of its own"

@@ -1,9 +1,12 @@
 """The workflows of GitHub: pinned, least permissions, and every step that needs no GitHub is run here."""
 
+import hashlib
+import json
 import os
 import re
 import stat
 import subprocess
+import zipfile
 
 import pytest
 import yaml
@@ -159,6 +162,89 @@ def test_production_gets_the_image_that_staging_has_seen(tmp_path):
     asked = (tmp_path / "asked").read_text()
     assert f"gh attestation verify oci://{image}" in asked
     assert f"imagetools create --tag ghcr.io/some/data-pipeline:v1.2.3 {image}" in asked
+
+
+@pytest.mark.parametrize("bill", ['{"SPDXID": "SPDXRef-DOCUMENT", "packages": []}', "null"])
+def test_a_release_has_the_images_bill_of_materials(tmp_path, bill):
+    """The step of cd-prod.yml, with gh and docker played by scripts."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gh").write_text('#!/bin/sh\necho "gh $*" >> "$HOME/asked"\ncat "$9" >> "$HOME/asked"\n')
+    (programs / "docker").write_text(f"#!/bin/sh\necho '{bill}'\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    done = run(
+        step("Publish the release with the image's bill of materials"),
+        tmp_path,
+        PATH=f"{programs}:{os.environ['PATH']}",
+        GITHUB_REPOSITORY="some/data-pipeline",
+        IMAGE="ghcr.io/some/data-pipeline@sha256:0123",
+        VERSION="v1.2.3",
+    )
+    assert (done.returncode == 0) == (bill != "null"), done.stderr
+    if bill == "null":
+        assert "ghcr.io/some/data-pipeline@sha256:0123 has no bill of materials" in done.stderr
+        assert not (tmp_path / "asked").exists()
+    else:
+        asked = (tmp_path / "asked").read_text()
+        assert "gh release create v1.2.3 --repo some/data-pipeline --verify-tag" in asked
+        assert "SPDXRef-DOCUMENT" in asked
+
+
+def test_only_the_last_step_of_the_site_has_a_token():
+    steps_of_site = yaml.safe_load((GITHUB / "workflows/cd-prod.yml").read_text())["jobs"]["site"]["steps"]
+    assert steps_of_site[0]["with"]["persist-credentials"] is False
+    assert [name for name in range(len(steps_of_site)) if "github.token" in str(steps_of_site[name])] == [
+        len(steps_of_site) - 1
+    ]
+
+
+def test_n8n_and_its_node_come_from_lock_files_with_hashes():
+    folder = PROJECT_DIR / "infra/n8n"
+    for lock in (folder / "package-lock.json", folder / "node/package-lock.json"):
+        document, wanted = json.loads(lock.read_text()), json.loads((lock.parent / "package.json").read_text())
+        root = document["packages"][""]
+        for key in ("dependencies", "optionalDependencies"):
+            assert root.get(key) == wanted.get(key), lock
+        for name, package in document["packages"].items():
+            is_ours = name == "" or package.get("link") or name.endswith("stub")
+            assert is_ours or package.get("integrity", "").startswith("sha"), name
+            assert "://" not in package.get("resolved", ""), "another registry, for whoever has one"
+    script = (PROJECT_DIR / "infra/install-n8n.sh").read_text()
+    assert re.findall(r"\$npm (?!ci|rebuild)\w+", script) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_uv_is_checked_by_its_hash(tmp_path, is_changed):
+    """The installer with a wheel of this test in PyPI's place, which is what `uv.txt` names, or is not."""
+    (tmp_path / "infra").mkdir()
+    script = tmp_path / "infra/install-uv.sh"
+    script.write_bytes((PROJECT_DIR / "infra/install-uv.sh").read_bytes())
+    wheel = tmp_path / "wheels/uv-0.0.1-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("uv-0.0.1.data/scripts/uv", "#!/bin/sh\n")
+        about = "uv-0.0.1.dist-info"
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: uv\nVersion: 0.0.1\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes() + b"x" * is_changed).hexdigest()
+    (tmp_path / "infra/uv.txt").write_text(f"uv==0.0.1 --hash=sha256:{digest}\n")
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PIP_")},
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheel.parent),
+        # the last way asks PyPI itself
+        "https_proxy": "http://127.0.0.1:1",
+        "no_proxy": "",
+    }
+    done = subprocess.run(
+        ["sh", script, tmp_path / "tools"], env=environ, cwd=tmp_path, text=True, capture_output=True, check=False
+    )
+    assert (done.returncode == 0) == (not is_changed), done.stderr
+    assert list((tmp_path / "tools").rglob("bin/uv")) == ([] if is_changed else [tmp_path / "tools/bin/uv"])
 
 
 def test_nothing_is_deployed_that_is_not_signed_and_green():

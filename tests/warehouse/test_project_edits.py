@@ -1,5 +1,6 @@
 """Ordinary edits of the dbt project: what is published afterwards equals a build from nothing, or nothing was built."""
 
+import hmac
 import json
 import re
 import shutil
@@ -10,7 +11,8 @@ import pytest
 from scripts import config
 from scripts.bronze.run import Run
 from scripts.config import PROJECT_DIR
-from scripts.errors import WarehouseError
+from scripts.contracts import catalog, source_yaml
+from scripts.errors import SettingsError, WarehouseError
 from scripts.loading.partitions import load, partitions
 from scripts.utils.days import day_range
 from scripts.warehouse.build import warehouse
@@ -389,3 +391,42 @@ def test_a_build_that_spills_to_disk_passes(build, project, write, env):
     env("DUCKDB_MEMORY_LIMIT", "60MB")
     build()
     assert len(published()["gold.fct_sorted"]) == 2500000
+
+
+def test_silver_has_keyed_hashes_in_place_of_sensitive_values(load_days, build, project, env, monkeypatch, tmp_path):
+    """No table has a value of the column, no file of a build the key; another key changes every hash."""
+    folder = tmp_path / "sources"
+    shutil.copytree(catalog.SOURCES_DIR, folder)
+    contract = folder / "jsonplaceholder.yml"
+    mail = "{name: email, type: string, description: "
+    headline = "{name: name, type: string, description: Headline"
+    text = contract.read_text().replace(mail, f"{mail[:1]}sensitive: hash, {mail[1:]}")
+    contract.write_text(text.replace(headline, f"{headline[:1]}sensitive: drop, {headline[1:]}"))
+    monkeypatch.setattr(catalog, "SOURCES_DIR", folder)
+    catalog.forget()
+    monkeypatch.setattr(catalog, "load", lambda: catalog.read_all().sources)
+    for path, content in source_yaml.source_files().items():
+        path.write_text(content)
+    model = project / "models/staging/jsonplaceholder/stg_jsonplaceholder__comments.sql"
+    model.write_text(model.read_text().replace("        name as title,\n", ""))
+    load_days(DAYS[0])
+    with pytest.raises(SettingsError, match=r"PSEUDONYM_KEY is not set.*pipeline init"):
+        build()
+
+    keys = ["0123456789abcdef" * 4, "fedcba9876543210" * 4]
+    bronze = config.settings().bronze_path / "jsonplaceholder/users/*/data.parquet"
+    mails = {row[0] for row in duckdb.sql(f"select email from '{bronze}'").fetchall()}
+    assert mails
+    for key in keys:
+        env("PSEUDONYM_KEY", key)
+        build()
+        with duckdb.connect(str(warehouse().path), read_only=True) as connection:
+            found = {row[0] for row in connection.execute("select email from gold.dim_users").fetchall()}
+            columns = connection.execute("describe silver.stg_jsonplaceholder__comments").fetchall()
+        assert found == {hmac.new(key.encode(), text.encode(), "sha256").hexdigest() for text in mails}
+        assert "title" not in {column[0] for column in columns}
+        rows = repr(published())
+        assert [text for text in mails if text in rows] == []
+    written = [path.read_bytes() for path in warehouse().root.rglob("*") if path.is_file()]
+    inner = bytes(byte ^ 0x36 for byte in keys[0].encode()).hex().upper()
+    assert [text for text in (*keys, inner) if any(text.encode() in content for content in written)] == []
