@@ -126,7 +126,7 @@ def test_a_watermark_begins_where_the_load_before_began(load):
 
 
 def test_a_snapshot_of_now_refuses_a_past_day(load):
-    with pytest.raises(UsageError, match="only knows its present state"):
+    with pytest.raises(UsageError, match="only knows its current state"):
         load(lambda _: ok([]), resource(load={"mode": "snapshot", "of": "now"}))
 
 

@@ -114,7 +114,7 @@ def test_everything_is_found_and_proven(discover):
     assert resource["children"]["lines"]["primary_key"] == ["parent_id", "sku"]
     (pages,) = [finding for finding in found[0].findings if finding.about == "pages"]
     assert pages.sure == "proven"
-    assert "the last page has the 1 rows" in pages.text
+    assert "the last page has 1 rows" in pages.text
     assert "missing or null in 15 of 30 rows" in text
     assert len(asked) < 12
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_told_stands_as_choices(discover):
     with answering(lambda _: ok([{"id": i} for i in range(5)])) as (base, _):
         text, _ = discover(base, "/items")
 
-    assert "# pages (unknown): 5 rows came, and nothing says that there are more" in text
+    assert "# pages (unknown): 5 rows were received, and no sign of more was found" in text
     assert "    # pagination: {type: cursor" in text
 
 
@@ -191,7 +191,7 @@ def test_files_are_written_once(project, env):
     env("DEMO_TOKEN", "secret")
     with answering(orders) as (base, _):
         written = write(base, auth="bearer:DEMO_TOKEN")
-        with pytest.raises(UsageError, match="is there already"):
+        with pytest.raises(UsageError, match="already exists"):
             write(base)
         assert changes_of(base, "/v1/orders") == []
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog, source_yaml
 from scripts.contracts.source import Source
-from scripts.contracts.staging_model import staging_files
+from scripts.contracts.staging_model import staging_sql
 from scripts.errors import SettingsError
 from scripts.warehouse import pseudonyms
 
@@ -133,7 +133,7 @@ def test_a_contract_that_cannot_keep_its_word_is_refused(people, treatments, pro
 def test_dbt_is_told_of_them(people, mocker):
     source = Source.model_validate(mark(people, email="hash", id="hash", phone="drop", name=True))
     mocker.patch.object(catalog, "load", return_value={"jsonplaceholder": source})
-    mocker.patch.object(source_yaml, "staging_files", return_value={})
+    mocker.patch.object(source_yaml, "generated_models", return_value={})
     (text,) = source_yaml.source_files().values()
     users = next(table for table in yaml.safe_load(text)["sources"][0]["tables"] if table["name"] == "users")
     columns = {column["name"]: column["data_type"] for column in users["columns"]}
@@ -142,7 +142,7 @@ def test_dbt_is_told_of_them(people, mocker):
     assert columns["id"] == "varchar"
     assert "phone" not in columns
 
-    model = next(text for path, text in staging_files(source, every=True).items() if path.name.endswith("users.sql"))
+    model = staging_sql("jsonplaceholder", "users", source.resources["users"])
     assert "phone" not in model
     assert "email" in model
     assert "cast(" not in model
