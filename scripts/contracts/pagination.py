@@ -28,6 +28,9 @@ class _Paging(ContractModel):
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
     """Answers that mean that the page before was the last one."""
     max_pages: MaxPages | None = None
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """Whether the source may send one key on two pages; else rows moved, and the pages are fetched again. Pages by link
+    or cursor are compared where a `total` is declared."""
 
 
 class NoPagination(ContractModel):
@@ -42,8 +45,6 @@ class _NumberedPaging(_Paging):
     `short_page`: after a page that is not full, when the one after it is empty; `empty_page`: after a page without
     rows; `repeated_page`: after a page that comes again, of a source that clamps the number."""
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (404,)
-    duplicates: Literal["refuse", "allow"] = "refuse"
-    """Whether the source may send one key on two pages; else rows moved, and the pages are fetched again."""
 
 
 class PagePagination(_NumberedPaging):

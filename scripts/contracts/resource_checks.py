@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from scripts.contracts.load import IncrementalLoad, WatermarkLoad
 from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
-from scripts.contracts.templates import MOMENTS, check_templates
+from scripts.contracts.templates import MOMENTS, check_templates, format_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,9 +98,16 @@ def _check_names(resource: Resource) -> Iterator[str]:
             yield f"column `{name}` is declared twice (DuckDB does not tell upper from lower case)"
         if low in RESERVED_COLUMNS:
             yield f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
+    before = [column.was.lower() for column in resource.columns if column.was is not None]
     for column in resource.columns:
-        if column.was is not None and column.was.lower() in folded:
+        if column.was is None:
+            continue
+        if column.was.lower() in folded:
             yield f"column `{column.name}` was `{column.was}`, which is declared too"
+        if column.was.lower() in RESERVED_COLUMNS:
+            yield f"column `{column.name}` was `{column.was}`, which no column can be called"
+        if before.count(column.was.lower()) > 1:
+            yield f"two columns were `{column.was}`"
     rule_names = [rule.name for rule in resource.rules]
     for name in sorted(set(rule_names)):
         if rule_names.count(name) > 1:
@@ -120,6 +128,8 @@ def _check_fields(resource: Resource) -> Iterator[str]:
 
 def _check_used_columns(resource: Resource) -> Iterator[str]:
     names = {column.name for column in resource.columns}
+    if len(set(resource.primary_key)) < len(resource.primary_key):
+        yield f"primary_key names a column twice: {', '.join(resource.primary_key)}"
     used = {column: "primary_key" for column in resource.primary_key if column != "dt"}
     if resource.for_each:
         used |= dict.fromkeys(resource.for_each.carry, "for_each.carry")
@@ -164,5 +174,23 @@ def _check_templates(resource: Resource) -> Iterator[str]:
             yield "load: an incremental load needs `start_param`, or a template such as `{day}` in path, params or body"
         if load.end_param is not None and load.start_param is None:
             yield "load: `end_param` goes with `start_param`"
+        if load.start_param is not None:
+            yield from _check_format(load)
     if isinstance(load, WatermarkLoad) and resource.path is None:
         yield "load: `mode: watermark` goes with `path`"
+
+
+def _check_format(load: IncrementalLoad) -> Iterator[str]:
+    """Yield that the moments of a load are written the same, where they are."""
+    size, step = load.window, dt.timedelta(days=1)
+    if size is not None and size.hours is not None:
+        step = dt.timedelta(hours=size.hours)
+    elif size is not None and size.halve_at is not None:
+        step = dt.timedelta(seconds=1)
+    moment = dt.datetime(2024, 11, 23, tzinfo=dt.UTC)
+    first, after = format_moment(moment, load.format), format_moment(moment + step, load.format)
+    if first == after:
+        yield (
+            f"load: format `{load.format}` writes two moments as `{first}` that are {step} apart, and the load asks for"
+            " such spans of time"
+        )

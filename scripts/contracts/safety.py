@@ -48,6 +48,8 @@ def address_problems(url: str, *, has_secrets: bool) -> Iterator[str]:
     """Yield why a source may not be asked at an address."""
     if is_link_local(urlsplit(url).hostname or ""):
         yield f"base_url: {url} is a link-local address, at which a machine finds its own credentials"
+    if set(url) & set("?#{}") or "%7b" in url.lower():
+        yield f"base_url: {url} holds more than an address: what follows it goes into `path` and `params`"
     if has_secrets and not keeps_secrets(url):
         yield f"base_url: {url} would get a secret in plain text; `auth` needs https (or this machine)"
 

@@ -98,7 +98,8 @@ def _yaml(source: Source, name: str, resource: Resource) -> str:
 
 
 def _described(name: str, description: str, tests: list[str]) -> dict[str, Any]:
-    return {"name": name, "description": description, **({"data_tests": tests} if tests else {})}
+    # a name may be a word of SQL such as `order`
+    return {"name": name, "description": description, "quote": True, **({"data_tests": tests} if tests else {})}
 
 
 def _names(resource_name: str, resource: Resource) -> dict[str, str]:
@@ -126,5 +127,5 @@ def _group(column: Column, resource: Resource) -> str:
 def _expression(column: Column, name: str, resource: Resource) -> str:
     quoted = f'"{column.name}"'
     if column.type == "integer" and _group(column, resource) == "ids":
-        return f"cast({quoted} as varchar) as {name}"
+        return f'cast({quoted} as varchar) as "{name}"'
     return f'{quoted} as "{name}"' if quoted.strip('"') != name else f'"{name}"'

@@ -100,8 +100,8 @@ def _accepted(rule: Rule, column: Column, kind: pa.DataType) -> pa.Array:
     values = []
     for value in rule.accepted_values or ():
         try:
-            values.append(_convert(value, column.type))
-        except (TypeError, ValueError, decimal.DecimalException):
+            values.append(pa.scalar(_convert(value, column.type), kind))
+        except (TypeError, ValueError, OverflowError, decimal.DecimalException):
             raise ContractError(
                 f"rule `{rule.name}`: accepted value {value!r} is {_kind_of(value)}",
                 expected=f"values like those of column `{column.name}`, which is {column.type}",
