@@ -82,6 +82,9 @@ class Column(ContractModel):
     @field_validator("field")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
+        if value is not None and not steps_of(value):
+            message = "leads to the whole record: give a key of it"
+            raise ValueError(message)
         if value is not None and any(isinstance(step, str) and _NO_KEY.search(step) for step in steps_of(value)):
             message = "a key with a quotation mark, a backslash or a control character cannot be read into a column"
             raise ValueError(message)

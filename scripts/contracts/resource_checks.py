@@ -60,6 +60,7 @@ def check_resource(resource: Resource) -> list[str]:
     """Return what is wrong between the keys of a resource, in words."""
     return [
         *_check_names(resource),
+        *_check_old_names(resource),
         *_check_fields(resource),
         *_check_used_columns(resource),
         *_check_paging(resource),
@@ -98,6 +99,14 @@ def _check_names(resource: Resource) -> Iterator[str]:
             yield f"column `{name}` is declared twice (DuckDB does not tell upper from lower case)"
         if low in RESERVED_COLUMNS:
             yield f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
+    rule_names = [rule.name for rule in resource.rules]
+    for name in sorted(set(rule_names)):
+        if rule_names.count(name) > 1:
+            yield f"two rules are called `{name}`"
+
+
+def _check_old_names(resource: Resource) -> Iterator[str]:
+    folded = {column.name.lower() for column in resource.columns}
     before = [column.was.lower() for column in resource.columns if column.was is not None]
     for column in resource.columns:
         if column.was is None:
@@ -108,10 +117,6 @@ def _check_names(resource: Resource) -> Iterator[str]:
             yield f"column `{column.name}` was `{column.was}`, which no column can be called"
         if before.count(column.was.lower()) > 1:
             yield f"two columns were `{column.was}`"
-    rule_names = [rule.name for rule in resource.rules]
-    for name in sorted(set(rule_names)):
-        if rule_names.count(name) > 1:
-            yield f"two rules are called `{name}`"
 
 
 def _check_fields(resource: Resource) -> Iterator[str]:

@@ -27,6 +27,8 @@ _GROUPS = {
     "timestamp": "timestamps",
     "date": "dates",
 }
+_ADDED = ("extra_fields_json", "loaded_date", "first_seen_date", "last_seen_date")
+"""Columns that each staging model has beside those of the contract."""
 _ORDER = ("ids", "strings", "numerics", "booleans", "timestamps", "dates")
 
 
@@ -105,10 +107,14 @@ def _described(name: str, description: str, tests: list[str]) -> dict[str, Any]:
 def _names(resource_name: str, resource: Resource) -> dict[str, str]:
     """Return the name of each column in Silver: in snake case, `id` with what it identifies."""
     names: dict[str, str] = {}
+    taken = set(_ADDED)
     for column in resource.columns:
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.name).lower()
         name = f"{_singular(resource_name)}_id" if name == "id" else name
-        names[column.name] = name if name not in names.values() else column.name.lower() + "_as_sent"
+        while name in taken:
+            name += "_as_sent"
+        names[column.name] = name
+        taken.add(name)
     return names
 
 

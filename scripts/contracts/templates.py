@@ -105,7 +105,9 @@ def fill(value: Any, values: Mapping[str, object], *, quote: bool = False) -> An
 
 def check_templates(value: Any, names: Collection[str], *, strict: bool = True) -> list[str]:  # noqa: ANN401 — any JSON
     """Return what is wrong with the templates of a JSON value, in words; without `strict` other braces are text."""
-    problems = [f"`{key}`: templates are filled in values, not in keys" for key in _keys(value) if strict and "{" in key]
+    problems = [
+        f"`{key}`: templates are filled in values, not in keys" for key in _keys(value) if strict and "{" in key
+    ]
     for text in _texts(value):
         if strict and re.search(r"%7[Bb]", text):
             problems.append(f"`{text}` holds an escaped brace: write `{{day}}`")

@@ -21,9 +21,9 @@ from scripts.extract import retries
 from scripts.extract.drift import Drift
 from scripts.extract.find import AmbiguousPathError, find_one
 from scripts.extract.generators import generated_pages
+from scripts.extract.json_text import MISREAD
 from scripts.extract.pagination import walk
 from scripts.extract.request import as_text, build_request
-from scripts.extract.json_text import MISREAD
 from scripts.extract.responses import RawPage, RawRows, ResponseReader, shorten
 from scripts.extract.windows import windows
 from scripts.utils.logging_config import get_logger

@@ -134,9 +134,7 @@ def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[tup
             )
 
 
-def _future(
-    catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], now: dt.datetime
-) -> Iterator[tuple[str, str]]:
+def _future(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], now: dt.datetime) -> Iterator[tuple[str, str]]:
     """Yield the days that were loaded before they have begun, by a clock or a request that was wrong."""
     days: dict[tuple[str, str], list[dt.date]] = collections.defaultdict(list)
     for source, resource, day in ledger:

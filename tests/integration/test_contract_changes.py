@@ -26,7 +26,7 @@ TEXT = {"name": "n", "type": "string", "description": "d"}
 BASE = (ID, N, M)
 
 
-def contract(*columns, **changes):
+def contract(*columns, of_source=None, **changes):
     load = {"mode": "snapshot", "of": "day"}
     items = {"description": "d", "path": "/items", "primary_key": ["id"], "columns": list(columns), "load": load}
     items |= changes
@@ -39,6 +39,7 @@ def contract(*columns, **changes):
             "base_url_env": "DEMO_BASE_URL",
             "default_resource": "items",
             "resources": {"items": items},
+            **(of_source or {}),
         }
     )
 
@@ -125,6 +126,14 @@ def test_each_change_of_columns_has_its_effect(after, what, effect, load, run):
         ({"pagination": {"type": "link", "stop": "no_next_link"}}, ""),
         ({"params": {"status": "all"}}, "outdated"),
         ({"path": "/v2/items"}, "outdated"),
+        ({"method": "POST", "body": {"status": "all"}}, "outdated"),
+        ({"method": "POST", "form": {"status": "all"}}, "outdated"),
+        ({"headers": {"X-Tenant": "b"}}, "outdated"),
+        ({"base_url": "https://other.example.com"}, "outdated"),
+        ({"for_each": {"values": {"status": ["all"]}}}, "outdated"),
+        ({"nested": {"path": "lines"}}, "outdated"),
+        ({"load": {"mode": "incremental", "start_param": "from"}}, "outdated"),
+        ({"concurrency": 1}, ""),
         ({"primary_key": ["id", "n"]}, "outdated"),
     ],
 )
@@ -135,6 +144,16 @@ def test_each_other_change_has_its_effect(changes, effect, load, run):
 
     assert bool(found) is bool(effect)
     assert contract_conflicts(run.store, [contract(*BASE, **changes)]) == []
+
+
+@pytest.mark.parametrize("of_source", [{"time_zone": "Europe/Berlin"}, {"headers": {"X-Tenant": "b"}}])
+def test_a_change_of_the_source_that_asks_for_other_rows_is_seen(of_source, load, run):
+    load(contract(*BASE), [{"id": 1}])
+
+    (found,) = outdated_days(run.store, [contract(*BASE, of_source=of_source)])
+
+    assert f"`{next(iter(of_source))}` of the source is another one" in str(found)
+    assert outdated_days(run.store, [contract(*BASE, of_source={"owner": "you@example.com"})]) == []
 
 
 def test_a_day_of_a_version_that_kept_no_contract_is_compared_by_its_file(load, run):
@@ -234,6 +253,39 @@ def test_replay_after_a_mended_policy_keeps_the_columns_of_the_day(load, run):
     rows = pq.read_table(run.store.root / entry.path).to_pylist()
     assert [(row["id"], row["n"], row["m"]) for row in rows] == [(1, None, 1), (2, 2, None)]
     assert [json.loads(row["_extra"])["k"] for row in rows] == ["x", "y"]
+
+
+def test_replay_reads_values_as_loading_does(load, run):
+    """What was set aside for its writing, its place or a neighbour passes once the contract knows better."""
+    at = {"name": "at", "type": "timestamp", "description": "d"}
+    mail = {"name": "mail", "type": "string", "field": "person.mail", "description": "d"}
+    sent = [{"id": 1, "at": 1704067200, "person": {"mail": "a@b.c"}}, {"id": 2, "at": "2024-01-01T00:00:00Z"}]
+    before = load(contract(ID, at, mail, admit="none"), sent)
+    assert before.quarantined == 1
+
+    mended = contract(ID, at | {"format": "epoch"}, mail)
+    replayed = replay_partition(mended, before.partition, run)
+    rows = pq.read_table(run.store.root / run.store.entry(before.partition).path).to_pylist()
+    loaded = load(mended, sent)
+
+    assert (replayed.admitted, replayed.remaining) == (1, 0)
+    assert [(row["at"].isoformat(), row["mail"], row["_extra"]) for row in rows] == [
+        ("2024-01-01T00:00:00+00:00", "a@b.c", None),
+        ("2024-01-01T00:00:00+00:00", None, None),
+    ]
+    assert rows == pq.read_table(run.store.root / loaded.path).to_pylist()
+
+
+def test_replay_reads_a_row_that_a_rule_moved_as_the_row_that_it_was(load, run):
+    price = {"name": "n", "type": "decimal(9, 3)", "thousands": ".", "decimal_mark": ",", "description": "d"}
+    source = contract(ID, price, rules=[NEGATIVE | {"range": {"min": 5}}])
+    before = load(source, [{"id": 1, "n": "1,234"}, {"id": 2, "n": "7,5"}], validate=True)
+    assert (before.bronze, before.quarantined) == (1, 1)
+
+    replay_partition(contract(ID, price), before.partition, run)
+
+    rows = pq.read_table(run.store.root / run.store.entry(before.partition).path).to_pylist()
+    assert [str(row["n"]) for row in rows] == ["1.234", "7.500"]
 
 
 def test_replay_of_a_resource_that_is_gone_is_named(load, run):
