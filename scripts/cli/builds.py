@@ -23,14 +23,17 @@ def build(
     full_refresh: bool, full_tests: bool, retry: bool, only_plan: bool, drop: tuple[str, ...], as_json: bool
 ) -> int:
     """Build Silver and Gold from what changed, test them, and publish."""
+    from scripts.bronze.loaded_contracts import outdated_days
     from scripts.cli.printing import show_build, show_build_plan
+    from scripts.contracts import catalog
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import build as build_and_note
     from scripts.warehouse.next_plan import read_plan
 
     started = options.start_run()
     if only_plan:
-        show_build_plan(read_plan(started, full_refresh=full_refresh, full_tests=full_tests), as_json=as_json)
+        plan = read_plan(started, full_refresh=full_refresh, full_tests=full_tests)
+        show_build_plan(plan, outdated_days(started.store, catalog.read_all().sources.values()), as_json=as_json)
         return 0
     try:
         done = build_and_note(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)

@@ -55,9 +55,14 @@ class Column(ContractModel):
     @property
     def key(self) -> str:
         """The key in the record; a field that lies deeper is lifted to the key that is its path."""
-        if self.field is None or self.is_nested:
-            return self.field or self.name
-        return str(steps_of(self.field)[0])
+        if self.field is None:
+            return self.name
+        found = steps_of(self.field)
+        if len(found) == 1:
+            return str(found[0])
+        if not _NO_KEY.search(self.field):
+            return self.field
+        return "$" + "".join(f"['{step}']" if isinstance(step, str) else f"[{step}]" for step in found)
 
     @property
     def is_nested(self) -> bool:

@@ -103,6 +103,8 @@ def xml_document(body: bytes, content_type: str = "") -> bytes:
         )
     except (xml.parsers.expat.ExpatError, ValueError) as error:
         raise SourceRejectedError(f"the body is not XML: {error}", expected="`response.format: xml`") from None
+    except RecursionError:
+        raise SourceRejectedError("the XML is nested too deeply", expected="records, as elements") from None
 
 
 def _csv_text(body: bytes, response: Response) -> tuple[str, bool]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from scripts.contracts.json_path import is_singular
+from scripts.contracts.json_path import is_singular, place_of
 from scripts.contracts.response import (
     ArrayResponse,
     ColumnarResponse,
@@ -98,7 +97,7 @@ def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes
     nodes = find(body, shape.data_path)
     if not nodes:
         # no record is one thing, no place for records another
-        _inner(body, re.split(r"\[\*|\[\?|\.\*|\.\.", shape.data_path)[0], resource)
+        _inner(body, place_of(shape.data_path), resource)
     if nodes and all(_begin(node) == b"[" for node in nodes):
         nodes = [item for node in nodes for item in split(node)]
     return _join(nodes)

@@ -10,13 +10,17 @@ import pytest
 
 from scripts.bronze.loaded_contracts import contract_conflicts, is_outdated, outdated_days
 from scripts.bronze.store import quarantined_rows
+from scripts.cli.printing import show_build_plan
+from scripts.contracts.catalog import Catalog
 from scripts.contracts.source import Source
 from scripts.errors import BronzeError, PipelineError, UsageError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading.replay import replay_partition
+from scripts.planning.reconcile import plan_request
 from scripts.validate_data import validate_partition
 from scripts.warehouse.accounting import check_bronze
+from scripts.warehouse.plan import BuildPlan
 
 DAY = dt.date(2024, 1, 1)
 ID = {"name": "id", "type": "integer", "nullable": False, "description": "d"}
@@ -187,6 +191,22 @@ def test_a_build_refuses_to_mix(load, run, mocker):
         check_bronze(run.store, [])
     assert "backfill --outdated" in error.value.hint
     assert "pipeline build --full-refresh" in error.value.hint
+
+
+@pytest.mark.parametrize(("after", "state"), [([ID, N, M | {"description": "other"}], "loaded"), ([ID, N], "outdated")])
+def test_a_backfill_loads_only_days_of_which_it_would_make_other_rows(after, state, load, run, mocker):
+    entry = load(contract(*BASE), [{"id": 1}], validate=True)
+    mocker.patch("scripts.contracts.catalog.read_all", return_value=Catalog({"demo": contract(*after)}, {}))
+
+    assert [item.state for item in plan_request(run.store, [entry.partition])] == [state]
+
+
+def test_a_plan_of_a_build_says_which_days_are_of_another_contract(load, run, capsys):
+    load(contract(*BASE), [{"id": 1}], validate=True)
+
+    show_build_plan(BuildPlan(), outdated_days(run.store, [contract(ID, N)]), as_json=False)
+
+    assert "demo/items: 2024-01-01 loaded with another contract: column `m` is gone" in capsys.readouterr().out
 
 
 def test_validation_keeps_a_column_that_the_contract_does_not_have_any_more(load, run):

@@ -547,7 +547,7 @@ def test_every_file_of_a_zip_is_read(load):
         ({"shape": "columnar", "data_path": "h"}, {"h": {"id": [1, 2], "x": [1]}}, "different lengths: id 2, x 1"),
         ({"shape": "keyed"}, [1], "a list where the records are due"),
         ({"shape": "object"}, [{"id": 1}], "a list where the records are due"),
-        ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$.a`"),
+        ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$\\['a'\\]`"),
         ({"shape": "rows"}, [["id", "id"], [1, 2]], "two columns are called id"),
     ],
 )
