@@ -27,7 +27,6 @@ from scripts.bronze.ledger import DriftNote, LedgerEntry, Partition
 from scripts.bronze.loaded_contracts import keep_contract
 from scripts.config import settings
 from scripts.contracts.load import SnapshotLoad, WatermarkLoad
-from scripts.contracts.pagination import OffsetPagination, PagePagination
 from scripts.errors import BronzeError, UsageError, naming_partition
 from scripts.extract import client, retries
 from scripts.extract.answers import Fetcher
@@ -39,7 +38,7 @@ from scripts.extract.rows import RowReader
 from scripts.extract.transport import part_deadline
 from scripts.loading import breaker
 from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
-from scripts.loading.completeness import Arrivals, Completeness, require_admitted
+from scripts.loading.completeness import Arrivals, Completeness, compares_keys, require_admitted
 from scripts.loading.rule_checks import RuleChecker
 from scripts.loading.script_arguments import run_script
 from scripts.utils.logging_config import get_logger, log_context
@@ -238,8 +237,7 @@ def _stage(
     """Write the pages to the staged files, and return the record with their counts."""
     observe = checker.check if checker is not None else None
     arrivals = Arrivals()
-    pagination = resource.pagination
-    compare = isinstance(pagination, (PagePagination, OffsetPagination)) and pagination.duplicates == "refuse"
+    compare = compares_keys(resource)
     with (
         parquet.PartitionWriter(staged.data, reader.schema, observe) as writer,
         staged.quarantine.open("wb") as rejected,

@@ -77,9 +77,7 @@
 {#- Return a query of files. The day comes from the file's own folder: other folders of its path may have a `=` too. -#}
 {% macro rows_of_files(files) -%}
     {%- set names = [] -%}
-    {%- for file in files -%}
-        {%- do names.append(string_literal(file | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]'))) -%}
-    {%- endfor -%}
+    {%- for file in files %}{% do names.append(string_literal(literal_glob(file))) %}{% endfor -%}
     (
         select
             * exclude ("file of the partition"),
@@ -100,7 +98,7 @@
 -#}
 {% macro bronze_files(source_name, table_name, which) -%}
     {%- set root = env_var('BRONZE_DIR', '../data/bronze') -%}
-    {%- set records = root ~ '/_ledger/' ~ source_name ~ '/' ~ table_name ~ '/[0-9]*.json' -%}
+    {%- set records = ledger_records(source_name ~ '/' ~ table_name) -%}
     {%- set resource = 'source = ' ~ string_literal(source_name) ~ ' and resource = ' ~ string_literal(table_name) -%}
     {%- if pipeline_mode() == 'build' -%}
         {%- set reader = (model.attached_node or model.unique_id) if model.resource_type == 'test' else model.unique_id -%}
@@ -119,7 +117,9 @@
     {%- elif run_query('select count(*) from glob(' ~ string_literal(records) ~ ')').columns[0].values()[0] > 0 -%}
         {%- set query -%}
             select path from read_json(
-                {{ string_literal(records) }}, columns = {'path': 'varchar', 'status': 'varchar', 'day': 'date'}
+                {{ string_literal(records) }},
+                columns = {'path': 'varchar', 'status': 'varchar', 'day': 'date'},
+                hive_partitioning = false
             )
             where status = 'validated'
             order by day
@@ -135,7 +135,18 @@
     {{ return(files) }}
 {%- endmacro %}
 
-{#- Return the primary key of the contract; none for a source without a contract. -#}
+{#- The files of the ledger below some of its folders, as a pattern that leaves out what the pipeline did not write. -#}
+{% macro ledger_records(folders) -%}
+    {%- set day = '[0-9]' * 4 ~ '-' ~ '[0-9]' * 2 ~ '-' ~ '[0-9]' * 2 -%}
+    {{ return(literal_glob(env_var('BRONZE_DIR', '../data/bronze')) ~ '/_ledger/' ~ folders ~ '/' ~ day ~ '.json') }}
+{%- endmacro %}
+
+{#- A pattern that stands for a path with these characters and nothing else. -#}
+{% macro literal_glob(path) -%}
+    {{ return(path | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]')) }}
+{%- endmacro %}
+
+{#- The primary key that the contract declares; none for a source without a contract. -#}
 {% macro bronze_key(source_name, table_name) -%}
     {{ return(bronze_meta(source_name, table_name).primary_key) }}
 {%- endmacro %}

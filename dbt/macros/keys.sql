@@ -12,11 +12,24 @@
     {{ return(names) }}
 {%- endmacro %}
 
-{#- Return the condition that two relations, given by their aliases, have the same key. -#}
-{% macro same_key(key, left, right) -%}
+{#- Names for the columns of a key that no column of a model has: a subquery then hides none of them. -#}
+{% macro numbered_columns(columns) -%}
+    {%- set names = [] -%}
+    {%- for column in columns %}{% do names.append(adapter.quote('key column ' ~ loop.index)) %}{% endfor -%}
+    {{ return(names) }}
+{%- endmacro %}
+
+{#- A column or an expression: a name is quoted, since it may be a word of SQL such as `order`. -#}
+{% macro quoted_expression(text) -%}
+    {{ return(adapter.quote(text) if modules.re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', text) else text) }}
+{%- endmacro %}
+
+{#- A condition: the two relations, each called by its alias, have the same key, which `right_names` may call otherwise. -#}
+{% macro same_key(key, left, right, right_names=none) -%}
     {%- set conditions = [] -%}
     {%- for column in quoted_columns(key) -%}
-        {%- do conditions.append(left ~ '.' ~ column ~ ' is not distinct from ' ~ right ~ '.' ~ column) -%}
+        {%- set other = right_names[loop.index0] if right_names else column -%}
+        {%- do conditions.append(left ~ '.' ~ column ~ ' is not distinct from ' ~ right ~ '.' ~ other) -%}
     {%- endfor -%}
     ({{ conditions | join(' and ') }})
 {%- endmacro %}

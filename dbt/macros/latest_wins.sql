@@ -32,8 +32,8 @@
         {%- endfor %}
     from {{ versions }} as __new
     left join {{ target }} as __known on {{ same_key(key, '__new', '__known') }}
-    left join (select *, true as __is_lost from {{ lost }}) as __lost(
-        {{- quoted_columns(key) | join(', ') }}, __is_lost) on {{ same_key(key, '__new', '__lost') }};
+    left join (select true, * from {{ lost }}) as __lost(__is_lost, {{ numbered_columns(key) | join(', ') }})
+        on {{ same_key(key, '__new', '__lost', numbered_columns(key)) }};
 
     {% if bronze_deletes(source_name, table_name) is string -%}
         {{ mark_deleted(target, merged, key, lost, columns, deleted_after(source_name, table_name)) }}

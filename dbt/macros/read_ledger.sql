@@ -1,7 +1,7 @@
 {#- If dbt is run by hand, read the ledger into a table that `dbt source freshness` and people can query. -#}
 {% macro read_ledger() -%}
     {%- if execute and pipeline_mode() == '' and flags.WHICH not in ('compile', 'parse', 'list', 'show') -%}
-        {%- set records = env_var('BRONZE_DIR', '../data/bronze') ~ '/_ledger/*/*/[0-9]*.json' -%}
+        {%- set records = ledger_records('*/*') -%}
         {%- set columns -%}
             {
                 'source': 'varchar', 'resource': 'varchar', 'day': 'date', 'status': 'varchar', 'path': 'varchar',
@@ -14,7 +14,7 @@
         );
         {% if run_query('select count(*) from glob(' ~ string_literal(records) ~ ')').columns[0].values()[0] > 0 %}
         insert into _pipeline.partitions
-        select * from read_json({{ string_literal(records) }}, columns = {{ columns }});
+        select * from read_json({{ string_literal(records) }}, columns = {{ columns }}, hive_partitioning = false);
         {% endif %}
     {%- endif -%}
 {%- endmacro %}

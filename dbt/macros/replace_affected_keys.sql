@@ -18,10 +18,11 @@
     {%- if not is_planned_incremental(model.unique_id) -%}
         {{ return('true') }}
     {%- endif -%}
-    {%- set names, conditions = [], [] -%}
+    {%- set names, conditions = numbered_columns(columns), [] -%}
     {%- for column in columns -%}
-        {%- do names.append('__key_' ~ loop.index) -%}
-        {%- do conditions.append('__affected.__key_' ~ loop.index ~ ' is not distinct from (' ~ column ~ ')') -%}
+        {%- do conditions.append(
+            '__affected.' ~ names[loop.index0] ~ ' is not distinct from (' ~ quoted_expression(column) ~ ')'
+        ) -%}
     {%- endfor -%}
     exists (
         select 1 from ({{ affected_keys() }}) as __affected({{ names | join(', ') }}) where {{ conditions | join(' and ') }}
@@ -34,7 +35,9 @@
     {%- for upstream, columns in (model.config.meta.affected_by or {}).items() -%}
         {%- for unique_id, plan in build_plan().items() if plan.changes and unique_id in upstream_nodes() -%}
             {%- if graph.nodes[unique_id].name == upstream -%}
-                {%- do queries.append('select ' ~ columns | join(', ') ~ ' from ' ~ plan.changes) -%}
+                {%- set names = [] -%}
+                {%- for column in columns %}{% do names.append(quoted_expression(column)) %}{% endfor -%}
+                {%- do queries.append('select ' ~ names | join(', ') ~ ' from ' ~ plan.changes) -%}
             {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}

@@ -104,7 +104,7 @@ def _of_rows(name: str, resource: Resource, rows: Sequence[dict[str, Any]]) -> I
         return
     try:
         records = Rewriter(resource).rewrite([msgspec.json.encode(row) for row in rows], {})
-        page = RowReader(resource).read_each(records)
+        page = RowReader(resource).read_each([rewritten.record for rewritten in records])
     except PipelineError as error:
         yield Change(name, f"other: {name} cannot be read: {error.what}")
         return

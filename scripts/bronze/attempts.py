@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scripts.bronze.ledger import Partition
+from scripts.bronze.ledger import Partition, day_of_file
 from scripts.errors import (
     BronzeError,
     ContractError,
@@ -92,8 +92,8 @@ def all_of(store: Store) -> Mapping[Partition, Attempt]:
     """Return the failed attempts by partition."""
     found = {}
     for path in sorted((store.root / "_attempts").glob("*/*/*.json")):
-        if (attempt := read(path)) is not None:
-            day = dt.date.fromisoformat(path.stem)
+        # a copy of such a file, as tools that sync folders make them, is about no day
+        if (day := day_of_file(path.name)) is not None and (attempt := read(path)) is not None:
             found[Partition(path.parent.parent.name, path.parent.name, day)] = attempt
     return found
 
@@ -102,7 +102,7 @@ def read(path: Path) -> Attempt | None:
     """Return the failed attempt in a file; None if there is none."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Attempt)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -219,13 +219,18 @@ def stranger(path: Path) -> BronzeError:
     )
 
 
-def _is_record(name: str) -> bool:
-    if not name.endswith(".json"):
-        return False
+def day_of_file(name: str) -> dt.date | None:
+    """Return the day that a file is about, by its name; None where the pipeline has written no such file."""
+    text = name.removesuffix(".json")
     try:
-        return dt.date.fromisoformat(name.removesuffix(".json")).isoformat() == name.removesuffix(".json")
+        day = dt.date.fromisoformat(text)
     except ValueError:
-        return False
+        return None
+    return day if f"{day}.json" == name else None
+
+
+def _is_record(name: str) -> bool:
+    return day_of_file(name) is not None
 
 
 def _partition_of(path: Path) -> Partition:

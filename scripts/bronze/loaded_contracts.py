@@ -72,7 +72,7 @@ def keep_contract(store: Store, source: str, name: str, resource: Resource) -> N
     path = _path(store, source, name, resource.version)
     if not path.exists():
         make_dir(path.parent)
-        document = json.dumps(resource.model_dump(mode="json", exclude_defaults=True), indent=2)
+        document = json.dumps(resource.document, indent=2)
         write_atomically(path, document.encode() + b"\n", mode=0o640)
 
 
@@ -194,8 +194,8 @@ def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
-        # the checks of files report a file that cannot be read
-        return resource.model_dump(mode="json", exclude_defaults=True)
+        # a file that cannot be read is found by the checks of files
+        return resource.document
     now = {column.name: column for column in resource.columns}
     columns = []
     for field in schema:
@@ -207,7 +207,7 @@ def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:
             kind = "json"
         key = field_of(column) if column is not None else field.name
         columns.append({"name": field.name, "type": kind, "field": key, "nullable": column is None or column.nullable})
-    return resource.model_dump(mode="json", exclude_defaults=True) | {"columns": columns}
+    return resource.document | {"columns": columns}
 
 
 def _type_of(kind: pa.DataType) -> str:

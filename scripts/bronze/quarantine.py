@@ -27,11 +27,11 @@ class QuarantinedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     row: int
     """Position among all rows that the source sent for the partition."""
     stage: Stage
-    """`schema` where the row did not fit the contract's columns, `rule` where it broke a rule."""
+    """`schema` for a record that did not fit the contract's columns, `rule` for a row that fit and broke a rule."""
     rule: str
     reason: str
     raw: str
-    """The record as it was received."""
+    """The record as it was received; of stage `rule`, the record that reads into the row."""
     contract_version: str
     run_id: str
     raw_base64: str = ""

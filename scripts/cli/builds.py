@@ -23,7 +23,9 @@ def build(
     full_refresh: bool, full_tests: bool, retry: bool, only_plan: bool, drop: tuple[str, ...], as_json: bool
 ) -> int:
     """Build Silver and Gold from what changed, test them, and publish."""
+    from scripts.bronze.loaded_contracts import outdated_days
     from scripts.cli.printing import show_build, show_build_plan
+    from scripts.contracts import catalog
     from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import noting_build
@@ -32,7 +34,8 @@ def build(
 
     started = options.start_run()
     if only_plan:
-        show_build_plan(read_plan(started, full_refresh=full_refresh, full_tests=full_tests), as_json=as_json)
+        plan = read_plan(started, full_refresh=full_refresh, full_tests=full_tests)
+        show_build_plan(plan, outdated_days(started.store, catalog.read_all().sources.values()), as_json=as_json)
         return 0
     try:
         with noting_build(started):

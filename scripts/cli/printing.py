@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from scripts.admin.check_result import CheckResult
     from scripts.bronze.ledger import Partition
+    from scripts.bronze.loaded_contracts import OutdatedDays
     from scripts.bronze.quarantine import QuarantinedRow
     from scripts.bronze.store import Store
     from scripts.loading.partitions import Outcome
@@ -71,8 +72,8 @@ def show_build(done: BuildResult, *, as_json: bool) -> None:
     sys.stdout.write(_build_line(done))
 
 
-def show_build_plan(plan: BuildPlan, *, as_json: bool) -> None:
-    """Print what a build would do, and why."""
+def show_build_plan(plan: BuildPlan, outdated: Sequence[OutdatedDays], *, as_json: bool) -> None:
+    """Print what a build would do, and why, and the days that were loaded with another contract."""
     if as_json:
         document = {
             "is_empty": plan.is_empty,
@@ -80,6 +81,7 @@ def show_build_plan(plan: BuildPlan, *, as_json: bool) -> None:
             "tests": [{"id": t.test, "name": t.name, "rows": t.rows, "reason": t.reason} for t in plan.tests],
             "drops": [{"name": d.name, "relation": d.relation, "keeps_history": d.keeps_history} for d in plan.drops],
             "partitions": [partition._asdict() for partition in plan.partitions],
+            "outdated": [{"what": str(days), "remedy": days.remedy, "stops": days.is_conflict} for days in outdated],
         }
         print_json(document)
         return
@@ -89,6 +91,9 @@ def show_build_plan(plan: BuildPlan, *, as_json: bool) -> None:
         print_table("To drop", ("relation",), [(d.relation.replace('"', ""),) for d in plan.drops])
     counts = f"{len(plan.made())} of {len(plan.nodes)} nodes, {len(plan.run_tests())} of {len(plan.tests)} tests"
     sys.stdout.write("nothing to build\n" if plan.is_empty else f"{counts}, {len(plan.partitions)} partitions\n")
+    for days in outdated:
+        then = "the build stops until they are" if days.is_conflict else "the build goes on"
+        sys.stdout.write(f"{days}; {days.remedy}, {then}\n")
 
 
 def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:

@@ -34,6 +34,7 @@ def sources_check() -> int:
     from scripts.bronze.loaded_contracts import outdated_days
     from scripts.contracts import catalog
     from scripts.errors import ContractError, naming_partition
+    from scripts.extract.functions import functions_of, load_function
     from scripts.extract.rows import RowReader
     from scripts.loading.rule_checks import RuleChecker
 
@@ -43,6 +44,8 @@ def sources_check() -> int:
             with naming_partition(f"{source.source}/{name}"):
                 RowReader(resource)
                 RuleChecker(resource)
+                for function in functions_of(source, resource):
+                    load_function(function)
     if stale := generated_files.stale_files(wanted_files()):
         raise ContractError(
             f"out of date: {', '.join(str(path) for path in stale)}",

@@ -38,11 +38,18 @@ def read_all() -> Catalog:
 @functools.lru_cache(maxsize=8)
 def _read_folder(folder: Path) -> Catalog:
     sources, broken = {}, {}
-    for path in sorted(folder.glob("*.y*ml")):
+    paths = sorted(folder.glob("*.y*ml"))
+    for path in paths:
         try:
             sources[path.stem] = read(path)
         except ContractError as error:
             broken[path.stem] = error
+    for path, before in zip(paths[1:], paths, strict=False):
+        if path.stem == before.stem:
+            sources.pop(path.stem, None)
+            broken[path.stem] = ContractError(
+                f"two files of source `{path.stem}`, the other is {before.name}", where=str(path), hint="remove one"
+            )
     return Catalog(sources, broken)
 
 
@@ -75,7 +82,7 @@ def resource_names() -> Mapping[str, Sequence[str]]:
         try:
             document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
             found[path.stem] = list(lift_children(document)["resources"])
-        except (yaml.YAMLError, ValueError, KeyError, TypeError):
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, OSError):
             found[path.stem] = []
     return found
 
@@ -92,6 +99,10 @@ def read(path: Path) -> Source:
         # PyYAML raises other exceptions for a date that does not exist, a key that is a list, and very deep nesting
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ContractError(f"not valid YAML: {what}", where=str(path), hint="correct the file") from None
+    except OSError as error:
+        raise ContractError(
+            f"cannot be read: {error.strerror}", where=str(path), hint="correct the file's mode, or remove it"
+        ) from None
     if not isinstance(document, dict):
         raise ContractError(
             f"holds {type(document).__name__} at its top level",

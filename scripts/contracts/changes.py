@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 Effect = Literal["compatible", "outdated", "conflict"]
 _READING = ("format", "thousands", "decimal_mark", "null_values", "true_values", "false_values")
-_REQUEST = ("path", "params", "load", "response")
+_REQUEST: tuple[str, ...] = (
+    "path",
+    "method",
+    "params",
+    "headers",
+    "body",
+    "form",
+    "load",
+    "response",
+    "for_each",
+    "nested",
+)
+_REQUEST += ("for_each", "nested", "base_url", "python", "singer", "dlt")
 
 
 class Change(NamedTuple):
@@ -67,11 +79,18 @@ def changes(document: Mapping[str, Any], now: Resource) -> Sequence[Change]:
     ]
     if tuple(document["primary_key"]) != now.primary_key:
         found.append(Change(f"the primary key was {', '.join(document['primary_key'])}", "outdated"))
-    dumped = now.model_dump(mode="json", exclude_defaults=True)
+    dumped = now.document
     found += [
         Change(f"`{part}` of the request has changed", "outdated")
         for part in _REQUEST
         if document.get(part) != dumped.get(part)
+    ]
+    # a version that kept no such part says nothing of it
+    before_of, now_of = document.get("of_source", dumped["of_source"]), dumped["of_source"]
+    found += [
+        Change(f"`{part}` of the source is another one", "outdated")
+        for part in ("time_zone", "headers")
+        if before_of.get(part) != now_of.get(part)
     ]
     return found
 

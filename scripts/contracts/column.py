@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from scripts.contracts.contract_model import ContractModel
 from scripts.contracts.json_path import OnePath, steps_of
 from scripts.contracts.response import Scalar
-from scripts.contracts.templates import check_format
+from scripts.contracts.templates import check_column_format
 
 ColumnType = Annotated[
     str, Field(pattern=r"^(string|integer|number|boolean|date|timestamp|json|decimal\([1-9]\d?,\s*\d{1,2}\))$")
@@ -20,25 +20,30 @@ MOMENT_FORMATS = ("iso", "epoch", "epoch_ms", "epoch_us", "rfc2822", "odata")
 `Mon, 01 Jan 2024 10:00:00 +0000`, and `/Date(1704067200000)/`."""
 
 
+ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=120)]
+_NO_KEY = re.compile(r'["\\\x00-\x1f]')
+"""Characters that the keys of columns cannot hold."""
+
+
 class Column(ContractModel):
     """One column of Bronze."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=120)]
+    name: ColumnName
     type: ColumnType
     description: Annotated[str, Field(min_length=1)]
     nullable: bool = True
     """Whether the field may be null or missing; a column of the primary key must not be."""
     field: OnePath | None = None
-    """Where the value is in the API's record, if it is not at `name`: a key, or a path such as `properties.email` or
-    `$.dimensionValues[0].value`."""
-    was: str | None = None
-    """Name of this column in days that were loaded before it was renamed; such days are read under the new name."""
+    """Where the API's record holds the value, where that is not at `name`: a key, or a path such as
+    `properties.email` or `$.dimensionValues[0].value`."""
+    was: ColumnName | None = None
+    """Name of this column in days that were loaded before it was renamed; these are read under the new name."""
     format: str | None = None
-    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format.
-    `text` means that a number, boolean or JSON value is in quotation marks."""
-    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """Character between groups of digits, as in `1,234.5`."""
-    decimal_mark: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format;
+    of numbers and booleans `text`: between quotation marks."""
+    thousands: Annotated[str, Field(pattern=r"^[^0-9+-]$")] | None = None
+    """What stands between groups of digits, as in `1,234.5`."""
+    decimal_mark: Annotated[str, Field(pattern=r"^[^0-9+-]$")] = "."
     null_values: tuple[Scalar, ...] = ()
     """Values that mean null, such as `.` or `N/A`."""
     true_values: tuple[Scalar, ...] = ()
@@ -50,10 +55,15 @@ class Column(ContractModel):
 
     @property
     def key(self) -> str:
-        """The key in the record. A nested field is lifted to a key that equals its path."""
-        if self.field is None or self.is_nested:
-            return self.field or self.name
-        return str(steps_of(self.field)[0])
+        """The key in the record; a field that lies deeper is lifted to the key that is its path."""
+        if self.field is None:
+            return self.name
+        found = steps_of(self.field)
+        if len(found) == 1:
+            return str(found[0])
+        if not _NO_KEY.search(self.field):
+            return self.field
+        return "$" + "".join(f"['{step}']" if isinstance(step, str) else f"[{step}]" for step in found)
 
     @property
     def is_nested(self) -> bool:
@@ -75,14 +85,26 @@ class Column(ContractModel):
                 raise ValueError(message)
         return value
 
+    @field_validator("field")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None and not steps_of(value):
+            message = "leads to the whole record: give a key of it"
+            raise ValueError(message)
+        if value is not None and any(isinstance(step, str) and _NO_KEY.search(step) for step in steps_of(value)):
+            message = "a key with a quotation mark, a backslash or a control character cannot be read into a column"
+            raise ValueError(message)
+        return value
+
     @model_validator(mode="after")
     def _format_fits(self) -> Self:
         is_number = self.type in {"integer", "number"} or self.type.startswith("decimal")
         if self.format is not None and self.type in {"date", "timestamp"} and self.format not in MOMENT_FORMATS:
             try:
-                check_format(self.format)
-            except ValueError:
-                message = f"format `{self.format}`: valid are {', '.join(MOMENT_FORMATS)}, and formats of strptime"
+                check_column_format(self.format)
+            except ValueError as error:
+                valid = f"valid are {', '.join(MOMENT_FORMATS)}, and formats of strptime"
+                message = f"format `{self.format}`: {error}; {valid}"
                 raise ValueError(message) from None
         is_time = self.type in {"date", "timestamp"}
         takes_text = is_number or self.type in {"boolean", "json"}
@@ -91,6 +113,12 @@ class Column(ContractModel):
             raise ValueError(message)
         if not is_number and (self.thousands is not None or self.decimal_mark != "."):
             message = f"`thousands` and `decimal_mark` are for numbers, and `{self.name}` is {self.type}"
+            raise ValueError(message)
+        if self.thousands is not None and self.thousands == self.decimal_mark:
+            message = f"`thousands` and `decimal_mark` are the same in `{self.name}`: {self.thousands}"
+            raise ValueError(message)
+        if both := set(map(repr, self.true_values)) & set(map(repr, self.false_values)):
+            message = f"{', '.join(sorted(both))} stands for true and for false in `{self.name}`"
             raise ValueError(message)
         if self.type != "boolean" and (self.true_values or self.false_values):
             message = f"`true_values` and `false_values` are for booleans, and `{self.name}` is {self.type}"

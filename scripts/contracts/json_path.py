@@ -25,6 +25,21 @@ def steps_of(path: str) -> tuple[str | int, ...]:
     return tuple(step for step in steps(path) or () if step is not None)
 
 
+def place_of(path: str) -> str:
+    """Return the part of a path up to where it looks for more than one value."""
+    if not path.startswith("$"):
+        return path
+    found = "$"
+    for segment in jsonpath_rfc9535.compile(path).segments:
+        single = (selectors.NameSelector, selectors.IndexSelector)
+        if not isinstance(segment, JSONPathChildSegment) or len(segment.selectors) > 1:
+            break
+        if not isinstance(segment.selectors[0], single):
+            break
+        found += str(segment)
+    return found
+
+
 @functools.lru_cache(maxsize=1024)
 def steps(path: str) -> tuple[Step, ...] | None:
     """Return the steps of a path; None if the path uses more than keys, indices and wildcards."""

@@ -28,6 +28,9 @@ class _Paging(ContractModel):
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
     """HTTP statuses that mean that the previous page was the last one."""
     max_pages: MaxPages | None = None
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """Whether the source may send one key on two pages; else rows moved, and the pages are fetched again. Pages by link
+    or cursor are compared where a `total` is declared."""
 
 
 class NoPagination(ContractModel):
@@ -42,8 +45,6 @@ class _NumberedPaging(_Paging):
     `short_page`: after a page that is not full, if the next page is empty; `empty_page`: at a page without rows;
     `repeated_page`: at a page that repeats an earlier one, for a source that limits the page number."""
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (404,)
-    duplicates: Literal["refuse", "allow"] = "refuse"
-    """`allow`: the source may send one key on two pages. `refuse`: if it does, all pages are fetched again."""
 
 
 class PagePagination(_NumberedPaging):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from scripts.contracts.deletes import DELETED, Tombstone
 from scripts.contracts.json_path import steps_of
 from scripts.contracts.load import IncrementalLoad, SnapshotLoad, WatermarkLoad
 from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
-from scripts.contracts.templates import MOMENTS, check_templates
+from scripts.contracts.templates import MOMENTS, check_templates, format_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +62,7 @@ def check_resource(resource: Resource) -> list[str]:
     """Return the inconsistencies between the keys of a resource, as messages."""
     return [
         *_check_names(resource),
+        *_check_old_names(resource),
         *_check_fields(resource),
         *_check_sensitive(resource),
         *_check_used_columns(resource),
@@ -101,13 +103,24 @@ def _check_names(resource: Resource) -> Iterator[str]:
             yield f"column `{name}` is declared twice (DuckDB does not distinguish upper and lower case)"
         if low in RESERVED_COLUMNS:
             yield f"column name `{name}` is reserved: give it another `name` and put `{name}` into `field`"
-    for column in resource.columns:
-        if column.was is not None and column.was.lower() in folded:
-            yield f"column `{column.name}` has `was: {column.was}`, and column `{column.was}` is declared too"
     rule_names = [rule.name for rule in resource.rules]
     for name in sorted(set(rule_names)):
         if rule_names.count(name) > 1:
             yield f"two rules are called `{name}`"
+
+
+def _check_old_names(resource: Resource) -> Iterator[str]:
+    folded = {column.name.lower() for column in resource.columns}
+    before = [column.was.lower() for column in resource.columns if column.was is not None]
+    for column in resource.columns:
+        if column.was is None:
+            continue
+        if column.was.lower() in folded:
+            yield f"column `{column.name}` was `{column.was}`, which is declared too"
+        if column.was.lower() in RESERVED_COLUMNS:
+            yield f"column `{column.name}` was `{column.was}`, which no column can be called"
+        if before.count(column.was.lower()) > 1:
+            yield f"two columns were `{column.was}`"
 
 
 def _check_fields(resource: Resource) -> Iterator[str]:
@@ -141,6 +154,8 @@ def _check_sensitive(resource: Resource) -> Iterator[str]:
 
 def _check_used_columns(resource: Resource) -> Iterator[str]:
     names = {column.name for column in resource.columns}
+    if len(set(resource.primary_key)) < len(resource.primary_key):
+        yield f"primary_key names a column twice: {', '.join(resource.primary_key)}"
     used = {column: "primary_key" for column in resource.primary_key if column != "dt"}
     if resource.for_each:
         used |= dict.fromkeys(resource.for_each.carry, "for_each.carry")
@@ -224,5 +239,23 @@ def _check_templates(resource: Resource) -> Iterator[str]:
             yield "load: an incremental load needs `start_param`, or a template such as `{day}` in path, params or body"
         if load.end_param is not None and load.start_param is None:
             yield "load: `end_param` goes with `start_param`"
+        if load.start_param is not None:
+            yield from _check_format(load)
     if isinstance(load, WatermarkLoad) and resource.path is None:
         yield "load: `mode: watermark` goes with `path`"
+
+
+def _check_format(load: IncrementalLoad) -> Iterator[str]:
+    """Yield that the moments of a load are written the same, where they are."""
+    size, step = load.window, dt.timedelta(days=1)
+    if size is not None and size.hours is not None:
+        step = dt.timedelta(hours=size.hours)
+    elif size is not None and size.halve_at is not None:
+        step = dt.timedelta(seconds=1)
+    moment = dt.datetime(2024, 11, 23, tzinfo=dt.UTC)
+    first, after = format_moment(moment, load.format), format_moment(moment + step, load.format)
+    if first == after:
+        yield (
+            f"load: format `{load.format}` writes two moments as `{first}` that are {step} apart, and the load asks for"
+            " such spans of time"
+        )

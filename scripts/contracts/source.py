@@ -8,7 +8,7 @@ import json
 import zoneinfo
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, field_validator, model_validator
+from pydantic import AnyHttpUrl, Field, PrivateAttr, field_validator, model_validator
 
 from scripts.contracts import safety
 from scripts.contracts.column import Column
@@ -51,12 +51,19 @@ class Resource(RequestPart):
     """For a value of another type: admit null (and keep the value in `_extra` or not), quarantine the row, or fail."""
     rules: tuple[Rule, ...] = ()
     freshness: FreshnessLimits = FreshnessLimits(warn_after_hours=36, error_after_hours=72)
+    _of_source: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """What the source says of the requests of all its resources."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The contract as plain data, without defaults, with what the source says of its requests."""
+        return {**self.model_dump(mode="json", exclude_defaults=True), "of_source": self._of_source}
 
     @property
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
-        # without defaults, so that a new optional key does not change the versions of existing contracts
-        document = self.model_dump(mode="json", exclude_defaults=True)
+        # without defaults, so that a key that contracts can have from now on changes no version
+        document = {key: value for key, value in self.document.items() if key != "of_source" or value}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -74,6 +81,10 @@ class Resource(RequestPart):
         return frozenset(
             column.name for column in self.columns if not column.nullable or column.name in self.primary_key
         )
+
+    def share(self, of_source: dict[str, Any]) -> None:
+        """Note what the source says of its requests: rows that were asked for in another way may be other rows."""
+        self._of_source = of_source
 
     def column(self, name: str) -> Column:
         """Return the column `name`."""
@@ -149,6 +160,13 @@ class Source(ContractModel):
     @classmethod
     def _lift_children(cls, data: Any) -> Any:  # noqa: ANN401 — whatever the YAML holds
         return lift_children(data)
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        found = {"time_zone": self.time_zone if self.time_zone != "UTC" else None, "headers": self.headers or None}
+        for resource in self.resources.values():
+            resource.share({key: value for key, value in found.items() if value is not None})
+        return self
 
     @model_validator(mode="after")
     def _parents(self) -> Self:

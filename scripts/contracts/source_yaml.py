@@ -78,6 +78,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
             "loaded_at_query": (
                 "select max(dt) + interval 1 day from _pipeline.partitions"  # noqa: S608 — checked names
                 f" where source = '{source.source}' and resource = '{name}' and status = 'validated'"
+                " and dt <= current_date"
             ),
             "freshness": {
                 "warn_after": {"count": resource.freshness.warn_after_hours, "period": "hour"},

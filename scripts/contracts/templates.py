@@ -16,17 +16,22 @@ MOMENTS = ("day", "next_day", "start", "end")
 """Variables of every request: the day, the next day, and the bounds of the requested window."""
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
 _DIRECTIVE = re.compile(r"%-?(.)")
-_KNOWN_DIRECTIVES = frozenset("YymdHMSfjbBaAUWVGuwpIZz%")
+_SECONDS = re.compile(r"(?<!%)((?:%%)*)%s")
+"""`%s`, which the C library counts in the machine's time zone."""
+_KNOWN_DIRECTIVES = frozenset("YymdHMSfjbBaAUWVGuwpIZzs%")
+_UTC = re.compile(r"(?:(?<!%)Z|[+-]00:?00)$")
 _EPOCHS = {"epoch": dt.timedelta(seconds=1), "epoch_ms": dt.timedelta(milliseconds=1)}
-_UNITS = {"f": dt.timedelta(microseconds=1), "S": dt.timedelta(seconds=1), "M": dt.timedelta(minutes=1)}
+_UNITS = {"f": dt.timedelta(microseconds=1), "s": dt.timedelta(seconds=1), "S": dt.timedelta(seconds=1)}
+_UNITS |= {"M": dt.timedelta(minutes=1)}
 _UNITS |= {"H": dt.timedelta(hours=1), "I": dt.timedelta(hours=1)}
 
 
 def format_moment(moment: dt.datetime, text: str) -> str:
-    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` converts it to UTC."""
+    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` or `+00:00` asks for UTC."""
     if text in _EPOCHS:
-        return str((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // _EPOCHS[text])
-    return (moment.astimezone(dt.UTC) if re.search(r"(?<!%)Z$", text) else moment).strftime(text)
+        return _since_epoch(moment, text)
+    text = _SECONDS.sub(lambda found: found[1] + _since_epoch(moment, "epoch"), text)
+    return (moment.astimezone(dt.UTC) if _UTC.search(text) else moment).strftime(text)
 
 
 def resolution(text: str) -> dt.timedelta:
@@ -46,13 +51,33 @@ def check_format(text: str) -> str:
     if text in _EPOCHS:
         return text
     directives = _DIRECTIVE.findall(text)
-    if "s" in directives:
-        message = f"`{text}`: `%s` counts in the machine's time zone; write `epoch`"
-        raise ValueError(message)
     unknown = [name for name in directives if name not in _KNOWN_DIRECTIVES]
     if not directives or unknown or text.endswith("%"):
         found = f"`%{unknown[0]}` is not known" if unknown else "it holds no directive of strftime"
         message = f"`{text}`: {found}; valid are `epoch`, `epoch_ms`, and formats like `%Y-%m-%d` or `%Y%m%dT%H%M%SZ`"
+        raise ValueError(message)
+    return text
+
+
+def check_column_format(text: str) -> str:
+    """Return a format of `strptime` that reads each moment as what it is.
+
+    Raises:
+        ValueError: It is none, or leaves a part of the moment to chance.
+    """
+    day = dt.datetime(2024, 11, 23, tzinfo=dt.UTC)
+    moment = day + dt.timedelta(hours=13, minutes=14, seconds=15, microseconds=678_901)
+    expected = moment - (moment - day) % resolution(text)
+    try:
+        found = dt.datetime.strptime(moment.strftime(text), text).replace(tzinfo=dt.UTC)
+    except (ValueError, re.error) as error:
+        raise ValueError(str(error)) from None
+    if "Z" in _DIRECTIVE.findall(text):
+        message = "`%Z` knows the machine's own zones only: write the zone as it stands, or use `%z`"
+        raise ValueError(message)
+    if found != expected:
+        message = f"it reads {expected:%Y-%m-%d %H:%M} as {found:%Y-%m-%d %H:%M}: it has to say the year, the day, and"
+        message += " with `%I` also `%p`"
         raise ValueError(message)
     return text
 
@@ -79,8 +104,10 @@ def fill(value: Any, values: Mapping[str, object], *, quote: bool = False) -> An
 
 
 def check_templates(value: Any, names: Collection[str], *, strict: bool = True) -> list[str]:  # noqa: ANN401 — any JSON
-    """Return messages about invalid templates in a JSON value; without `strict`, other braces are text."""
-    problems = []
+    """Return what is wrong with the templates of a JSON value, in words; without `strict` other braces are text."""
+    problems = [
+        f"`{key}`: templates are filled in values, not in keys" for key in _keys(value) if strict and "{" in key
+    ]
     for text in _texts(value):
         if strict and re.search(r"%7[Bb]", text):
             problems.append(f"`{text}` holds an escaped brace: write `{{day}}`")
@@ -101,6 +128,10 @@ def check_templates(value: Any, names: Collection[str], *, strict: bool = True) 
     return problems
 
 
+def _since_epoch(moment: dt.datetime, unit: str) -> str:
+    return str((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // _EPOCHS[unit])
+
+
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 — any JSON
     if isinstance(value, str):
         return change(value)
@@ -118,3 +149,10 @@ def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 — any JSON
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _texts(item)
+
+
+def _keys(value: Any) -> Iterator[str]:  # noqa: ANN401 — any JSON
+    if isinstance(value, dict):
+        yield from map(str, value)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        yield from _keys(item)

@@ -19,11 +19,12 @@ from scripts.contracts.pagination import NoPagination
 from scripts.errors import PipelineError, SourceRejectedError, SourceUnavailableError, TransientError
 from scripts.extract import retries
 from scripts.extract.drift import Drift
-from scripts.extract.find import find_one
+from scripts.extract.find import AmbiguousPathError, find_one
 from scripts.extract.generators import generated_pages
+from scripts.extract.json_text import MISREAD
 from scripts.extract.pagination import walk
-from scripts.extract.request import build_request
-from scripts.extract.responses import RawPage, RawRows, ResponseReader
+from scripts.extract.request import as_text, build_request
+from scripts.extract.responses import RawPage, RawRows, ResponseReader, shorten
 from scripts.extract.windows import windows
 from scripts.utils.logging_config import get_logger
 
@@ -49,7 +50,7 @@ _NAMED = 5
 class Asked(NamedTuple):
     """One repetition of a request: the values of its templates, and the columns that its rows get from them."""
 
-    variables: Mapping[str, object]
+    variables: Mapping[str, str]
     carried: Mapping[str, object]
 
     def __str__(self) -> str:
@@ -160,28 +161,23 @@ class Fetcher:
             yield Asked({}, {})
             return
         seen = set()
-        for variables in self._taken(resource) if each.resource else [{}]:
+        for taken in self._taken(resource) if each.resource else [{}]:
             for combination in itertools.product(*each.values.values()):
-                found = {**variables, **dict(zip(each.values, combination, strict=True))}
-                if (key := str(found)) not in seen:
+                found = {**taken, **dict(zip(each.values, combination, strict=True))}
+                variables = {name: as_text(value) for name, value in found.items()}
+                if (key := tuple(variables.values())) not in seen:
                     seen.add(key)
-                    yield Asked(found, {column: found[name] for column, name in each.carry.items()})
+                    yield Asked(variables, {column: found[name] for column, name in each.carry.items()})
 
     def _taken(self, resource: Resource) -> Iterator[dict[str, object]]:
-        """Yield the variables that are taken from each row of the parent."""
+        """Yield the variables that are taken from each row of the parent: texts, and numbers as they are written."""
         each = resource.for_each
         if each is None or each.resource is None:
             return
         parent = self._source.resources[each.resource]
         for answer in self._answers(parent, ResponseReader(parent, RawRows())):
             for record in answer.page.records if isinstance(answer.page, RawPage) else ():
-                found = {name: find_one(record, path) for name, path in each.take.items()}
-                if missing := [each.take[name] for name, raw in found.items() if raw is None or raw == b"null"]:
-                    raise SourceRejectedError(
-                        f"a row of the parent `{each.resource}` has nothing at `{missing[0]}`",
-                        expected="a value for each variable of `for_each.take`",
-                    )
-                yield {name: msgspec.json.decode(raw) for name, raw in found.items() if raw is not None}
+                yield {name: _variable(record, path, each.resource) for name, path in each.take.items()}
 
     def _all_pages(self, resource: Resource, reader: ResponseReader, asked: Asked) -> list[Answer]:
         return list(self._pages(resource, reader, asked, None, 1))
@@ -280,3 +276,21 @@ def _kept(answers: Iterator[Answer], most: int) -> list[Answer] | None:
             if max(rows, answer.total or 0) >= most:
                 return None
     return kept
+
+
+def _variable(record: bytes, path: str, parent: str) -> object:
+    """Return what a row of a parent holds for a variable of the requests that are made for it."""
+    raw: bytes | None = None
+    value: object = None
+    try:
+        raw = find_one(record, path)
+        value = None if raw is None else msgspec.json.decode(raw, type=str | int | float | bool | None)
+    except (AmbiguousPathError, *MISREAD):
+        value = None
+    # such a part of a path would lead to another collection
+    if raw is None or value is None or value in {"", ".", ".."}:
+        raise SourceRejectedError(
+            f"a row of the parent `{parent}` has {shorten(raw)} at `{path}`",
+            expected="a text, a number or a boolean for each variable of `for_each.take`",
+        )
+    return value if isinstance(value, str) else msgspec.Raw(raw)

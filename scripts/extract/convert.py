@@ -21,6 +21,13 @@ _EPOCH_UNITS = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _ODATA = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
+_RFC2822 = re.compile(
+    r"(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d\d:\d\d(?::\d\d)?"
+    r"(?: (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4})(?: \(.*\))?)?"
+)
+"""Without a name of a zone that nobody can look up, such as CET: the standard library takes these for UTC."""
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+"""Digits of other scripts, which Python reads as numbers."""
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 
@@ -61,7 +68,7 @@ def _boolean(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
 
 
 def _time(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
-    moment = _moment(value, column.format)
+    moment = _moment(value.strip(), column.format)
     if moment is None:
         return raw
     text = moment.date().isoformat() if column.type == "date" else moment.isoformat()
@@ -99,7 +106,7 @@ def _number(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
 
 def _moment(value: str, form: str | None) -> dt.datetime | None:
     with contextlib.suppress(ValueError, OverflowError, decimal.DecimalException):
-        if form is None:
+        if form is None or _OTHER_DIGIT.search(value):
             return None
         if form in _EPOCH_UNITS:
             return _since_epoch(value, _EPOCH_UNITS[form])
@@ -107,9 +114,11 @@ def _moment(value: str, form: str | None) -> dt.datetime | None:
             match = _ODATA.fullmatch(value)
             return _since_epoch(match[1], _EPOCH_UNITS["epoch_ms"]) if match else None
         if form == "rfc2822":
+            if not _RFC2822.fullmatch(value):
+                return None
             found = email.utils.parsedate_to_datetime(value)
         elif form == "iso":
-            found = dt.datetime.fromisoformat(value.strip())
+            found = dt.datetime.fromisoformat(value)
         else:
             found = dt.datetime.strptime(value, form)  # noqa: DTZ007 — without an offset it counts as UTC
         return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
@@ -117,8 +126,8 @@ def _moment(value: str, form: str | None) -> dt.datetime | None:
 
 
 def _since_epoch(value: str, microseconds: int) -> dt.datetime | None:
-    if not _NUMBER.fullmatch(value.strip()):
+    if not _NUMBER.fullmatch(value):
         return None
-    # digits beyond microseconds are cut off, since rounding could change the day
-    whole = (decimal.Decimal(value.strip()) * microseconds).to_integral_value(rounding=decimal.ROUND_FLOOR)
+    # what is finer than a microsecond is cut off, never rounded into another day
+    whole = (decimal.Decimal(value) * microseconds).to_integral_value(rounding=decimal.ROUND_FLOOR)
     return _EPOCH + dt.timedelta(microseconds=int(whole))

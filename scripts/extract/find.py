@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jsonpath_rfc9535
 import msgspec
 
 from scripts.contracts.json_path import steps
 from scripts.errors import SourceRejectedError
-from scripts.extract.json_text import split_list, split_object
+from scripts.extract.json_text import MISREAD, split_list, split_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,18 +17,26 @@ if TYPE_CHECKING:
     from scripts.contracts.json_path import Step
 
 
+_DEEPEST = 200
+"""How far down filters and descents look; what lies deeper in text that msgspec does not read is not found by them."""
+
+
+class AmbiguousPathError(SourceRejectedError):
+    """A key of a path stands twice."""
+
+
 def find(text: bytes, path: str) -> list[bytes]:
     """Return every value at a path, in document order.
 
     Raises:
-        SourceRejectedError: A key of the path stands twice.
+        AmbiguousPathError: A key of the path stands twice.
         msgspec.DecodeError: The text is no JSON.
     """
     followed = steps(path)
     if followed is not None:
         return list(_follow(text, followed))
     # a filter, a slice or a descent: the library finds the places, the text gives the values
-    found = jsonpath_rfc9535.compile(path).find(msgspec.json.decode(text))
+    found = jsonpath_rfc9535.compile(path).find(_document(text))
     return [value for node in found for value in _follow(text, node.location)]
 
 
@@ -54,7 +62,7 @@ def _children(value: bytes, path: tuple[Step, ...]) -> Iterator[tuple[bytes, tup
             yield from ((child, rest) for _, child in pairs)
         elif found := [child for key, child in pairs if key == first]:
             if len(found) > 1:
-                raise SourceRejectedError(f"the response has {len(found)} values at `{first}`", expected="one")
+                raise AmbiguousPathError(f"the response has {len(found)} values at `{first}`", expected="one")
             yield found[0], rest
         else:
             yield from _dotted(dict(pairs), path)
@@ -67,6 +75,26 @@ def _children(value: bytes, path: tuple[Step, ...]) -> Iterator[tuple[bytes, tup
     elif begin not in {b"{", b"["}:
         # a scalar has no children; decoding raises an error if the text is not JSON
         msgspec.json.decode(value)
+
+
+def _document(text: bytes) -> Any:  # noqa: ANN401 — any JSON
+    try:
+        return msgspec.json.decode(text)
+    except MISREAD:
+        return _readable(text, 0)
+
+
+def _readable(value: bytes, depth: int) -> Any:  # noqa: ANN401 — any JSON
+    """Return the value that JSON stands for, with null in the place of each odd value in it."""
+    begin = value[:32].lstrip()[:1]
+    if begin == b"{" and depth < _DEEPEST:
+        return {key: _readable(child, depth + 1) for key, child in split_object(value)}
+    if begin == b"[" and depth < _DEEPEST:
+        return [_readable(item, depth + 1) for item in split_list(value)]
+    try:
+        return msgspec.json.decode(value)
+    except MISREAD:
+        return None
 
 
 def _dotted(level: dict[str, bytes], path: tuple[Step, ...]) -> Iterator[tuple[bytes, tuple[Step, ...]]]:

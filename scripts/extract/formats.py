@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
+import sys
 import xml.parsers.expat
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import xmltodict
 
 from scripts.errors import SourceRejectedError
+from scripts.extract.json_text import to_utf8
 from scripts.extract.transport import check_unpacked, most_unpacked
 
 if TYPE_CHECKING:
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
     from scripts.contracts.response import Response
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_ODD = re.compile("[\udc80-\udcff]")
+"""Bytes that are no text, as `surrogateescape` decodes them."""
+_XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*\sencoding\s*=", re.ASCII)
+csv.field_size_limit(sys.maxsize)
 
 
 def open_body(body: bytes) -> Iterator[bytes]:
@@ -48,22 +56,17 @@ def open_body(body: bytes) -> Iterator[bytes]:
 def csv_records(body: bytes, response: Response, columns: Iterable[Column]) -> bytes:
     """Return CSV as a JSON list of records of texts; a cell beyond the header is `cell N`, an empty one is null.
 
+    A record that holds bytes of another encoding holds them as they came, and reading it sets it aside.
+
     Raises:
         SourceRejectedError: The body is in another encoding, or cannot be CSV.
     """
-    try:
-        text = body.decode("utf-8-sig" if response.encoding == "utf-8" else response.encoding)
-    except UnicodeDecodeError as error:
-        raise SourceRejectedError(
-            f"the body is not {response.encoding}: {error.reason} at byte {error.start}",
-            expected="the contract's `response.encoding`",
-            hint="give the encoding in the contract, for example `encoding: cp1252`",
-        ) from None
+    text, is_clean = _csv_text(body, response)
     delimiter = response.delimiter or ("\t" if response.format == "tsv" else ",")
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         names = list(response.header) if response.header is not None else next(lines, [])
-        records = [_csv_record(names, cells) for cells in lines if cells]
+        records = [_csv_record(names, cells, is_clean=is_clean) for cells in lines if cells]
     except csv.Error as error:
         raise SourceRejectedError(f"line {lines.line_num} is not CSV: {error}") from None
     declared = {column.key for column in columns}
@@ -85,21 +88,58 @@ def json_lines(body: bytes) -> list[bytes]:
     return [line for line in body.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
 
 
-def xml_document(body: bytes) -> bytes:
+def xml_document(body: bytes, content_type: str = "") -> bytes:
     """Return XML as JSON: elements by name, a list where a name stands more than once, attributes with `@`.
+
+    The encoding is that of the document, or of the content type where the document does not say it.
 
     Raises:
         SourceRejectedError: The body is not XML.
     """
+    text = body if _XML_ENCODING.match(body) else to_utf8(body, content_type)
     try:
-        return msgspec.json.encode(xmltodict.parse(body, disable_entities=True))
+        return msgspec.json.encode(
+            xmltodict.parse(text, disable_entities=True, strip_whitespace=False, postprocessor=_keep_text)
+        )
     except (xml.parsers.expat.ExpatError, ValueError) as error:
         raise SourceRejectedError(f"the body is not XML: {error}", expected="`response.format: xml`") from None
+    except RecursionError:
+        raise SourceRejectedError("the XML is nested too deeply", expected="records, as elements") from None
 
 
-def _csv_record(names: list[str], cells: list[str]) -> dict[str, str | None]:
+def _csv_text(body: bytes, response: Response) -> tuple[str, bool]:
+    """Return a body as text, and whether all of it is; what is not can only be in records, never in their names."""
+    encoding = "utf-8-sig" if response.encoding == "utf-8" else response.encoding
+    try:
+        return body.decode(encoding), True
+    except UnicodeDecodeError as error:
+        problem = SourceRejectedError(
+            f"the body is not {response.encoding}: {error.reason} at byte {error.start}",
+            expected="the contract's `response.encoding`",
+            hint="give the encoding in the contract, for example `encoding: cp1252`",
+        )
+    try:
+        text = body.decode(encoding, "surrogateescape")
+    except UnicodeDecodeError:
+        raise problem from None
+    if response.header is None and _ODD.search(text.partition("\n")[0]):
+        raise problem
+    return text, False
+
+
+def _csv_record(names: list[str], cells: list[str], *, is_clean: bool) -> dict[str, str | None] | msgspec.Raw:
     named = [*names[: len(cells)], *(f"cell {number + 1}" for number in range(len(names), len(cells)))]
-    return {name: cell or None for name, cell in zip(named, cells, strict=True)}
+    pairs = zip(named, (cell or None for cell in cells), strict=True)
+    if is_clean and len(cells) <= len(names):
+        return dict(pairs)
+    # a column may be called like a cell beyond the header, and a cell may be no text: neither may go
+    members = (f"{json.dumps(name)}:{json.dumps(value, ensure_ascii=False)}" for name, value in pairs)
+    return msgspec.Raw(f"{{{','.join(members)}}}".encode("utf-8", "surrogateescape"))
+
+
+def _keep_text(_: object, key: str, value: Any) -> Any:  # noqa: ANN401 — as xmltodict calls it
+    """Return an item of an element; none for the white space between elements."""
+    return None if key == "#text" and value is not None and not value.strip() else (key, value)
 
 
 def _gunzip(body: bytes) -> bytes:

@@ -7,11 +7,14 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from scripts.config import PROJECT_DIR
+from scripts.contracts.connection import HookAuth
 from scripts.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from scripts.contracts.source import Resource, Source
 
 
 def load_function(reference: str) -> Callable[..., Any]:
@@ -22,6 +25,14 @@ def load_function(reference: str) -> Callable[..., Any]:
     """
     name, _, function = reference.rpartition(":")
     return _load(PROJECT_DIR / name, function, reference)
+
+
+def functions_of(source: Source, resource: Resource) -> Iterator[str]:
+    """Yield the references of the functions that a load of a resource calls."""
+    yield from (name for name in (resource.python, resource.dlt) if name is not None)
+    auth = resource.auth or source.auth
+    if isinstance(auth, HookAuth):
+        yield auth.function
 
 
 @functools.lru_cache(maxsize=64)

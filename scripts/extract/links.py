@@ -8,8 +8,15 @@ import httplink
 
 from scripts.errors import SourceRejectedError
 
-_EXTENDED = re.compile(r""";\s*[\w!#$&+.^`|~-]+\*\s*=\s*[^;,\s]*""")
-"""Parameters such as `title*=UTF-8''x`, which do not matter for the next page."""
+_PARTS = re.compile(
+    r"""
+    ( <[^>]*> | "(?:[^"\\]|\\.)*" )                        # an address, a text: as they are
+    | ;\s* [\w!#$&+.^`|~-]+\* \s*=\s* [^;,\s]*              # a parameter such as title*=UTF-8''x
+    | ;\s* [\w!#$&+.^`|~*-]* \s* (?=[;,]|$)                # one without a value, or nothing after the semicolon
+    """,
+    re.VERBOSE,
+)
+"""What RFC 8288 allows and the library does not read; none of it says where the next page is."""
 
 
 def next_link(header: str | None) -> str | None:
@@ -21,7 +28,7 @@ def next_link(header: str | None) -> str | None:
     if not header or not header.strip():
         return None
     try:
-        links = httplink.parse_link_header(_EXTENDED.sub("", header)).links
+        links = httplink.parse_link_header(_PARTS.sub(lambda part: part[1] or "", header)).links
     except ValueError as error:
         raise SourceRejectedError(
             f"the Link header cannot be parsed ({error}): {header[:160]}",
@@ -30,6 +37,9 @@ def next_link(header: str | None) -> str | None:
         ) from None
     for link in links:
         anchored = any(name.lower() == "anchor" and value for name, value in link.attributes)
-        if "next" in {relation.lower() for relation in link.rel} and not anchored:
+        # RFC 8288 ignores a second `rel`
+        relations = next((str(value) for name, value in link.attributes if name.lower() == "rel"), "").split()
+        # some servers write rel='next'
+        if "next" in {relation.strip("'").lower() for relation in relations} and not anchored:
             return str(link.target)
     return None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from scripts.contracts.json_path import is_singular
+from scripts.contracts.json_path import is_singular, place_of
 from scripts.contracts.response import (
     ArrayResponse,
     ColumnarResponse,
@@ -23,7 +22,7 @@ from scripts.extract.flat_maps import flat_records
 from scripts.extract.json_text import split_list, split_object, to_utf8
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from scripts.contracts.source import Resource
 
@@ -65,8 +64,14 @@ def _find(body: bytes, resource: Resource, content_type: str) -> Found:
         return Found(formats.json_lines(to_utf8(body, content_type)), None)
     if response.format in {"csv", "tsv"}:
         return Found(formats.csv_records(body, response, resource.columns), None)
-    document = formats.xml_document(body) if response.format == "xml" else to_utf8(body, content_type)
+    document = _document(body, resource, content_type)
     return Found(_place(document, resource), document)
+
+
+def _document(body: bytes, resource: Resource, content_type: str) -> bytes:
+    if resource.response.format == "xml":
+        return formats.xml_document(body, content_type)
+    return to_utf8(body, content_type)
 
 
 def _place(body: bytes, resource: Resource) -> bytes:
@@ -91,8 +96,8 @@ def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes
         return b"[]" if found is None or _begin(found) == b"n" else _list(found, resource)
     nodes = find(body, shape.data_path)
     if not nodes:
-        # an empty list is valid, but a missing list is an error
-        _inner(body, re.split(r"\[\*|\[\?|\.\*|\.\.", shape.data_path)[0], resource)
+        # no record is one thing, no place for records another
+        _inner(body, place_of(shape.data_path), resource)
     if nodes and all(_begin(node) == b"[" for node in nodes):
         nodes = [item for node in nodes for item in split(node)]
     return _join(nodes)
@@ -110,8 +115,9 @@ def _list(found: bytes, resource: Resource) -> bytes:
     if _begin(found) == b"[":
         return found
     if resource.response.format == "xml":
-        # an element that stands once is not a list
-        return _join([found])
+        # an element that stands once is not a list, and white space between its tags is nothing
+        is_blank = _begin(found) == b'"' and not msgspec.json.decode(found, type=str).strip()
+        return _join([] if is_blank else [found])
     raise _other(found, "the list of records, as in the contract")
 
 
@@ -137,7 +143,7 @@ def _keyed(level: Sequence[tuple[str, bytes]], shape: KeyedResponse) -> bytes:
         if all(_begin(item) == b"{" for item in items):
             records += [_with_field(item, shape.key_column, key) for item in items]
         else:
-            records.append(_encode({shape.key_column: msgspec.json.encode(key), shape.value_column: value}))
+            records.append(_encode([(shape.key_column, msgspec.json.encode(key)), (shape.value_column, value)]))
     return _join(records)
 
 
@@ -155,7 +161,7 @@ def _columnar(level: Sequence[tuple[str, bytes]]) -> bytes:
             f"the columns have different lengths: {', '.join(f'{name} {size}' for name, size in lengths.items())}",
             expected="one value of each column in every row",
         )
-    return _join(_encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
+    return _join(_encode(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def _rows(body: bytes, shape: RowsResponse, resource: Resource) -> bytes:
@@ -185,7 +191,7 @@ def _row(names: list[str], row: bytes) -> bytes:
         return row
     cells = split(row)
     named = [*names[: len(cells)], *(f"cell {number + 1}" for number in range(len(names), len(cells)))]
-    return _encode(dict(zip(named, cells, strict=True)))
+    return _encode(zip(named, cells, strict=True))
 
 
 def _with_field(record: bytes, name: str, text: str) -> bytes:
@@ -195,8 +201,9 @@ def _with_field(record: bytes, name: str, text: str) -> bytes:
     return b"{%s,%s}" % (field, inner) if inner.strip() else b"{%s}" % field
 
 
-def _encode(fields: Mapping[str, bytes]) -> bytes:
-    return b"{%s}" % b",".join(b"%s:%s" % (msgspec.json.encode(name), value) for name, value in fields.items())
+def _encode(fields: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return a record; a name that comes twice stands twice, which reading the row refuses."""
+    return b"{%s}" % b",".join(b"%s:%s" % (msgspec.json.encode(name), value) for name, value in fields)
 
 
 def _object(found: bytes | None, shape: str) -> Sequence[tuple[str, bytes]]:

@@ -16,7 +16,7 @@ from scripts.extract.json_text import split_list, to_utf8
 from scripts.extract.links import next_link
 from scripts.extract.records import find_records, split
 from scripts.extract.repeats import key_hashes
-from scripts.extract.rewrite import Rewriter
+from scripts.extract.rewrite import Rewriter, Rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Resource
     from scripts.extract.rows import Page, Reject, RowReader
 
-__all__ = ["Answer", "RawRows", "ResponseReader", "normalize_response"]
+__all__ = ["Answer", "RawRows", "ResponseReader", "normalize_response", "shorten"]
 _SNIPPET = 160
 _SHOWN_CHARACTERS = 40
 _TOTAL = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
@@ -120,11 +120,12 @@ class ResponseReader:
             if resource.error is not None:
                 _check_error(to_utf8(body, content_type), resource.error)
             found = find_records(body, resource, content_type)
-            records, count = found.records, None
+            count = None
             if self._rewriter.is_needed or carried:
-                sent = split(records)
-                count, records = len(sent), self._rewriter.rewrite(sent, carried or {})
-            page = self._read_rows(records)
+                sent = split(found.records)
+                count, page = len(sent), self._read_rewritten(self._rewriter.rewrite(sent, carried or {}))
+            else:
+                page = self._read_rows(found.records)
             keys = self._keys(page)
             return Answer(
                 page,
@@ -172,6 +173,14 @@ class ResponseReader:
             return page
         return self._rows.read_each(records)
 
+    def _read_rewritten(self, rewritten: Sequence[Rewritten]) -> Page | RawPage:
+        """Return the rows of records that were rewritten; what is not admitted is kept as it was received."""
+        page = self._read_rows([row.record for row in rewritten])
+        if not page.rejects:
+            return page
+        rejects = [dataclasses.replace(reject, raw=rewritten[reject.position].raw) for reject in page.rejects]
+        return dataclasses.replace(page, rejects=rejects)
+
     def _total(self, headers: Mapping[str, str], document: bytes | None) -> int | None:
         total = self._resource.total
         if total is None:
@@ -209,7 +218,7 @@ class ResponseReader:
         value = None if raw is None else msgspec.json.decode(raw)
         if value not in (None, "", False) and not isinstance(value, str):
             raise SourceRejectedError(
-                f"the response holds {_shorten(raw)} at `{pagination.next_path}`", expected="the next page's address"
+                f"the response holds {shorten(raw)} at `{pagination.next_path}`", expected="the next page's address"
             )
         return value or None
 
@@ -270,8 +279,8 @@ def _check_error(body: bytes, flag: ErrorFlag) -> None:
     if not is_error:
         return
     said = find_one(body, flag.message_path) if flag.message_path else None
-    text = f"the response says that it is an error: `{flag.path}` is {_shorten(raw)}"
-    text += "" if said is None else f", {_shorten(said)}"
+    text = f"the response says that it is an error: `{flag.path}` is {shorten(raw)}"
+    text += "" if said is None else f", {shorten(said)}"
     if _is_in(value, flag.retry_values):
         raise SourceUnavailableError(text)
     raise SourceRejectedError(text, hint="`error` in the contract says which values are errors")
@@ -281,6 +290,7 @@ def _is_in(value: object, values: tuple[object, ...]) -> bool:
     return any(value == given and isinstance(value, bool) == isinstance(given, bool) for given in values)
 
 
-def _shorten(raw: bytes | None) -> str:
+def shorten(raw: bytes | None) -> str:
+    """Return a value as messages show it."""
     text = "missing" if raw is None else " ".join(raw.decode(errors="replace").split())
     return text if len(text) <= _SNIPPET else text[: _SNIPPET - 1] + "…"

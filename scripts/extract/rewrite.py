@@ -1,18 +1,19 @@
 """Rewriting of records: opens nested lists, adds carried columns, lifts nested fields, converts values.
 
-Only records of resources whose contract asks for it are rewritten.
+Only resources whose contract asks for any of it; all others are read as they come. Each record is kept beside what it
+was rewritten to: the quarantine holds what was received.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from scripts.contracts.json_path import steps_of
 from scripts.errors import SourceRejectedError
 from scripts.extract.convert import convert
-from scripts.extract.find import find, find_one
+from scripts.extract.find import AmbiguousPathError, find, find_one
 from scripts.extract.json_text import MISREAD, has_repeated_key, split_list
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 _TEXT_FORMATS = frozenset({"csv", "tsv", "xml"})
 Taken = dict[str | int, Any]
 """Steps below a field that are read into columns, level by level; an empty level marks a value."""
+
+
+class Rewritten(NamedTuple):
+    """A record as it was received, with the columns that are carried along, and as it is read."""
+
+    raw: bytes
+    record: bytes
 
 
 class Rewriter:
@@ -45,54 +53,76 @@ class Rewriter:
             del self._taken[key]
         self.is_needed = bool(self._nested or self._lifted or self._converted)
 
-    def rewrite(self, records: Iterable[bytes], carried: Mapping[str, object]) -> list[bytes]:
-        """Return rewritten records; a record that is not an object stays unchanged, for the quarantine.
+    def rewrite(self, records: Iterable[bytes], carried: Mapping[str, object]) -> list[Rewritten]:
+        """Return records as they are read; what cannot be rewritten stays as it is, for the quarantine.
 
         Raises:
             SourceRejectedError: A record already has a field with the name of a carried column.
         """
-        rows: list[tuple[bytes, Mapping[str, object]]] = [(record, carried) for record in records]
-        if self._nested is not None:
-            rows = [row for record, _ in rows for row in self._open(record, carried)]
-        return [self._rewrite_one(record, extra) for record, extra in rows]
+        return [row for record in records for row in self._open(record, carried)]
 
-    def _open(self, parent: bytes, carried: Mapping[str, object]) -> list[tuple[bytes, Mapping[str, object]]]:
+    def rewrite_one(self, raw: bytes) -> bytes:
+        """Return one record, opened and with what is carried along, as it is read."""
+        return self._rewrite(raw, {}).record
+
+    def _open(self, parent: bytes, carried: Mapping[str, object]) -> list[Rewritten]:
+        """Return the records of the list within a record, or the record where none is to be opened."""
         nested = self._nested
         if nested is None:
-            return []
-        found: Sequence[bytes] = find(parent, nested.path)
+            return [self._rewrite(parent, carried)]
         extra = dict(carried)
-        for name, path in nested.carry.items():
-            value = find_one(parent, path)
-            extra[name] = msgspec.Raw(b"null" if value is None else value)
-        if len(found) == 1 and found[0][:1] == b"[":
-            found = split_list(found[0])
-        return [(record, extra) for record in found if record != b"null"]
+        try:
+            found: Sequence[bytes] = find(parent, nested.path)
+            for name, path in nested.carry.items():
+                value = find_one(parent, path)
+                extra[name] = msgspec.Raw(b"null" if value is None else value)
+            if len(found) == 1 and found[0][:1] == b"[":
+                found = split_list(found[0])
+        except AmbiguousPathError:
+            return [Rewritten(parent, _said_twice(nested.path))]
+        except MISREAD:
+            return [Rewritten(parent, parent)]
+        return [self._rewrite(record, extra) for record in found if record != b"null"]
 
-    def _rewrite_one(self, record: bytes, extra: Mapping[str, object]) -> bytes:
+    def _rewrite(self, record: bytes, extra: Mapping[str, object]) -> Rewritten:
         fields = _fields(record)
         if fields is None:
-            # the row reader quarantines it
-            return record
+            # reading the row sets it aside
+            return Rewritten(record, record)
         if taken := sorted(set(fields) & set(extra)):
             raise SourceRejectedError(
                 f"the records already have a field `{taken[0]}`",
                 expected="another name in `carry`",
                 hint="rename the column in `carry`, or remove it there",
             )
-        fields |= extra
-        self._lift(record, fields)
+        raw = _with_fields(record, extra) if extra else record
+        fields |= {name: _as_raw(value) for name, value in extra.items()}
+        try:
+            return Rewritten(raw, self._rewrite_fields(raw, fields))
+        except MISREAD:
+            # a value that cannot be read is for the row to answer for
+            return Rewritten(raw, raw)
+
+    def _rewrite_fields(self, raw: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
+        for column in self._lifted:
+            try:
+                value = find_one(raw, column.field or "")
+            except AmbiguousPathError:
+                return _said_twice(column.key)
+            if value is None:
+                continue
+            if column.key in fields and bytes(fields[column.key]) != value:
+                # the path leads to one value, and a key that is written like it holds another: neither may go
+                return _said_twice(column.key)
+            fields[column.key] = msgspec.Raw(value)
+        self._take(fields)
         for column in self._converted:
             if column.key in fields:
-                value = fields[column.key]
-                raw = value if isinstance(value, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(value))
-                fields[column.key] = convert(raw, column)
-        return msgspec.json.encode(fields)
+                fields[column.key] = convert(fields[column.key], column)
+        return msgspec.json.encode(fields) if self._lifted or self._converted else raw
 
-    def _lift(self, record: bytes, fields: dict[str, Any]) -> None:
-        for column in self._lifted:
-            if (value := find_one(record, column.field or "")) is not None:
-                fields[column.key] = msgspec.Raw(value)
+    def _take(self, fields: dict[str, Any]) -> None:
+        """Take out of the fields what was lifted from below them."""
         for key, below in self._taken.items():
             if isinstance(key, str) and key in fields:
                 rest = _without(fields.pop(key), below)
@@ -107,6 +137,22 @@ def _fields(record: bytes) -> dict[str, Any] | None:
     except MISREAD:
         return None
     return None if has_repeated_key(record, fields) else fields
+
+
+def _with_fields(record: bytes, extra: Mapping[str, object]) -> bytes:
+    """Return a record, which is an object, with more fields, and otherwise as it was received."""
+    inner, added = record.strip()[1:-1].strip(), msgspec.json.encode(extra)[1:-1]
+    return b"{%s,%s}" % (added, inner) if inner else b"{%s}" % added
+
+
+def _said_twice(key: str) -> bytes:
+    """Return a record that stands for one with two values of a field: reading it sets it aside and names the field."""
+    name = msgspec.json.encode(key)
+    return b"{%s:null,%s:null}" % (name, name)
+
+
+def _as_raw(value: object) -> msgspec.Raw:
+    return value if isinstance(value, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(value))
 
 
 def _as_text(column: Column, resource: Resource) -> Column:

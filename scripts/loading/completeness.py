@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from scripts.contracts.pagination import NoPagination, OffsetPagination, PagePagination
 from scripts.errors import DataError, SourceUnavailableError
 from scripts.extract.drift import DriftCount
 from scripts.extract.repeats import KeyComparison
@@ -115,6 +116,18 @@ class Completeness:
                 hint=hint or "check the contract's pagination, or load the day again when the source does not change",
             )
         _log.warning("%s: fetching the partition again from its first page", message)
+
+
+def compares_keys(resource: Resource) -> bool:
+    """Return whether the keys of a resource's pages are compared: where a row that moves would hide one that is lost.
+
+    A link or a cursor goes on where the page before ended; with a total declared, a row that comes twice stands for
+    another all the same.
+    """
+    pagination = resource.pagination
+    if isinstance(pagination, NoPagination) or pagination.duplicates == "allow":
+        return False
+    return isinstance(pagination, (PagePagination, OffsetPagination)) or resource.total is not None
 
 
 def require_admitted(entry: LedgerEntry, resource: Resource, reason: str) -> None:

@@ -100,12 +100,14 @@ def _accepted(rule: Rule, column: Column, kind: pa.DataType) -> pa.Array:
     values = []
     for value in rule.accepted_values or ():
         try:
-            values.append(_convert(value, column.type))
-        except (TypeError, ValueError, decimal.DecimalException):
+            values.append(pa.scalar(_convert(value, column.type), kind))
+        except (TypeError, ValueError, OverflowError, decimal.DecimalException):
             raise ContractError(
                 f"rule `{rule.name}`: accepted value {value!r} is {_kind_of(value)}",
                 expected=f"values like those of column `{column.name}`, which is {column.type}",
-                hint="put text into quotes: YAML reads yes, no, on and off as booleans",
+                hint="put text into quotes: YAML reads yes, no, on and off as booleans"
+                if isinstance(value, bool)
+                else "correct the value",
             ) from None
     return pa.array(values, kind)
 

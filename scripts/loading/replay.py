@@ -15,6 +15,7 @@ from scripts.bronze.store import quarantined_rows, verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.types import ROW
+from scripts.extract.rewrite import Rewriter
 from scripts.extract.rows import RowReader
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.validate_data import loaded_entry, validate_partition
@@ -64,7 +65,10 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             rows = quarantined_rows(run.store, entry)
             if not rows:
                 return Replayed(partition, 0, 0)
-            page = reader.read_each(row.raw_bytes for row in rows)
+            rewriter = Rewriter(resource)
+            # what a rule moved away is a row as it was read, all else is a record as it was received
+            records = (row.raw_bytes if row.stage == "rule" else rewriter.rewrite_one(row.raw_bytes) for row in rows)
+            page = reader.read_each(records)
             places = pa.array([rows[position].row for position in page.positions], type=pa.int64())
             back = pa.RecordBatch.from_arrays([*page.batch.columns, places], schema=reader.schema)
             with parquet.PartitionWriter(staged.data, reader.schema) as writer:
@@ -72,7 +76,6 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             stay = [
                 msgspec.structs.replace(
                     rows[reject.position],
-                    stage="schema",
                     rule=reject.rule,
                     reason=reject.reason,
                     contract_version=resource.version,

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scripts.bronze.parquet import read_batches
+from scripts.contracts.types import ROW
 from scripts.loading.predicates import comparable
 
 if TYPE_CHECKING:
@@ -90,14 +92,17 @@ def _positions_by_duckdb(path: Path, columns: Sequence[str], folder: Path) -> np
     import duckdb  # noqa: PLC0415 — few partitions are that large
 
     keys = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+    # the rows of a file are in the order of their numbers
     query = f"""
-    select file_row_number
-    from read_parquet(?, file_row_number = true)
-    qualify row_number() over (partition by {keys} order by file_row_number desc) > 1
-    order by file_row_number
+    select {ROW}
+    from read_parquet(?, hive_partitioning = false)
+    qualify row_number() over (partition by {keys} order by {ROW} desc) > 1
+    order by {ROW}
     """  # noqa: S608 — columns of a checked contract
     with (
         tempfile.TemporaryDirectory(prefix="unique-", dir=folder) as spill,
         duckdb.connect(config={"memory_limit": "128MB", "threads": "1", "temp_directory": spill}) as connection,
     ):
-        return np.asarray(connection.execute(query, [str(path)]).fetchnumpy()["file_row_number"], np.int64)
+        found = np.asarray(connection.execute(query, [str(path)]).fetchnumpy()[ROW], np.int64)
+    numbers = np.concatenate([batch.column(0).to_numpy() for batch in read_batches(path, columns=[ROW])])
+    return np.searchsorted(numbers, found)

@@ -12,7 +12,7 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.monitoring import overdue
 from scripts.monitoring.status import Status, read_status
-from scripts.planning.calendar import end_of
+from scripts.planning.calendar import end_of, is_future
 from scripts.planning.published import read_published
 from scripts.planning.reconcile import examine, read_ledger
 from scripts.utils.files import make_dir, storage_errors, write_atomically
@@ -60,8 +60,8 @@ def freshness(store: Store, now: dt.datetime | None = None) -> Sequence[Resource
     """Return the age of the data of each resource of the daily sources, also if no day was ever loaded."""
     moment = now or dt.datetime.now(dt.UTC)
     ledger = read_ledger(store)
-    last = _last_days(partition for partition, entry in ledger.items() if entry.status == "validated")
-    published = _last_days(read_published(ledger).held)
+    last = _last_days((partition for partition, entry in ledger.items() if entry.status == "validated"), moment)
+    published = _last_days(read_published(ledger).held, moment)
     found = []
     for source_name in catalog.daily_sources():
         source = catalog.pick(source_name)
@@ -130,10 +130,13 @@ def write_health(store: Store, state: Status | None = None) -> Path:
     return path
 
 
-def _last_days(partitions: Iterable[Partition]) -> Mapping[tuple[str, str], dt.date]:
+def _last_days(partitions: Iterable[Partition], now: dt.datetime) -> Mapping[tuple[str, str], dt.date]:
+    """Return the last day of each resource, but for days that have not begun: they are not fresh but wrong."""
     last: dict[tuple[str, str], dt.date] = {}
+    sources = catalog.read_all().sources
     for source, resource, day in partitions:
-        last[source, resource] = max(day, last.get((source, resource), day))
+        if source in sources and not is_future(sources[source], day, now):
+            last[source, resource] = max(day, last.get((source, resource), day))
     return last
 
 

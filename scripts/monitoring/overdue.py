@@ -6,7 +6,7 @@ import collections
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from scripts.planning.calendar import complete_at, in_words
+from scripts.planning.calendar import complete_at, in_words, is_future
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +45,7 @@ def _silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Du
     yield from _late(catalog, ledger, found)
     yield from _not_published(ledger, found)
     yield from _growing_quarantine(ledger)
+    yield from _future(catalog, ledger, found.at)
 
 
 def _missing(found: Due) -> Iterator[tuple[str, str]]:
@@ -136,6 +137,23 @@ def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[tup
                     f" before (next: `pipeline quarantine list --source {source} --resource {resource}`)"
                 ),
             )
+
+
+def _future(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], now: dt.datetime) -> Iterator[tuple[str, str]]:
+    """Yield the days that were loaded before they have begun, by a clock or a request that was wrong."""
+    days: dict[tuple[str, str], list[dt.date]] = collections.defaultdict(list)
+    for source, resource, day in ledger:
+        if source in catalog.sources and is_future(catalog.sources[source], day, now):
+            days[source, resource].append(day)
+    for (source, resource), future in days.items():
+        yield (
+            f"future {source}/{resource} {in_words(future)}",
+            (
+                f"{source}/{resource}: {in_words(future)} in the future, whose rows win over those of every day until"
+                f" then (next: remove `{source}/{resource}/dt={min(future)}` and"
+                f" `_ledger/{source}/{resource}/{min(future)}.json` from the Bronze folder, then `pipeline build`)"
+            ),
+        )
 
 
 def _is_gap(item: Work) -> bool:

@@ -193,13 +193,23 @@ def _distinct_keys(
     resource: Resource | None = _resource(source, name)
     if resource is None or not paths:
         return 0 if resource is not None else None
-    key = ", ".join(f'"{column}"' for column in resource.primary_key)
+    key = ", ".join(_key_expression(column, resource) for column in resource.primary_key)
+    # the day is read from the file's own folder, since other folders of its path may hold a `=` too
     return _number(
         connection,
-        f"select count(*) from (select distinct {key} from read_parquet(?, hive_partitioning = true,"  # noqa: S608 — columns of a checked contract
-        " hive_types = {'dt': date}, union_by_name = true))",
+        f"select count(*) from (select distinct {key} from read_parquet(?, hive_partitioning = false,"  # noqa: S608 — columns of a checked contract
+        " filename = 'file of the partition', union_by_name = true))",
         [paths],
     )
+
+
+def _key_expression(name: str, resource: Resource) -> str:
+    if name == "dt":
+        return """regexp_extract("file of the partition", 'dt=([0-9-]{10})/[^/]*$', 1)"""
+    if (was := resource.column(name).was) is None:
+        return f'"{name}"'
+    # days that were loaded before hold it under its old name
+    return f"coalesce(*columns(lambda column: column in ('{name}', '{was}')))"
 
 
 def _resource(source: str, name: str) -> Resource | None:

@@ -69,9 +69,10 @@ def last_load(store: Store) -> dt.datetime | None:
 
 def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
     """Return the state of each partition of a request; all but `loaded` are due by default."""
-    chosen = list(wanted)
-    found = {partition: entry for partition in chosen if (entry := store.entry(partition)) is not None}
-    return plan(catalog.read_all(), found, chosen)
+    chosen, sources = list(wanted), catalog.read_all()
+    entries = (entry for partition in chosen if (entry := store.entry(partition)) is not None)
+    found = {entry.partition: entry for entry in as_of_now(store, entries, sources.sources)}
+    return plan(sources, found, chosen)
 
 
 def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry], bool]:

@@ -198,6 +198,25 @@ def test_sources_check_finds_a_stale_generated_file(start, tmp_path):
     assert "pipeline sources generate" in error_line(done)
 
 
+@pytest.mark.parametrize("key", ["python", "dlt"])
+def test_sources_check_looks_for_the_functions_that_a_contract_names(start, tmp_path, key):
+    code = (
+        "import sys, pathlib; from scripts.contracts import catalog;"
+        "folder, load = pathlib.Path(sys.argv.pop(1)), catalog.load; catalog.load = lambda: load(folder);"
+        "from scripts.cli.main import main; main()"
+    )
+    (tmp_path / "shop.yml").write_text(
+        "{source: shop, description: x, owner: me@example.com, base_url: https://shop.example.com,"
+        f" default_resource: items, resources: {{items: {{description: x, {key}: nowhere.py:rows, primary_key: [id],"
+        " columns: [{name: id, type: integer, description: x}]}}}"
+    )
+
+    done = start(tmp_path, "sources", "check", program=[sys.executable, "-c", code])
+
+    assert done.returncode == 4
+    assert "shop/items: nowhere.py:rows: there is no file" in error_line(done)
+
+
 def test_an_interrupt_is_one_line(start, api, tmp_path):
     api.faults.append(Fault("timeout", path="/", times=99))
     process = subprocess.Popen(

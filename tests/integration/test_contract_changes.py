@@ -10,13 +10,17 @@ import pytest
 
 from scripts.bronze.loaded_contracts import contract_conflicts, is_outdated, outdated_days
 from scripts.bronze.store import quarantined_rows
+from scripts.cli.printing import show_build_plan
+from scripts.contracts.catalog import Catalog
 from scripts.contracts.source import Source
 from scripts.errors import BronzeError, PipelineError, UsageError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading.replay import replay_partition
+from scripts.planning.reconcile import plan_request
 from scripts.validate_data import validate_partition
 from scripts.warehouse.accounting import check_bronze
+from scripts.warehouse.plan import BuildPlan
 
 DAY = dt.date(2024, 1, 1)
 ID = {"name": "id", "type": "integer", "nullable": False, "description": "d"}
@@ -26,7 +30,7 @@ TEXT = {"name": "n", "type": "string", "description": "d"}
 BASE = (ID, N, M)
 
 
-def contract(*columns, **changes):
+def contract(*columns, of_source=None, **changes):
     load = {"mode": "snapshot", "of": "day"}
     items = {"description": "d", "path": "/items", "primary_key": ["id"], "columns": list(columns), "load": load}
     items |= changes
@@ -39,6 +43,7 @@ def contract(*columns, **changes):
             "base_url_env": "DEMO_BASE_URL",
             "default_resource": "items",
             "resources": {"items": items},
+            **(of_source or {}),
         }
     )
 
@@ -125,6 +130,14 @@ def test_each_change_of_columns_has_its_effect(after, what, effect, load, run):
         ({"pagination": {"type": "link", "stop": "no_next_link"}}, ""),
         ({"params": {"status": "all"}}, "outdated"),
         ({"path": "/v2/items"}, "outdated"),
+        ({"method": "POST", "body": {"status": "all"}}, "outdated"),
+        ({"method": "POST", "form": {"status": "all"}}, "outdated"),
+        ({"headers": {"X-Tenant": "b"}}, "outdated"),
+        ({"base_url": "https://other.example.com"}, "outdated"),
+        ({"for_each": {"values": {"status": ["all"]}}}, "outdated"),
+        ({"nested": {"path": "lines"}}, "outdated"),
+        ({"load": {"mode": "incremental", "start_param": "from"}}, "outdated"),
+        ({"concurrency": 1}, ""),
         ({"primary_key": ["id", "n"]}, "outdated"),
     ],
 )
@@ -135,6 +148,16 @@ def test_each_other_change_has_its_effect(changes, effect, load, run):
 
     assert bool(found) is bool(effect)
     assert contract_conflicts(run.store, [contract(*BASE, **changes)]) == []
+
+
+@pytest.mark.parametrize("of_source", [{"time_zone": "Europe/Berlin"}, {"headers": {"X-Tenant": "b"}}])
+def test_a_change_of_the_source_that_asks_for_other_rows_is_seen(of_source, load, run):
+    load(contract(*BASE), [{"id": 1}])
+
+    (found,) = outdated_days(run.store, [contract(*BASE, of_source=of_source)])
+
+    assert f"`{next(iter(of_source))}` of the source is another one" in str(found)
+    assert outdated_days(run.store, [contract(*BASE, of_source={"owner": "you@example.com"})]) == []
 
 
 def test_a_day_of_a_version_that_kept_no_contract_is_compared_by_its_file(load, run):
@@ -168,6 +191,22 @@ def test_a_build_refuses_to_mix(load, run, mocker):
         check_bronze(run.store, [])
     assert "backfill --outdated" in error.value.hint
     assert "pipeline build --full-refresh" in error.value.hint
+
+
+@pytest.mark.parametrize(("after", "state"), [([ID, N, M | {"description": "other"}], "loaded"), ([ID, N], "outdated")])
+def test_a_backfill_loads_only_days_of_which_it_would_make_other_rows(after, state, load, run, mocker):
+    entry = load(contract(*BASE), [{"id": 1}], validate=True)
+    mocker.patch("scripts.contracts.catalog.read_all", return_value=Catalog({"demo": contract(*after)}, {}))
+
+    assert [item.state for item in plan_request(run.store, [entry.partition])] == [state]
+
+
+def test_a_plan_of_a_build_says_which_days_are_of_another_contract(load, run, capsys):
+    load(contract(*BASE), [{"id": 1}], validate=True)
+
+    show_build_plan(BuildPlan(), outdated_days(run.store, [contract(ID, N)]), as_json=False)
+
+    assert "demo/items: 2024-01-01 loaded with another contract: column `m` is gone" in capsys.readouterr().out
 
 
 def test_validation_keeps_a_column_that_the_contract_does_not_have_any_more(load, run):
@@ -234,6 +273,39 @@ def test_replay_after_a_mended_policy_keeps_the_columns_of_the_day(load, run):
     rows = pq.read_table(run.store.root / entry.path).to_pylist()
     assert [(row["id"], row["n"], row["m"]) for row in rows] == [(1, None, 1), (2, 2, None)]
     assert [json.loads(row["_extra"])["k"] for row in rows] == ["x", "y"]
+
+
+def test_replay_reads_values_as_loading_does(load, run):
+    """What was set aside for its writing, its place or a neighbour passes once the contract knows better."""
+    at = {"name": "at", "type": "timestamp", "description": "d"}
+    mail = {"name": "mail", "type": "string", "field": "person.mail", "description": "d"}
+    sent = [{"id": 1, "at": 1704067200, "person": {"mail": "a@b.c"}}, {"id": 2, "at": "2024-01-01T00:00:00Z"}]
+    before = load(contract(ID, at, mail, admit="none"), sent)
+    assert before.quarantined == 1
+
+    mended = contract(ID, at | {"format": "epoch"}, mail)
+    replayed = replay_partition(mended, before.partition, run)
+    rows = pq.read_table(run.store.root / run.store.entry(before.partition).path).to_pylist()
+    loaded = load(mended, sent)
+
+    assert (replayed.admitted, replayed.remaining) == (1, 0)
+    assert [(row["at"].isoformat(), row["mail"], row["_extra"]) for row in rows] == [
+        ("2024-01-01T00:00:00+00:00", "a@b.c", None),
+        ("2024-01-01T00:00:00+00:00", None, None),
+    ]
+    assert rows == pq.read_table(run.store.root / loaded.path).to_pylist()
+
+
+def test_replay_reads_a_row_that_a_rule_moved_as_the_row_that_it_was(load, run):
+    price = {"name": "n", "type": "decimal(9, 3)", "thousands": ".", "decimal_mark": ",", "description": "d"}
+    source = contract(ID, price, rules=[NEGATIVE | {"range": {"min": 5}}])
+    before = load(source, [{"id": 1, "n": "1,234"}, {"id": 2, "n": "7,5"}], validate=True)
+    assert (before.bronze, before.quarantined) == (1, 1)
+
+    replay_partition(contract(ID, price), before.partition, run)
+
+    rows = pq.read_table(run.store.root / run.store.entry(before.partition).path).to_pylist()
+    assert [str(row["n"]) for row in rows] == ["1.234", "7.500"]
 
 
 def test_replay_of_a_resource_that_is_gone_is_named(load, run):

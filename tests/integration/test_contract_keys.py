@@ -9,6 +9,7 @@ from io import BytesIO
 import pyarrow.parquet as pq
 import pytest
 
+from scripts.bronze.store import quarantined_rows
 from scripts.contracts.source import Source
 from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError, UsageError
 from scripts.extract.client import Client
@@ -89,6 +90,17 @@ def test_the_machine_has_no_say_in_what_a_day_is(load, monkeypatch, zone):
         ({"format": "%Y-%m-%dT%H:%M:%SZ"}, "Europe/Berlin", [("2024-03-09T23:00:00Z", "2024-03-10T23:00:00Z")]),
         ({"format": "%Y-%m-%d"}, "Europe/Berlin", [("2024-03-10", "2024-03-11")]),
         ({"format": "%H", "window": {"hours": 12}}, "UTC", [("00", "12"), ("12", "00")]),
+        ({"format": "%s"}, "Europe/Berlin", [("1710025200", "1710111600")]),
+        (
+            {"format": "%Y-%m-%dT%H:%M:%S+00:00", "end": "inclusive"},
+            "Europe/Berlin",
+            [("2024-03-09T23:00:00+00:00", "2024-03-10T22:59:59+00:00")],
+        ),
+        (
+            {"format": "%Y-%m-%dT%H:%M:%S%z", "end": "inclusive"},
+            "America/New_York",
+            [("2024-03-10T00:00:00-0500", "2024-03-10T23:59:59-0400")],
+        ),
         ({"window": {"days": 7}}, "UTC", [("2024-03-04", "2024-03-11")]),
         ({"window": {"calendar": "week"}}, "UTC", [("2024-03-04", "2024-03-11")]),
         ({"window": {"calendar": "month"}}, "UTC", [("2024-03-01", "2024-04-01")]),
@@ -272,6 +284,31 @@ def test_a_next_page_that_the_contract_does_not_know_is_warned_of(load, caplog):
     assert "names a next page" in caplog.text
 
 
+@pytest.mark.parametrize("paging", [{"type": "link"}, {"type": "cursor", "cursor_param": "c", "cursor_path": "n"}])
+def test_rows_that_move_between_linked_pages_are_found_where_a_total_is_declared(load, paging):
+    def answer(ask):
+        if ask.query:
+            return ok({"total": 20, "data": rows(9, 19)})
+        return ok({"total": 20, "data": rows(0, 10), "n": "x"}, Link='</items?page=2>; rel="next"')
+
+    keys = {"response": envelope("data"), "total": {"path": "total"}}
+    paging = {**paging, **({"stop": "no_cursor"} if paging["type"] == "cursor" else {})}
+    with pytest.raises(SourceUnavailableError, match="rows moved between pages: 1 keys"):
+        load(answer, resource(pagination=paging, **keys))
+
+    assert load(answer, resource(pagination={**paging, "duplicates": "allow"}, **keys))[0].fetched == 20
+
+
+@pytest.mark.parametrize("kind", ["number", "decimal(5, 2)", "integer"])
+def test_keys_that_are_near_one_another_are_no_repeats(load, kind):
+    pages = {"1": [{"id": -1}, {"id": 0}], "2": [{"id": -2}, {"id": 1}], "3": []}
+    paging = {"type": "page", "page_size": 2, "stop": "short_page"}
+
+    _, _, asked = load(lambda ask: ok(pages[ask.query["page"]]), resource(column("id", kind), pagination=paging))
+
+    assert len(asked) == 3
+
+
 # records
 
 
@@ -345,6 +382,144 @@ def test_a_number_that_is_written_otherwise_is_set_aside(load, value):
     assert (entry.bronze, entry.quarantined) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("rfc2822", "Mon, 01 Jan 2024 10:00:00 CET"),
+        ("rfc2822", "1 Jan 24"),
+        ("epoch", "\u0661\u0667\u0660\u0664"),
+        ("epoch", "1_0"),
+        ("%Y-%m-%d", "\uff12\uff10\uff12\uff14-01-01"),
+        ("iso", "\uff12024-01-01"),
+        ("odata", "/Date(\uff11)/"),
+    ],
+)
+def test_a_time_that_is_written_otherwise_is_set_aside(load, form, value):
+    found = [{"id": 1, "value": value}]
+
+    entry, _, _ = load(lambda _: ok(found), resource(ID, column("value", "timestamp", format=form), admit="none"))
+
+    assert (entry.bronze, entry.quarantined) == (0, 1)
+
+
+RAW = [
+    (column("value", "timestamp", format="epoch"), '{"id": "x",  "value": 1704067200.50}'),
+    (column("value", "number", format="text"), '{"id":"x", "value":"1.50"}'),
+    (column("value", "number", field="a.b"), '{"id":"x", "a": {"b": 1.50, "c":1.0}}'),
+    (column("value", "decimal(5, 2)", thousands=".", decimal_mark=","), '{"id":1,"value":"1.234,567"}'),
+    (column("value", field="a.b"), '{"id":1, "a.b":"top", "a":{"b":"below"}}'),
+    (column("value", field="a.b"), '{"id":1, "a":{"b":"one", "b":"two"}}'),
+    (column("value", "timestamp", format="epoch"), '{"id":1, "value":"\\ud800"}'),
+    (column("value", field="a.b"), '{"id":1, "a": NaN}'),
+]
+
+
+@pytest.mark.parametrize(("declared", "raw"), RAW)
+def test_what_is_set_aside_is_kept_as_it_came_and_spares_its_neighbours(load, run, declared, raw):
+    body = f'[{{"id":7}},{raw}]'.encode()
+
+    entry, table, _ = load(lambda _: (200, JSON, body), resource(ID, declared))
+
+    (aside,) = quarantined_rows(run.store, entry)
+    assert (table.column("id").to_pylist(), aside.raw) == ([7], raw)
+
+
+def test_what_is_carried_along_stands_in_what_is_set_aside(load, run):
+    orders = b'[{"id": 1, "lines": [{"sku": "a"}, {"sku":  7}]}, {"id": 2, "lines": [], "lines": [1]}'
+    orders += b', {"id": 3, "lines":NaN}]'
+    child = {
+        "description": "x",
+        "path": "lines",
+        "carry": {"order_id": "id"},
+        "primary_key": ["order_id", "sku"],
+        "columns": [{**ID, "name": "order_id"}, column("sku")],
+    }
+
+    entry, table, _ = load(lambda _: (200, JSON, orders), resource(children={"lines": child}), name="lines")
+
+    assert table.column("sku").to_pylist() == ["a"]
+    assert [row.raw for row in quarantined_rows(run.store, entry)] == [
+        '{"order_id":1,"sku":  7}',
+        '{"id": 2, "lines": [], "lines": [1]}',
+        '{"id": 3, "lines":NaN}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "body", "value", "raw"),
+    [
+        ({"format": "csv"}, b"id,value\n1,ok\n2,f\xfcr\n", "ok", b'{"id":"2","value":"f\xfcr"}'),
+        (
+            {"format": "csv"},
+            b"id,value,cell 4\n1,ok\n2,a,b,c\n",
+            "ok",
+            b'{"id":"2","value":"a","cell 4":"b","cell 4":"c"}',
+        ),
+        (
+            {"shape": "rows"},
+            b'[["id","value","cell 4"],[1,"ok"],[2,"a","b","c"]]',
+            "ok",
+            b'{"id":2,"value":"a","cell 4":"b","cell 4":"c"}',
+        ),
+        ({"format": "ndjson"}, b'{"id":1,"value":"ok"}\n{"id":2,"value":"\xfc"}\n', "ok", b'{"id":2,"value":"\xfc"}'),
+        (
+            {"shape": "envelope", "data_path": "$.d[?@.on]"},
+            b'{"d":[{"id":1,"value":"ok","on":1},{"id":2,"on":1,"value":NaN},{"id":3,"value":"\xfc"}]}',
+            "ok",
+            b'{"id":2,"on":1,"value":NaN}',
+        ),
+    ],
+    ids=["an odd byte in csv", "a cell beyond csv", "a cell beyond rows", "an odd byte in lines", "a filter"],
+)
+def test_one_odd_record_of_every_format_is_set_aside_by_itself(load, run, keys, body, value, raw):
+    response = {"shape": "array", **keys}
+
+    entry, table, _ = load(
+        lambda _: (200, {}, body), resource(ID, column("value"), response=response, on_unknown="discard")
+    )
+
+    (aside,) = quarantined_rows(run.store, entry)
+    assert (table.column("value").to_pylist(), aside.raw_bytes) == ([value], raw)
+
+
+def test_a_cell_of_csv_may_be_long(load):
+    body = b'id,value\n1,"' + b"x" * 200_000 + b'"\n'
+
+    _, table, _ = load(
+        lambda _: (200, {}, body), resource(ID, column("value"), response={"shape": "array", "format": "csv"})
+    )
+
+    assert len(table.column("value")[0].as_py()) == 200_000
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "values"),
+    [
+        (
+            b"<r>\n <i><id> 1 </id><value>  a\n</value></i>\n <i><id>2</id><value/></i>\n</r>",
+            "",
+            ["  a\n", None],
+        ),
+        (
+            '<?xml version="1.0" encoding="windows-1251"?><r><i><id>1</id><value>Ж</value></i></r>'.encode("cp1251"),
+            "",
+            ["Ж"],
+        ),
+        ("<r><i><id>1</id><value>Ж</value></i></r>".encode("cp1251"), "text/xml; charset=windows-1251", ["Ж"]),
+        ("<r><i><id>1</id><value>Ж</value></i></r>".encode("utf-16"), "", ["Ж"]),
+        (b"<r>\n</r>", "", []),
+    ],
+    ids=["white space", "declared", "in the header", "utf-16", "no element"],
+)
+def test_xml_keeps_its_texts(load, body, content_type, values):
+    response = {"shape": "envelope", "format": "xml", "data_path": "r.i"}
+    keys = {"response": response, "no_rows": {"missing_list": True}}
+
+    _, table, _ = load(lambda _: (200, {"Content-Type": content_type}, body), resource(ID, column("value"), **keys))
+
+    assert table.column("value").to_pylist() == values
+
+
 def test_a_line_that_is_torn_is_set_aside_by_itself(load):
     body = b'{"id": 1}\n{"id": 2\n{"id": 3}, {"id": 4}\n\n{"id": 5}\n'
 
@@ -370,9 +545,9 @@ def test_every_file_of_a_zip_is_read(load):
     [
         ({"shape": "array"}, {"a": [{"id": 1}]}, "Expected `array`, got `object`"),
         ({"shape": "columnar", "data_path": "h"}, {"h": {"id": [1, 2], "x": [1]}}, "different lengths: id 2, x 1"),
-        ({"shape": "keyed"}, [1], "a list where the records are expected"),
-        ({"shape": "object"}, [{"id": 1}], "a list where the records are expected"),
-        ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$.a`"),
+        ({"shape": "keyed"}, [1], "a list where the records are due"),
+        ({"shape": "object"}, [{"id": 1}], "a list where the records are due"),
+        ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$\\['a'\\]`"),
         ({"shape": "rows"}, [["id", "id"], [1, 2]], "two columns are called id"),
     ],
 )
@@ -526,6 +701,43 @@ def test_a_parent_that_fails_is_named_and_the_others_go_on(load):
         {"id": 50, "repository": "r5"},
     ]
     assert [note.field for note in entry.drift] == ["name r2", "name r4"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "path", "carried"),
+    [
+        ("true", "/repos/true/comments", "true"),
+        ("1704067200123456.789", "/repos/1704067200123456.789/comments", "1704067200123456.789"),
+        ("1.10", "/repos/1.10/comments", "1.10"),
+        ('"a/b c"', "/repos/a/b c/comments", '"a/b c"'),
+    ],
+)
+def test_a_variable_is_sent_as_the_parent_writes_it(load, sent, path, carried):
+    def answer(ask):
+        return (200, JSON, f'[{{"id":1,"name":{sent}}}]'.encode()) if ask.path == "/items" else ok([{"id": 1}])
+
+    comments = resource(
+        ID,
+        column("repository", "json"),
+        path="/repos/{name}/comments",
+        for_each={"resource": "items", "take": {"name": "name"}, "carry": {"repository": "name"}},
+    )
+
+    _, table, asked = load(
+        answer, resource(ID, column("name", "json")), name="comments", children={"comments": comments}
+    )
+
+    assert asked[-1].path == path
+    assert table.column("repository").to_pylist() == [carried]
+
+
+@pytest.mark.parametrize("sent", ['""', '".."', '"."', '{"a":1}', "[1]", "null", '"\\ud800"', "NaN"])
+def test_a_variable_that_would_lead_elsewhere_is_refused(load, sent):
+    def answer(_):
+        return 200, JSON, f'[{{"id":1,"name":{sent}}}]'.encode()
+
+    with pytest.raises(SourceRejectedError, match=r"a row of the parent `items` has .* at `name`"):
+        load(answer, REPOSITORIES | {"pagination": {"type": "none"}}, name="comments", children={"comments": COMMENTS})
 
 
 def test_a_parent_may_have_no_rows(load):

@@ -43,6 +43,18 @@ def test_freshness_counts_from_the_end_of_the_last_day(loaded, now, state, hours
     }
 
 
+def test_a_day_of_the_future_makes_nothing_fresh(loaded, run):
+    """As where the clock of a machine was wrong: 2024-01-02 is the future on New Year's Eve of 2023."""
+    assert all(outcome.entry for outcome in load(run, partitions([dt.date(2023, 12, 25)], ["jsonplaceholder"])))
+
+    found = health.freshness(loaded, at("2023-12-31T12:00"))
+
+    assert {(row.state, str(row.last_day)) for row in found} == {("stale", "2023-12-25")}
+    assert any(
+        "2024-01-02 in the future" in text for text in health.health(loaded, now=at("2023-12-31T12:00"))["problems"]
+    )
+
+
 def test_a_source_that_never_ran_is_stale(run):
     found = health.freshness(run.store)
     assert {row.source for row in found} == {"jsonplaceholder"}, "sources on request have no freshness"

@@ -99,12 +99,32 @@ def test_every_shipped_contract_is_valid():
             ["`{date}` is not a known template", "valid are day, end, next_day, start"],
         ),
         ((*ORDERS, "params"), {"at": "{day:YYYYMMDD}"}, ["`YYYYMMDD`", "no directive of strftime"]),
-        ((*ORDERS, "params"), {"at": "{day:%s}"}, ["`%s` counts in the machine's time zone", "write `epoch`"]),
-        ((*ORDERS, "load"), {"mode": "incremental", "start_param": "x", "format": "%s"}, ["write `epoch`"]),
+        ((*ORDERS, "params"), {"{day}": 1}, ["`{day}`: templates are filled in values, not in keys"]),
+        ((*ORDERS, "base_url"), "https://shop.example.com/{day}", ["holds more than an address"]),
+        (("base_url",), "https://shop.example.com/v1?key=1", ["holds more than an address"]),
+        ((*ORDERS, "load"), {"mode": "incremental", "start_param": "x", "format": "%B"}, ["writes two moments as"]),
+        (
+            (*ORDERS, "load"),
+            {"mode": "incremental", "start_param": "x", "format": "%Y-%m-%d", "window": {"hours": 6}},
+            ["`%Y-%m-%d` writes two moments as", "6:00:00 apart"],
+        ),
+        (
+            (*ORDERS, "load"),
+            {"mode": "incremental", "start_param": "x", "format": "%Y-%m-%dT%H:%M", "window": {"halve_at": 9}},
+            ["0:00:01 apart"],
+        ),
         ((*ORDERS, "load"), {"mode": "incremental", "start_param": "x", "format": "YYYY-MM-DD"}, ["`%Y-%m-%d`"]),
         ((*ORDERS, "load"), {"mode": "incremental"}, ["needs `start_param`, or a template such as `{day}`"]),
         ((*ORDERS, "columns", 1, "field"), "$.a[*]", ["leads to more than one value"]),
         ((*ORDERS, "columns", 1, "field"), "a[0]", ["a JSONPath that starts with `$`"]),
+        ((*ORDERS, "columns", 1, "field"), "$", ["leads to the whole record"]),
+        ((*ORDERS, "columns", 1, "field"), 'a"b', ["a key with a quotation mark"]),
+        ((*ORDERS, "columns", 1, "field"), "a\\b", ["a backslash"]),
+        ((*ORDERS, "columns", 1, "was"), "o'brien", ['columns.1.was: found "o\'brien"']),
+        ((*ORDERS, "columns", 1, "was"), "dt", ["was `dt`, which no column can be called"]),
+        ((*ORDERS, "columns", 1, "thousands"), "1", ["thousands: found '1'"]),
+        ((*ORDERS, "columns", 1, "decimal_mark"), "-", ["decimal_mark: found '-'"]),
+        ((*ORDERS, "primary_key"), ["id", "id"], ["primary_key names a column twice"]),
         ((*ORDERS, "columns", 0, "type"), "json", ["primary_key: column `id` is json"]),
         ((*ORDERS, "columns", 2, "format"), "epoch", ["`epoch` does not go with string"]),
         ((*ORDERS, "response"), {"shape": "envelope", "data_path": "$.a["}, ["not a JSONPath of RFC 9535"]),
@@ -209,3 +229,56 @@ def test_the_version_follows_what_decides_about_rows(read):
 
     assert read(GOOD).resources["orders"].version == first
     assert read(changed((*RULE, "range"), {"min": 1})).resources["orders"].version != first
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("%-d.%-m.%Y", "'-' is a bad directive"),
+        ("%H:%M", "it reads 2024-11-23 13:14 as 1900-01-01 13:14"),
+        ("%B", "as 1900-11-01"),
+        ("%I:%M %d.%m.%Y", "with `%I` also `%p`"),
+        ("%Y %Y", "redefinition"),
+        ("%s", "bad directive"),
+        ("%Y-%m-%d %H:%M %Z", "`%Z` knows the machine's own zones only"),
+        ("soon", "formats of strptime"),
+    ],
+)
+def test_a_format_that_leaves_a_part_of_a_time_to_chance_is_refused(read, form, words):
+    column = {"name": "at", "type": "timestamp", "description": "x", "format": form}
+
+    with pytest.raises(ContractError) as caught:
+        read(changed((*ORDERS, "columns", 1), column))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%y %I:%M:%S %p", "%Y-%m-%dT%H:%M:%S.%f%z", "%G-W%V-%u", "%Y%j", "%b %d, %Y UTC"]
+)
+def test_a_format_that_says_all_is_valid(read, form):
+    column = {"name": "at", "type": "timestamp", "description": "x", "format": form}
+
+    assert read(
+        {
+            **GOOD,
+            "resources": changed((*ORDERS, "columns"), [*GOOD["resources"]["orders"]["columns"], column])["resources"],
+        }
+    )
+
+
+def test_a_file_that_cannot_be_read_and_two_files_of_a_source_are_named_and_stop_no_other(tmp_path, monkeypatch):
+    for name in ("coin_prices.yml", "jsonplaceholder.yml"):
+        (tmp_path / name).write_bytes((catalog.SOURCES_DIR / name).read_bytes())
+    (tmp_path / "coin_prices.yaml").write_bytes((tmp_path / "coin_prices.yml").read_bytes())
+    (tmp_path / "old.yml").mkdir()
+    # what an editor leaves beside a file that is being changed
+    (tmp_path / ".#new.yml").symlink_to("nowhere")
+    monkeypatch.setattr(catalog, "SOURCES_DIR", tmp_path)
+
+    found = catalog.read_all()
+
+    assert list(found.sources) == ["jsonplaceholder"]
+    assert sorted(found.broken) == [".#new", "coin_prices", "old"]
+    assert "two files of source `coin_prices`" in str(found.broken["coin_prices"])
+    assert "cannot be read" in str(found.broken["old"])
+    assert catalog.resource_names()["old"] == []

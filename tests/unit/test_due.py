@@ -6,7 +6,7 @@ import pytest
 
 from scripts.bronze.ledger import Partition
 from scripts.errors import ContractError
-from scripts.planning.calendar import in_words
+from scripts.planning.calendar import in_words, is_future
 from scripts.planning.published import Published
 from tests.support.shop import entry, failed, find, shop
 
@@ -169,3 +169,26 @@ def test_a_source_that_only_knows_its_present_state_is_asked_for_no_day_of_the_p
 def test_days_are_told_as_ranges():
     days = [dt.date(2024, 1, n) for n in (1, 2, 3, 7, 9, 10)]
     assert in_words(days) == "2024-01-01 to 2024-01-03, 2024-01-07, 2024-01-09 to 2024-01-10"
+
+
+def test_a_day_of_the_future_does_not_hide_the_days_that_are_due():
+    source = shop()
+    future = entry(source, "2030-01-01", started="2024-01-08T00:00")
+
+    assert [str(item.partition.day) for item in find(source, future).ready] == ["2024-01-09"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "now", "expected"),
+    [
+        ("UTC", "2024-01-10", "2024-01-10T00:30", False),
+        ("UTC", "2024-01-11", "2024-01-10T23:59", True),
+        ("Asia/Tokyo", "2024-01-11", "2024-01-10T15:00", False),
+        ("Asia/Tokyo", "2024-01-11", "2024-01-10T14:59", True),
+        ("America/Los_Angeles", "2024-01-10", "2024-01-10T00:30", False),
+    ],
+)
+def test_a_day_is_of_the_future_until_it_begins_here_or_there(zone, day, now, expected):
+    moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
+
+    assert is_future(shop(time_zone=zone), dt.date.fromisoformat(day), moment) is expected

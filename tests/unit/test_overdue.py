@@ -70,3 +70,13 @@ def test_quarantine_that_grows_is_told():
 def test_a_broken_contract_is_told():
     (problem,) = told(shop(start_date=dt.date(2024, 1, 10)), broken={"bank": ContractError("missing key")})
     assert problem == "contract `bank` is broken, its source is not loaded: missing key"
+
+
+def test_a_day_of_the_future_is_told_with_what_takes_it_away():
+    source = shop()
+    days = [entry(source, day) for day in ("2024-01-08", "2024-01-09")]
+
+    (problem,) = told(source, *days, entry(source, "2030-01-01", started="2024-01-09T00:00"))
+
+    assert problem.startswith("shop/orders: 2030-01-01 in the future")
+    assert "`shop/orders/dt=2030-01-01` and `_ledger/shop/orders/2030-01-01.json`" in problem

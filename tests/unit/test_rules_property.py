@@ -191,8 +191,38 @@ def test_keys_that_do_not_fit_into_memory_are_found_in_the_file(tmp_path, mocker
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("name", [True]), ("name", [1]), ("id", ["1"]), ("id", [1.5]), ("ok", [1]), ("born", ["x"]), ("price", ["x"])],
+    [
+        *(
+            ("name", [True]),
+            ("name", [1]),
+            ("id", ["1"]),
+            ("id", [1.5]),
+            ("ok", [1]),
+            ("born", ["x"]),
+            ("price", ["x"]),
+        ),
+        *(("id", [2**70]), ("id", [1e400]), ("price", [1.005]), ("price", [10**9])),
+    ],
 )
 def test_an_accepted_value_of_another_type_is_refused(column, values):
     with pytest.raises(ContractError, match=f"rule `r0`: accepted value .* column `{column}`, which is"):
         RuleChecker(contract([{"column": column, "accepted_values": values}]))
+
+
+def test_a_column_may_be_called_like_what_duckdb_numbers_rows_with(tmp_path, mocker):
+    columns = [{"name": name, "type": "integer", "description": "x"} for name in ("id", "file_row_number", "filename")]
+    rule = {"name": "once", "severity": "quarantine", "unique": ["file_row_number"]}
+    document = {"description": "x", "path": "/x", "primary_key": ["id"], "columns": columns, "rules": [rule]}
+    resource = Resource.model_validate(document)
+    # rows were set aside between those of the file
+    rows = [
+        {"id": place, "file_row_number": place % 3, "filename": 0, "_extra": None, "_row": place * 10}
+        for place in range(7)
+    ]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(resource)), path)
+    mocker.patch.object(rule_checks, "_KEY_BYTES", 10)
+
+    (finding,) = rule_checks.check_file(path, resource).finish(path, tmp_path)
+
+    assert (sorted(finding.positions), finding.examples) == ([0, 1, 2, 3], ["0", "1", "2"])

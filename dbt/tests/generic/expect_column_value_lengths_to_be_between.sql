@@ -5,12 +5,14 @@
     model, column_name, min_value=none, max_value=none, row_condition=none, strictly=false
 ) %}
 
-select {{ column_name }}
+{%- set column = quoted_expression(column_name) %}
+
+select {{ column }}
 from {{ model }}
 where ({{ row_condition or 'true' }}) and (
     false
-    {% if min_value is not none %}or not length({{ column_name }}) >{{ "=" if not strictly }} {{ min_value }}{% endif %}
-    {% if max_value is not none %}or not length({{ column_name }}) <{{ "=" if not strictly }} {{ max_value }}{% endif %}
+    {% if min_value is not none %}or not length({{ column }}) >{{ "=" if not strictly }} {{ min_value }}{% endif %}
+    {% if max_value is not none %}or not length({{ column }}) <{{ "=" if not strictly }} {{ max_value }}{% endif %}
 )
 
 {% endtest %}

@@ -3,7 +3,7 @@
 
 {%- set columns = [] -%}
 {%- for column in combination_of_columns -%}
-    {%- do columns.append(adapter.quote(column) if quote_columns else column) -%}
+    {%- do columns.append(adapter.quote(column) if quote_columns else quoted_expression(column)) -%}
 {%- endfor -%}
 
 select
