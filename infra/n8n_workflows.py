@@ -21,7 +21,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-import n8n_expressions  # noqa: E402 — beside this file
+import n8n_expressions  # noqa: E402 — in the same folder
 from n8n_local import environment, launched  # noqa: E402 — the same
 from scripts.admin.env_file import ENV_FILE, port_of  # noqa: E402 — the repository has to be on the path
 

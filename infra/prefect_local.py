@@ -18,7 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — beside this file
+from local_stack import LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
 from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the repository has to be on the path
 from scripts.config import settings  # noqa: E402 — the same
 
