@@ -15,6 +15,7 @@ START ?=
 # processes of pytest: one a core; WORKERS=0 runs the tests one after the other, for a debugger
 WORKERS ?= auto
 COVERAGE_FLOOR ?= 85
+FUZZ_SECONDS ?= 3600
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 END ?=
 SOURCE ?= jsonplaceholder
@@ -254,6 +255,10 @@ test-e2e: setup ## Tests of the whole with a real Airflow and foreign servers; s
 .PHONY: test-compose
 test-compose: setup ## Tests of docker compose: from nothing, killed, restarted, copied, in production; needs Docker
 	@$(BIN)/pytest -q tests/compose
+
+.PHONY: fuzz
+fuzz: setup ## Load answers that no source should give, for an hour: make fuzz FUZZ_SECONDS=300
+	@$(BIN)/python tests/fuzz/responses.py --seconds $(FUZZ_SECONDS)
 
 .PHONY: bench
 bench: setup ## Measure it against the floor and against dlt, PyAirbyte and SQLMesh; writes docs/performance.md
