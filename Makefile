@@ -15,6 +15,7 @@ START ?=
 # processes of pytest: one for each core; WORKERS=0 runs the tests one after another, for a debugger
 WORKERS ?= auto
 COVERAGE_FLOOR ?= 85
+FUZZ_SECONDS ?= 3600
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 END ?=
 SOURCE ?= jsonplaceholder
@@ -255,6 +256,10 @@ test-e2e: setup ## Run the end-to-end tests with a real Airflow and other server
 .PHONY: test-compose
 test-compose: setup ## Run the tests of docker compose: new, killed, restarted, copied, in production; needs Docker
 	@$(BIN)/pytest -q tests/compose
+
+.PHONY: fuzz
+fuzz: setup ## Load answers that no source should give, for an hour: make fuzz FUZZ_SECONDS=300
+	@$(BIN)/python tests/fuzz/responses.py --seconds $(FUZZ_SECONDS)
 
 .PHONY: bench
 bench: setup ## Compare the speed with the floor, dlt, PyAirbyte and SQLMesh; writes docs/performance.md

@@ -55,7 +55,8 @@ def describe_failures(bad: Sequence[NodeResult], complaints: Sequence[str], code
             f"the environment variable {found.group(1)} is not set, and {where or 'the dbt project'} reads it",
             f"set it, or give `env_var` a default; {_NOTHING_CHANGED}",
         )
-    return f"dbt ended with code {code}: {what}", f"correct the project, then `pipeline build`; {_NOTHING_CHANGED}"
+    remedy = _remedy_of_refusal(complaints) or "correct the project"
+    return f"dbt ended with code {code}: {what}", f"{remedy}, then `pipeline build`; {_NOTHING_CHANGED}"
 
 
 def one_line(text: str) -> str:
@@ -103,13 +104,18 @@ def _remedy(bad: Sequence[NodeResult], nodes: Mapping[str, Mapping[str, Any]]) -
         return "correct the CSV file"
     if any("out of memory" in result.message.lower() for result in bad):
         return "raise DUCKDB_MEMORY_LIMIT"
-    refused = [remedy for words, remedy in _REFUSED.items() if any(words.search(result.message) for result in bad)]
-    if refused:
-        return "; ".join(refused)
+    if refused := _remedy_of_refusal([result.message for result in bad]):
+        return refused
     names = {name for result in bad if (found := _MISSING_NAME.search(result.message)) for name in found.groups()}
     if names:
         return f"define {', '.join(sorted(names))}, or correct the name"
     return "correct the model" if all(result.id in nodes for result in bad) else "correct the project"
+
+
+def _remedy_of_refusal(messages: Sequence[str]) -> str:
+    """Return what to do where DuckDB refuses what a build may not do; empty where it is something else."""
+    found = [remedy for words, remedy in _REFUSED.items() if any(words.search(message) for message in messages)]
+    return "; ".join(found)
 
 
 def _lines_with(pattern: re.Pattern[str]) -> Sequence[str]:

@@ -104,3 +104,15 @@ def test_a_data_folder_that_cannot_be_written_stops_no_alert(sink, tmp_path, env
     (tmp_path / "file").write_text("")
     env("DATA_DIR", tmp_path / "file")
     assert alerts.notify(ALERT) == ["slack"]
+
+
+def test_a_text_from_outside_mentions_nobody_and_adds_no_header(sink, mailbox):
+    title = "x\r\nBcc: evil@example.com\u2028<!channel>"
+    assert alerts.notify(Alert("task failed", title, "<!here> <http://evil.test|click>\x1b[2J")) == ["slack", "mail"]
+    (text,), (mail,) = sink.texts, mailbox.mails
+    assert "&lt;!channel&gt;" in text
+    assert "&lt;!here&gt; &lt;http://evil.test|click&gt;" in text
+    assert "<" not in text
+    assert mail["Bcc"] is None
+    assert mail["Subject"].startswith("[data-pipeline] task failed: x\\r\\nBcc: evil@example.com\\u2028")
+    assert "\x1b" not in mail.get_payload(decode=True).decode()

@@ -249,6 +249,13 @@ REFUSED = {
         },
         r"NOT_SET_ANYWHERE.*models/marts/fct_env.sql:1",
     ),
+    "a setting of DuckDB that is changed while dbt compiles": (
+        {
+            f"{MART}/fct_setting.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+            " {% do run_query('set enable_external_access = true') %} select 1 as id"
+        },
+        r"fct_setting.*enable_external_access.*under `config_options`",
+    ),
     "a macro that does not exist": (
         {f"{MART}/fct_macro.sql": "{{ config(materialized='table', contract={'enforced': false}) }} {{ nosuch() }}"},
         r"fct_macro.*nosuch",
@@ -344,7 +351,7 @@ OUT_OF_REACH = {
     "secrets": ("select * from read_text('../.env')", 'Cannot access file "../.env"'),
     "address": ("select * from 'https://example.com/rows.csv'", 'Cannot access file "https://example.com/rows.csv"'),
     "extension": ("select * from st_read('rows.shp')", "exists in the spatial extension"),
-    "setting": ("{% do run_query('set enable_external_access = true') %} select 1 as id", "has been locked"),
+    "setting": ("{{ config(pre_hook='set enable_external_access = true') }} select 1 as id", "has been locked"),
 }
 
 
