@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _STORAGE_VERSION = "v1.5.0"
+_QUIET = "set enable_progress_bar = false"
+"""DuckDB's progress bar would be in the output of a command, also in its JSON."""
 _REPAIR = "`pipeline rollback`, or rebuild it from Bronze with `pipeline build --full-refresh`"
 _IN_USE = "close the program that has it open; `pipeline doctor` checks the folder"
 _DAMAGE = ("Corrupt database file", "Could not read enough bytes", "not a valid DuckDB database file", "version number")
@@ -37,6 +39,7 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     opened = False
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
+            connection.execute(_QUIET)
             opened = True
             yield connection
     except duckdb.Error as error:
@@ -61,6 +64,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     try:
         with duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION}) as connection:
+            connection.execute(_QUIET)
             connection.execute("set TimeZone = 'UTC'")
             # the expected rows of a model are counted by SQL of the project
             confine(connection, map(str, _model_folders()))
