@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copy the state of the running stack to a new folder: infra/backup.sh FOLDER COMPOSE...
-# Tasks stand still meanwhile, so that databases, Bronze and warehouse are of one moment; then they go on.
-# With BACKUP_PASSPHRASE, of the environment or .env, every file is encrypted on its way to the disk.
+# It pauses all tasks during the copy, so that databases, Bronze and warehouse are of the same moment.
+# With BACKUP_PASSPHRASE, from the environment or .env, every file is encrypted before it is written.
 set -euo pipefail
 folder=$1
 shift
@@ -29,14 +29,14 @@ for database in airflow prefect; do
     "$@" exec -T postgres pg_dump -U airflow -Fc "$database" </dev/null | keep "$database.dump"
 done
 "$@" exec -T n8n node /opt/n8n/backup.js </dev/null | keep n8n.sqlite
-# what is in the making is not data: the next run makes it anew
+# work in progress is left out: the next run does it again
 tar -C . -cf - --exclude='*/_staging' --exclude='*/builds/.next' --exclude='*/builds/.spare' \
     --exclude='data/demo' \
     --exclude='data/airflow' --exclude='data/postgres' --exclude='data/n8n' --exclude='data/prefect' data | keep data.tar
 keep env <.env
 mv "$folder.part" "$folder"
 if [ -n "$BACKUP_PASSPHRASE" ]; then
-    echo "$folder: $(du -sh "$folder" | cut -f1); it opens with BACKUP_PASSPHRASE only, so keep that elsewhere"
+    echo "$folder: $(du -sh "$folder" | cut -f1); it opens only with BACKUP_PASSPHRASE, so keep that elsewhere"
 else
     echo "$folder: $(du -sh "$folder" | cut -f1); it holds every secret, so keep it private"
 fi

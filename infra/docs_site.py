@@ -9,7 +9,7 @@ python infra/docs_site.py [--port 8090] [--host 0.0.0.0]
 /alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n uses it, also when Airflow is down
 /healthz        200 while the site is served
 
-With DOCS_PASSWORD (or DOCS_PASSWORD_FILE) all but the last three ask for it, and for the user `reader`.
+With DOCS_PASSWORD (or DOCS_PASSWORD_FILE), all pages except the last three ask for the user `reader` and this password.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _SITE = PROJECT_DIR / "site"
-"""The guides; the image has them here."""
+"""The folder of the guides in the image."""
 _WITHOUT_LOGIN = frozenset({"/healthz", "/metrics", "/alerts"})
 _REPEAT_AFTER_SECONDS = 3600
 _sent: dict[str, float] = {}
@@ -118,7 +118,7 @@ class Failure(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def _send_alert(request: Request) -> Response:
-    # nobody may where no password is set
+    # if no password is set, a random one: nobody can send alerts
     if not _has(request, _basic("alerts", _secret_of("ALERT_SERVICE_SECRET") or os.urandom(16).hex())):
         return PlainTextResponse("Authorization is required!\n", 401)
     try:
@@ -145,7 +145,7 @@ def _has(request: Request, wanted: str) -> bool:
 
 
 def _secret_of(name: str) -> str:
-    """Return a secret from its variable, or from the file that `NAME_FILE` names; empty where neither is set."""
+    """Return a secret from its variable, or from the file in the variable `NAME_FILE`; empty if neither is set."""
     file = os.environ.get(f"{name}_FILE")
     return os.environ.get(name) or (Path(file).read_text(encoding="utf-8").strip() if file else "")
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install n8n, and Node 24 if this machine does not have it, from npm into FOLDER; takes three minutes and 1.3 GB.
 #   infra/install-n8n.sh FOLDER
-# Both come from lock files, whose hashes npm checks. n8n/package.json beside this file replaces what the workflows never
-# load (clients of AI services, of other databases) with an empty module: half the size and time.
+# Both come from lock files, whose hashes npm checks. infra/n8n/package.json replaces modules that the workflows never
+# load (clients of AI services, of other databases) with an empty module. This halves the size and the time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1

@@ -133,7 +133,7 @@ def running_alone(folder: Path, name: str) -> Iterator[None]:
             sys.exit(f"{name} already runs here: {holder}; stop it, or set DATA_DIR to another folder")
         if left := end_marked(f"{folder.resolve()}:"):
             print(f"ended {left} processes that an earlier {name} had left", flush=True)
-        # a shell that starts a program in the background lets it ignore this one
+        # a program that a shell starts in the background ignores this signal by default
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.signal(signal.SIGHUP, _leave_quietly)

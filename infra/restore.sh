@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Bring a backup into an installation without state: infra/restore.sh FOLDER COMPOSE...
-# The secrets come from the backup too: without its keys nothing in its databases could be read.
-# An encrypted one opens with BACKUP_PASSPHRASE, of the environment or .env.
+# Restore a backup into an installation without state: infra/restore.sh FOLDER COMPOSE...
+# It restores the secrets too: without the keys of the backup, its databases cannot be read.
+# An encrypted backup opens with BACKUP_PASSPHRASE, from the environment or .env.
 set -euo pipefail
 folder=$1
 shift
@@ -10,12 +10,12 @@ umask 077
 export BACKUP_PASSPHRASE=${BACKUP_PASSPHRASE:-$(.venv/bin/dotenv --file .env get BACKUP_PASSPHRASE 2>/dev/null || true)}
 if [ -f "$folder/airflow.dump.gpg" ]; then
     part() { "$here/sealed.sh" open <"$folder/$1.gpg"; }
-    [ -n "$BACKUP_PASSPHRASE" ] || { echo "'$folder' is encrypted; set BACKUP_PASSPHRASE to what it was made with" >&2; exit 1; }
+    [ -n "$BACKUP_PASSPHRASE" ] || { echo "'$folder' is encrypted; set BACKUP_PASSPHRASE to its passphrase" >&2; exit 1; }
     command -v gpg >/dev/null || { echo "gpg is missing, which opens '$folder': apt-get install gnupg" >&2; exit 1; }
 elif [ -f "$folder/airflow.dump" ]; then
     part() { cat "$folder/$1"; }
 else
-    echo "'$folder' is no backup; name one: make restore FROM=backups/..." >&2
+    echo "'$folder' is not a backup; use: make restore FROM=backups/..." >&2
     exit 1
 fi
 project=$("$@" config | sed -n 's/^name: //p')
@@ -29,11 +29,11 @@ if [ -e data/bronze ] || [ -e data/warehouse.duckdb ]; then
 fi
 for name in env airflow.dump prefect.dump n8n.sqlite data.tar; do
     part "$name" >/dev/null 2>&1 || {
-        echo "'$folder': $name does not open: BACKUP_PASSPHRASE is another one, or the file is damaged; nothing was changed" >&2
+        echo "'$folder': $name does not open: BACKUP_PASSPHRASE is wrong, or the file is damaged; nothing was changed" >&2
         exit 1
     }
 done
-# the secrets are the backup's; the user and the ports are this machine's
+# the secrets come from the backup; the user and the ports come from this machine
 machine='^(HOST_UID|(AIRFLOW|N8N|DOCS|PREFECT|GRAFANA|PROMETHEUS|SAMPLE_API)_PORT)='
 [ ! -f .env ] || cp -p .env .env.before-restore
 { part env | grep -vE "$machine"; grep -E "$machine" .env; } >.env.new
@@ -48,7 +48,7 @@ for database in airflow prefect; do
     part "$database.dump" |
         "$@" exec -T postgres pg_restore -U airflow --clean --if-exists --no-owner -d "$database"
 done
-# the volume belongs to n8n's user, as does what is written there
+# the container runs as n8n's user, who owns the volume and must own the file
 part n8n.sqlite |
     "$@" run --rm --no-deps -T --entrypoint sh n8n-init -c 'umask 077; cat > /home/node/.n8n/database.sqlite'
 "$@" stop postgres

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Encrypt, or decrypt, standard input to standard output with BACKUP_PASSPHRASE: infra/sealed.sh seal|open
-# AES-256 of GnuPG, which also finds what was changed. The passphrase is in no list of processes.
+# Encrypt or decrypt standard input to standard output with BACKUP_PASSPHRASE: infra/sealed.sh seal|open
+# It uses AES-256 of GnuPG, which also detects changed data. The list of processes does not show the passphrase.
 set -euo pipefail
 home=$(mktemp -d)
 trap 'GNUPGHOME=$home gpgconf --kill gpg-agent 2>/dev/null || true; rm -rf "$home"' EXIT

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PREFIX = "/pipeline"
 BRONZE_DAG = "pipeline_bronze"
 TOKEN_PATHS = ("/auth/token", "/auth/token/cli")
-"""Where programs sign in; Airflow limits wrong passwords only at its form."""
+"""The endpoints where programs sign in; Airflow itself limits wrong passwords only in its login form."""
 QUARANTINE_VIEW = "Quarantine"
 """The resource name of the permission to read quarantined rows; infra/airflow_init.py grants it to operators."""
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")

@@ -151,7 +151,7 @@
     {{ return(bronze_meta(source_name, table_name).primary_key) }}
 {%- endmacro %}
 
-{#- What the contract says of a resource to dbt. -#}
+{#- Return the values of the contract of a resource that dbt needs. -#}
 {% macro bronze_meta(source_name, table_name) -%}
     {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
         {{ return(node.config.meta or node.meta) }}

@@ -1,6 +1,6 @@
-{#- Rows of a Bronze resource as Silver may see them: columns with `sensitive: hash` as pseudonyms, and without those with
-    `sensitive: drop`. Fields that the contract does not name are left out then: one of them may be such a column under
-    another name, or a value of it that has another type.
+{#- Return the rows of a Bronze resource without sensitive values: with pseudonyms in columns with `sensitive: hash`,
+    and without columns with `sensitive: drop`. `_extra` is then null: a field that the contract does not name may be such a
+    column under another name, or a value of it that has another type.
 -#}
 {% macro without_sensitive_values(source_name, table_name, rows) -%}
     {%- set about = bronze_meta(source_name, table_name) -%}
@@ -28,7 +28,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- HMAC-SHA256 of a value's text, in hexadecimal digits; null stays null. -#}
+{#- Return the SQL of the HMAC-SHA256 of a value's text, in hexadecimal digits; null stays null. -#}
 {% macro pseudonym(value) -%}
     sha256(getvariable('pseudonym_outer') || unhex(sha256(
         getvariable('pseudonym_inner') || encode(cast({{ value }} as varchar))

@@ -51,11 +51,11 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "ALERT_SERVICE_SECRET": (_password, "password with which n8n sends alerts"),
     "N8N_ENCRYPTION_KEY": (_long_secret, "encrypts the credentials in n8n's database; a lost key cannot be replaced"),
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
-    "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; its page asks for the whole value"),
+    "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; the page asks for the whole value"),
     "DOCS_PASSWORD": (_password, "password of the user `reader` at the docs service behind the TLS proxy"),
     "PSEUDONYM_KEY": (
         _long_secret,
-        "key of the hashes of sensitive columns; another one changes them all",
+        "key of the hashes of sensitive columns; another key changes every hash",
     ),
     "GRAFANA_ADMIN_PASSWORD": (_password, "Grafana's account admin"),
 }
@@ -74,7 +74,7 @@ _PORTS: Mapping[str, tuple[int, str]] = {
 
 SECRET_NAMES = tuple(_SECRETS)
 _FOR_THE_HOST = {"BACKUP_PASSPHRASE"}
-"""What no container gets."""
+"""Values that no container gets."""
 _WRITTEN = (
     ("\\", "\\\\"),
     ('"', '\\"'),
@@ -153,8 +153,8 @@ def quoted(value: str) -> str:
 def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
     """Write each secret of a `.env` file to its own file, which docker-compose.prod.yml mounts; return the names.
 
-    `settings.env` has everything else of the file, except what is for the host alone. The folder's mode is 0700. The
-    files' is 0644: inside a container their readers are other users.
+    `settings.env` holds all other values, except those for the host only. The mode of the folder is 0700. The mode of
+    the files is 0644, since other users read them inside the containers.
 
     Raises:
         StorageError: The folder cannot be written.

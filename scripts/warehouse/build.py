@@ -104,7 +104,7 @@ def build_warehouse(
     Raises:
         BronzeError: A Bronze file is torn, changed or foreign.
         WarehouseError: A model, a test or the accounting failed, or the project is refused.
-        SettingsError: A contract asks for hashes, and there is no key.
+        SettingsError: A contract asks for hashes, but `PSEUDONYM_KEY` is not set.
         LockedError, StorageError: The build file cannot be written.
         TransientError: In each attempt, partitions were loaded again while the build read them.
     """

@@ -1,4 +1,4 @@
-"""The plugin of dbt-duckdb that `dbt/profiles.yml` names: it confines dbt's database, and has the key of pseudonyms."""
+"""The plugin of dbt-duckdb in `dbt/profiles.yml`: it limits dbt's file access, and passes the key of pseudonyms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Plugin(BasePlugin):
-    """Confines each database when dbt has opened it, and hands the key to each connection, before a model runs."""
+    """Limits the file access of each database and passes the key to each connection, before a model runs."""
 
     _folders: Sequence[str] = ()
     _pseudonym_key = ""

@@ -212,7 +212,7 @@ def _asks_the_database(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
 
 
 def _treatment(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
-    """Return which columns of Bronze the node sees as keyed hashes, or not at all; nothing where there are none."""
+    """Return the columns of Bronze that the node reads as keyed hashes or does not read; empty if there are none."""
     about = [_meta(source) for source in sources if is_bronze(source)]
     found = [[meta.get("hashed"), meta.get("dropped")] for meta in about if meta.get("hashed") or meta.get("dropped")]
     return [found, key_id()] if found else []

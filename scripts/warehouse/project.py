@@ -104,7 +104,7 @@ class Project(msgspec.Struct, frozen=True):
     nodes: dict[str, Node]
     tests: dict[str, Test]
     pseudonym_key: str = ""
-    """The id of the key that the fingerprints were made with; empty where no node sees pseudonyms."""
+    """The id of the key that the fingerprints depend on; empty if no node reads pseudonyms."""
 
     def readers(self) -> Iterable[tuple[str, str, str]]:
         """Yield each node that reads Bronze, with the source and the resource."""

@@ -37,7 +37,7 @@ def known_project(target: Warehouse) -> Project | None:
 
 
 def project_to_build(target: Warehouse) -> Project | None:
-    """Return the project if it is as it was when dbt read it last, and the key of pseudonyms too."""
+    """Return the project if neither it nor the key of pseudonyms has changed since dbt compiled it."""
     found = known_project(target)
     return found if found is not None and found.pseudonym_key in {"", key_id()} else None
 

@@ -103,7 +103,7 @@ def test_with_a_passphrase_nothing_of_it_can_be_read_without(stack, clone, place
             file.write(f"BACKUP_PASSPHRASE='{quoted}'\n")
     done = run("infra/backup.sh", "backups/monday", "compose", **environ)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "opens with BACKUP_PASSPHRASE only" in done.stdout
+    assert "opens only with BACKUP_PASSPHRASE" in done.stdout
     files = sorted((folder / "backups/monday").iterdir())
     assert [file.name for file in files] == [
         "airflow.dump.gpg",
