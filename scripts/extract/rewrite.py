@@ -78,6 +78,8 @@ class Rewriter:
                 extra[name] = msgspec.Raw(b"null" if value is None else value)
             if len(found) == 1 and found[0][:1] == b"[":
                 found = split_list(found[0])
+            elif len(found) == 1 and found[0][:1] != b"{":
+                msgspec.json.decode(found[0])  # NaN is no JSON: the record as a whole goes to quarantine
         except AmbiguousPathError:
             return [Rewritten(parent, _said_twice(nested.path))]
         except MISREAD:

@@ -304,9 +304,13 @@ def test_keys_that_are_near_one_another_are_no_repeats(load, kind):
     pages = {"1": [{"id": -1}, {"id": 0}], "2": [{"id": -2}, {"id": 1}], "3": []}
     paging = {"type": "page", "page_size": 2, "stop": "short_page"}
 
-    _, _, asked = load(lambda ask: ok(pages[ask.query["page"]]), resource(column("id", kind), pagination=paging))
+    # pages are fetched ahead
+    answer = lambda ask: ok(pages.get(ask.query["page"], []))  # noqa: E731 — as the other tests have it
+    _, _, asked = load(answer, resource(column("id", kind), pagination=paging))
 
-    assert len(asked) == 3
+    numbers = [ask.query["page"] for ask in asked]
+    assert sorted(numbers) == sorted(set(numbers)), "no page is fetched again"
+    assert {"1", "2", "3"} <= set(numbers)
 
 
 # records
@@ -545,8 +549,8 @@ def test_every_file_of_a_zip_is_read(load):
     [
         ({"shape": "array"}, {"a": [{"id": 1}]}, "Expected `array`, got `object`"),
         ({"shape": "columnar", "data_path": "h"}, {"h": {"id": [1, 2], "x": [1]}}, "different lengths: id 2, x 1"),
-        ({"shape": "keyed"}, [1], "a list where the records are due"),
-        ({"shape": "object"}, [{"id": 1}], "a list where the records are due"),
+        ({"shape": "keyed"}, [1], "a list where the records are expected"),
+        ({"shape": "object"}, [{"id": 1}], "a list where the records are expected"),
         ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$\\['a'\\]`"),
         ({"shape": "rows"}, [["id", "id"], [1, 2]], "two columns are called id"),
     ],
