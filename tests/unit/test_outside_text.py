@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import outside_text
 from scripts.errors import DataError
+from scripts.security import outside_text
 from scripts.utils.logging_config import get_logger, setup_logging
 
 FORGED = "ok\n2024-01-01T00:00:00Z ERROR forged\r\x1b[2J\x1b]0;title\x07\u2028\u202e\ud800<!channel> <@U1>"
