@@ -545,8 +545,8 @@ def test_every_file_of_a_zip_is_read(load):
     [
         ({"shape": "array"}, {"a": [{"id": 1}]}, "Expected `array`, got `object`"),
         ({"shape": "columnar", "data_path": "h"}, {"h": {"id": [1, 2], "x": [1]}}, "different lengths: id 2, x 1"),
-        ({"shape": "keyed"}, [1], "a list where the records are due"),
-        ({"shape": "object"}, [{"id": 1}], "a list where the records are due"),
+        ({"shape": "keyed"}, [1], "a list where the records are expected"),
+        ({"shape": "object"}, [{"id": 1}], "a list where the records are expected"),
         ({"shape": "envelope", "data_path": "$.a[*].b"}, {"c": []}, "nothing at `\\$\\['a'\\]`"),
         ({"shape": "rows"}, [["id", "id"], [1, 2]], "two columns are called id"),
     ],
