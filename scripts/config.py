@@ -84,9 +84,9 @@ class Settings(BaseSettings):
     duckdb_threads: int = Field(default=2, ge=1, le=256)
     """Threads that DuckDB may use in a build."""
     duckdb_allowed_dirs: Annotated[tuple[Path, ...], NoDecode] = ()
-    """Comma-separated folders whose files models may read and write, beside Bronze, the warehouse and `dbt/`."""
+    """Comma-separated folders whose files models may read and write, besides Bronze, the warehouse and `dbt/`."""
     pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = None
-    """Key of the hashes that stand in Silver for columns with `sensitive: hash`; a secret of `pipeline init`."""
+    """Key of the hashes in Silver that replace columns with `sensitive: hash`; a secret that `pipeline init` makes."""
     dbt_target: Literal["dev", "ci", "prod"] = "dev"
     """Target of `dbt/profiles.yml`."""
     backfill_max_days: int = Field(default=366, ge=1, le=36600)
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that must not be seen in a log."""
+        """The secret values, which must not appear in a log."""
         found = (self.slack_webhook, self.smtp_password, self.api_proxy, self.pseudonym_key)
         return tuple(value.get_secret_value() for value in found if value)
 

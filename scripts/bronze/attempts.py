@@ -92,7 +92,7 @@ def all_of(store: Store) -> Mapping[Partition, Attempt]:
     """Return the failed attempts by partition."""
     found = {}
     for path in sorted((store.root / "_attempts").glob("*/*/*.json")):
-        # a copy of such a file, as tools that sync folders make them, is about no day
+        # tools that sync folders may make copies of such files, whose names are not days
         if (day := day_of_file(path.name)) is not None and (attempt := read(path)) is not None:
             found[Partition(path.parent.parent.name, path.parent.name, day)] = attempt
     return found

@@ -220,7 +220,7 @@ def stranger(path: Path) -> BronzeError:
 
 
 def day_of_file(name: str) -> dt.date | None:
-    """Return the day that a file is about, by its name; None where the pipeline has written no such file."""
+    """Return the day in the name of a file; None if the pipeline does not write files of that name."""
     text = name.removesuffix(".json")
     try:
         day = dt.date.fromisoformat(text)

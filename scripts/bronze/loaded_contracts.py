@@ -194,7 +194,7 @@ def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
-        # a file that cannot be read is found by the checks of files
+        # the checks of files report a file that cannot be read
         return resource.document
     now = {column.name: column for column in resource.columns}
     columns = []

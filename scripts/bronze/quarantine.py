@@ -27,11 +27,11 @@ class QuarantinedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     row: int
     """Position among all rows that the source sent for the partition."""
     stage: Stage
-    """`schema` for a record that did not fit the contract's columns, `rule` for a row that fit and broke a rule."""
+    """`schema` if the record did not fit the contract's columns, `rule` if the row fitted and broke a rule."""
     rule: str
     reason: str
     raw: str
-    """The record as it was received; of stage `rule`, the record that reads into the row."""
+    """The record as it was received; in stage `rule`, a record that gives the same row when it is read."""
     contract_version: str
     run_id: str
     raw_base64: str = ""

@@ -85,10 +85,10 @@ def changes(document: Mapping[str, Any], now: Resource) -> Sequence[Change]:
         for part in _REQUEST
         if document.get(part) != dumped.get(part)
     ]
-    # a version that kept no such part says nothing of it
+    # a stored contract of an old version does not contain this part: nothing is compared
     before_of, now_of = document.get("of_source", dumped["of_source"]), dumped["of_source"]
     found += [
-        Change(f"`{part}` of the source is another one", "outdated")
+        Change(f"`{part}` of the source has changed", "outdated")
         for part in ("time_zone", "headers")
         if before_of.get(part) != now_of.get(part)
     ]

@@ -22,7 +22,7 @@ MOMENT_FORMATS = ("iso", "epoch", "epoch_ms", "epoch_us", "rfc2822", "odata")
 
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=120)]
 _NO_KEY = re.compile(r'["\\\x00-\x1f]')
-"""Characters that the keys of columns cannot hold."""
+"""Characters that keys of columns must not contain."""
 
 
 class Column(ContractModel):
@@ -34,28 +34,28 @@ class Column(ContractModel):
     nullable: bool = True
     """Whether the field may be null or missing; a column of the primary key must not be."""
     field: OnePath | None = None
-    """Where the API's record holds the value, where that is not at `name`: a key, or a path such as
-    `properties.email` or `$.dimensionValues[0].value`."""
+    """Where the value is in the API's record, if it is not at `name`: a key, or a path such as `properties.email` or
+    `$.dimensionValues[0].value`."""
     was: ColumnName | None = None
-    """Name of this column in days that were loaded before it was renamed; these are read under the new name."""
+    """Name of this column in days that were loaded before it was renamed; such days are read under the new name."""
     format: str | None = None
-    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format;
-    of numbers and booleans `text`: between quotation marks."""
+    """How the source writes a time: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `rfc2822`, `odata`, or a `strptime` format.
+    `text` means that a number, boolean or JSON value is in quotation marks."""
     thousands: Annotated[str, Field(pattern=r"^[^0-9+-]$")] | None = None
-    """What stands between groups of digits, as in `1,234.5`."""
+    """Character between groups of digits, as in `1,234.5`."""
     decimal_mark: Annotated[str, Field(pattern=r"^[^0-9+-]$")] = "."
     null_values: tuple[Scalar, ...] = ()
     """Values that mean null, such as `.` or `N/A`."""
     true_values: tuple[Scalar, ...] = ()
     false_values: tuple[Scalar, ...] = ()
-    """What a boolean is written as, beside true and false."""
+    """Values that mean false, besides `false`; `true_values` likewise for true."""
     sensitive: Literal[False, True, "hash", "drop"] = False
-    """Whether its values are personal: no log, report, alert or page shows one. `hash`: and Silver has a keyed hash in
-    their place; `drop`: and Silver does not have the column."""
+    """Whether its values are personal: no log, report, alert or page shows them. With `hash`, Silver contains keyed
+    hashes of them; with `drop`, Silver does not have the column."""
 
     @property
     def key(self) -> str:
-        """The key in the record; a field that lies deeper is lifted to the key that is its path."""
+        """The key in the record. A nested field is lifted to a key that equals its path."""
         if self.field is None:
             return self.name
         found = steps_of(self.field)
@@ -89,7 +89,7 @@ class Column(ContractModel):
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value is not None and not steps_of(value):
-            message = "leads to the whole record: give a key of it"
+            message = "leads to the whole record: give one of its keys"
             raise ValueError(message)
         if value is not None and any(isinstance(step, str) and _NO_KEY.search(step) for step in steps_of(value)):
             message = "a key with a quotation mark, a backslash or a control character cannot be read into a column"
@@ -118,7 +118,7 @@ class Column(ContractModel):
             message = f"`thousands` and `decimal_mark` are the same in `{self.name}`: {self.thousands}"
             raise ValueError(message)
         if both := set(map(repr, self.true_values)) & set(map(repr, self.false_values)):
-            message = f"{', '.join(sorted(both))} stands for true and for false in `{self.name}`"
+            message = f"{', '.join(sorted(both))} means both true and false in `{self.name}`"
             raise ValueError(message)
         if self.type != "boolean" and (self.true_values or self.false_values):
             message = f"`true_values` and `false_values` are for booleans, and `{self.name}` is {self.type}"

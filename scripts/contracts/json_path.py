@@ -26,7 +26,7 @@ def steps_of(path: str) -> tuple[str | int, ...]:
 
 
 def place_of(path: str) -> str:
-    """Return the part of a path up to where it looks for more than one value."""
+    """Return the beginning of a path, up to the first step that can lead to more than one value."""
     if not path.startswith("$"):
         return path
     found = "$"

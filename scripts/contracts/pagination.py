@@ -29,8 +29,8 @@ class _Paging(ContractModel):
     """HTTP statuses that mean that the previous page was the last one."""
     max_pages: MaxPages | None = None
     duplicates: Literal["refuse", "allow"] = "refuse"
-    """Whether the source may send one key on two pages; else rows moved, and the pages are fetched again. Pages by link
-    or cursor are compared where a `total` is declared."""
+    """`allow`: the source may send one key on two pages. `refuse`: if it does, all pages are fetched again. Keys of
+    pages by link or cursor are only compared if `total` is declared."""
 
 
 class NoPagination(ContractModel):

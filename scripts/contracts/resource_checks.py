@@ -116,11 +116,11 @@ def _check_old_names(resource: Resource) -> Iterator[str]:
         if column.was is None:
             continue
         if column.was.lower() in folded:
-            yield f"column `{column.name}` was `{column.was}`, which is declared too"
+            yield f"column `{column.name}` has `was: {column.was}`, and column `{column.was}` is declared too"
         if column.was.lower() in RESERVED_COLUMNS:
-            yield f"column `{column.name}` was `{column.was}`, which no column can be called"
+            yield f"column `{column.name}` was `{column.was}`, which is not a valid name of a column"
         if before.count(column.was.lower()) > 1:
-            yield f"two columns were `{column.was}`"
+            yield f"two columns have `was: {column.was}`"
 
 
 def _check_fields(resource: Resource) -> Iterator[str]:
@@ -136,10 +136,10 @@ def _check_fields(resource: Resource) -> Iterator[str]:
 
 
 def _check_sensitive(resource: Resource) -> Iterator[str]:
-    """Yield where a value that Silver must not have would reach it by another column, or is what identifies a row."""
+    """Yield a message if a value that Silver must not have is in another column, or identifies a row."""
     for column in resource.columns:
         if column.sensitive == "drop" and column.name in resource.primary_key:
-            yield f"column `{column.name}` is part of the primary key and cannot be `sensitive: drop`; take `hash`"
+            yield f"column `{column.name}` is part of the primary key and cannot be `sensitive: drop`; use `hash`"
         if column.sensitive not in {"hash", "drop"}:
             continue
         path = steps_of(column.field or column.name)
@@ -246,7 +246,7 @@ def _check_templates(resource: Resource) -> Iterator[str]:
 
 
 def _check_format(load: IncrementalLoad) -> Iterator[str]:
-    """Yield that the moments of a load are written the same, where they are."""
+    """Yield a message if the format of a load writes the start and the end of a window in the same way."""
     size, step = load.window, dt.timedelta(days=1)
     if size is not None and size.hours is not None:
         step = dt.timedelta(hours=size.hours)
@@ -256,6 +256,6 @@ def _check_format(load: IncrementalLoad) -> Iterator[str]:
     first, after = format_moment(moment, load.format), format_moment(moment + step, load.format)
     if first == after:
         yield (
-            f"load: format `{load.format}` writes two moments as `{first}` that are {step} apart, and the load asks for"
-            " such spans of time"
+            f"load: format `{load.format}` writes two moments as `{first}` that are {step} apart, and the windows of"
+            " the load are that short"
         )

@@ -47,9 +47,9 @@ def problems(source: Source) -> Iterator[str]:
 def address_problems(url: str, *, has_secrets: bool) -> Iterator[str]:
     """Yield the reasons why the pipeline must not send requests to a URL."""
     if is_link_local(urlsplit(url).hostname or ""):
-        yield f"base_url: {url} is a link-local address, at which a machine finds its own credentials"
+        yield f"base_url: {url} is a link-local address, where cloud providers serve a machine's credentials"
     if set(url) & set("?#{}") or "%7b" in url.lower():
-        yield f"base_url: {url} holds more than an address: what follows it goes into `path` and `params`"
+        yield f"base_url: {url} holds more than an address: move the rest into `path` and `params`"
     if has_secrets and not keeps_secrets(url):
         yield f"base_url: {url} would get a secret in plain text; `auth` needs https (or this machine)"
 

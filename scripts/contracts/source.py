@@ -52,17 +52,17 @@ class Resource(RequestPart):
     rules: tuple[Rule, ...] = ()
     freshness: FreshnessLimits = FreshnessLimits(warn_after_hours=36, error_after_hours=72)
     _of_source: dict[str, Any] = PrivateAttr(default_factory=dict)
-    """What the source says of the requests of all its resources."""
+    """The keys of the source that affect the requests of all its resources."""
 
     @property
     def document(self) -> dict[str, Any]:
-        """The contract as plain data, without defaults, with what the source says of its requests."""
+        """The contract as plain data, without defaults, with the keys of the source that affect requests."""
         return {**self.model_dump(mode="json", exclude_defaults=True), "of_source": self._of_source}
 
     @property
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
-        # without defaults, so that a key that contracts can have from now on changes no version
+        # without defaults, so that a new optional key does not change the versions of existing contracts
         document = {key: value for key, value in self.document.items() if key != "of_source" or value}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -72,7 +72,7 @@ class Resource(RequestPart):
         return frozenset(column.name for column in self.columns if column.sensitive)
 
     def treated_columns(self, treatment: Literal["hash", "drop"]) -> tuple[str, ...]:
-        """Return the sensitive columns that Silver has as keyed hashes, or not at all."""
+        """Return the columns with `sensitive: hash` or with `sensitive: drop`."""
         return tuple(column.name for column in self.columns if column.sensitive == treatment)
 
     @property
@@ -83,7 +83,7 @@ class Resource(RequestPart):
         )
 
     def share(self, of_source: dict[str, Any]) -> None:
-        """Note what the source says of its requests: rows that were asked for in another way may be other rows."""
+        """Keep the keys of the source that affect requests, since other requests may return other rows."""
         self._of_source = of_source
 
     def column(self, name: str) -> Column:

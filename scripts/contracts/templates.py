@@ -17,7 +17,7 @@ MOMENTS = ("day", "next_day", "start", "end")
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
 _DIRECTIVE = re.compile(r"%-?(.)")
 _SECONDS = re.compile(r"(?<!%)((?:%%)*)%s")
-"""`%s`, which the C library counts in the machine's time zone."""
+"""`%s`, for which the C library uses the machine's time zone."""
 _KNOWN_DIRECTIVES = frozenset("YymdHMSfjbBaAUWVGuwpIZzs%")
 _UTC = re.compile(r"(?:(?<!%)Z|[+-]00:?00)$")
 _EPOCHS = {"epoch": dt.timedelta(seconds=1), "epoch_ms": dt.timedelta(milliseconds=1)}
@@ -27,7 +27,7 @@ _UNITS |= {"H": dt.timedelta(hours=1), "I": dt.timedelta(hours=1)}
 
 
 def format_moment(moment: dt.datetime, text: str) -> str:
-    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` or `+00:00` asks for UTC."""
+    """Return a moment in a format: `epoch`, `epoch_ms`, or one of `strftime`; a final `Z` or `+00:00` gives UTC."""
     if text in _EPOCHS:
         return _since_epoch(moment, text)
     text = _SECONDS.sub(lambda found: found[1] + _since_epoch(moment, "epoch"), text)
@@ -60,10 +60,10 @@ def check_format(text: str) -> str:
 
 
 def check_column_format(text: str) -> str:
-    """Return a format of `strptime` that reads each moment as what it is.
+    """Return a format of `strptime`, if it reads each moment completely.
 
     Raises:
-        ValueError: It is none, or leaves a part of the moment to chance.
+        ValueError: It is not a format of `strptime`, or does not define each part of a moment.
     """
     day = dt.datetime(2024, 11, 23, tzinfo=dt.UTC)
     moment = day + dt.timedelta(hours=13, minutes=14, seconds=15, microseconds=678_901)
@@ -73,7 +73,7 @@ def check_column_format(text: str) -> str:
     except (ValueError, re.error) as error:
         raise ValueError(str(error)) from None
     if "Z" in _DIRECTIVE.findall(text):
-        message = "`%Z` knows the machine's own zones only: write the zone as it stands, or use `%z`"
+        message = "`%Z` only reads the machine's own zones: write the zone as text, or use `%z`"
         raise ValueError(message)
     if found != expected:
         message = f"it reads {expected:%Y-%m-%d %H:%M} as {found:%Y-%m-%d %H:%M}: it has to say the year, the day, and"
@@ -104,7 +104,7 @@ def fill(value: Any, values: Mapping[str, object], *, quote: bool = False) -> An
 
 
 def check_templates(value: Any, names: Collection[str], *, strict: bool = True) -> list[str]:  # noqa: ANN401 — any JSON
-    """Return what is wrong with the templates of a JSON value, in words; without `strict` other braces are text."""
+    """Return messages about invalid templates in a JSON value; without `strict`, other braces are text."""
     problems = [
         f"`{key}`: templates are filled in values, not in keys" for key in _keys(value) if strict and "{" in key
     ]

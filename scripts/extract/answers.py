@@ -170,7 +170,7 @@ class Fetcher:
                     yield Asked(variables, {column: found[name] for column, name in each.carry.items()})
 
     def _taken(self, resource: Resource) -> Iterator[dict[str, object]]:
-        """Yield the variables that are taken from each row of the parent: texts, and numbers as they are written."""
+        """Yield the variables that are taken from each row of the parent: texts, and numbers as written."""
         each = resource.for_each
         if each is None or each.resource is None:
             return
@@ -279,7 +279,7 @@ def _kept(answers: Iterator[Answer], most: int) -> list[Answer] | None:
 
 
 def _variable(record: bytes, path: str, parent: str) -> object:
-    """Return what a row of a parent holds for a variable of the requests that are made for it."""
+    """Return the value of a variable in a row of the parent."""
     raw: bytes | None = None
     value: object = None
     try:
@@ -287,7 +287,7 @@ def _variable(record: bytes, path: str, parent: str) -> object:
         value = None if raw is None else msgspec.json.decode(raw, type=str | int | float | bool | None)
     except (AmbiguousPathError, *MISREAD):
         value = None
-    # such a part of a path would lead to another collection
+    # such a value in a path would lead to another collection
     if raw is None or value is None or value in {"", ".", ".."}:
         raise SourceRejectedError(
             f"a row of the parent `{parent}` has {shorten(raw)} at `{path}`",

@@ -25,7 +25,7 @@ _RFC2822 = re.compile(
     r"(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d\d:\d\d(?::\d\d)?"
     r"(?: (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4})(?: \(.*\))?)?"
 )
-"""Without a name of a zone that nobody can look up, such as CET: the standard library takes these for UTC."""
+"""Excludes ambiguous names of zones such as CET, which the standard library reads as UTC."""
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 """Digits of other scripts, which Python reads as numbers."""
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
@@ -128,6 +128,6 @@ def _moment(value: str, form: str | None) -> dt.datetime | None:
 def _since_epoch(value: str, microseconds: int) -> dt.datetime | None:
     if not _NUMBER.fullmatch(value):
         return None
-    # what is finer than a microsecond is cut off, never rounded into another day
+    # digits beyond microseconds are cut off, since rounding could change the day
     whole = (decimal.Decimal(value) * microseconds).to_integral_value(rounding=decimal.ROUND_FLOOR)
     return _EPOCH + dt.timedelta(microseconds=int(whole))

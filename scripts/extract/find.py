@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 _DEEPEST = 200
-"""How far down filters and descents look; what lies deeper in text that msgspec does not read is not found by them."""
+"""Depth to which filters and descents search text that msgspec does not read; deeper values are not found."""
 
 
 class AmbiguousPathError(SourceRejectedError):
-    """A key of a path stands twice."""
+    """A key of a path appears twice."""
 
 
 def find(text: bytes, path: str) -> list[bytes]:
     """Return every value at a path, in document order.
 
     Raises:
-        AmbiguousPathError: A key of the path stands twice.
-        msgspec.DecodeError: The text is no JSON.
+        AmbiguousPathError: A key of the path appears twice.
+        msgspec.DecodeError: The text is not JSON.
     """
     followed = steps(path)
     if followed is not None:
         return list(_follow(text, followed))
-    # a filter, a slice or a descent: the library finds the places, the text gives the values
+    # for filters, slices and descents, the library finds the locations; the values are cut from the text
     found = jsonpath_rfc9535.compile(path).find(_document(text))
     return [value for node in found for value in _follow(text, node.location)]
 
@@ -85,7 +85,7 @@ def _document(text: bytes) -> Any:  # noqa: ANN401 — any JSON
 
 
 def _readable(value: bytes, depth: int) -> Any:  # noqa: ANN401 — any JSON
-    """Return the value that JSON stands for, with null in the place of each odd value in it."""
+    """Return the decoded value of JSON, with null in place of each invalid value in it."""
     begin = value[:32].lstrip()[:1]
     if begin == b"{" and depth < _DEEPEST:
         return {key: _readable(child, depth + 1) for key, child in split_object(value)}

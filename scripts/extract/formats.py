@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _ODD = re.compile("[\udc80-\udcff]")
-"""Bytes that are no text, as `surrogateescape` decodes them."""
+"""Bytes that are not text, as `surrogateescape` decodes them."""
 _XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*\sencoding\s*=", re.ASCII)
 csv.field_size_limit(sys.maxsize)
 
@@ -56,10 +56,10 @@ def open_body(body: bytes) -> Iterator[bytes]:
 def csv_records(body: bytes, response: Response, columns: Iterable[Column]) -> bytes:
     """Return CSV as a JSON list of records of texts; a cell beyond the header is `cell N`, an empty one is null.
 
-    A record that holds bytes of another encoding holds them as they came, and reading it sets it aside.
+    Bytes of another encoding stay unchanged in their record, and the row reader quarantines it.
 
     Raises:
-        SourceRejectedError: The body is in another encoding, or cannot be CSV.
+        SourceRejectedError: The header has another encoding, or the body is not CSV.
     """
     text, is_clean = _csv_text(body, response)
     delimiter = response.delimiter or ("\t" if response.format == "tsv" else ",")
@@ -89,9 +89,9 @@ def json_lines(body: bytes) -> list[bytes]:
 
 
 def xml_document(body: bytes, content_type: str = "") -> bytes:
-    """Return XML as JSON: elements by name, a list where a name stands more than once, attributes with `@`.
+    """Return XML as JSON: elements by name, a list if a name appears more than once, attributes with `@`.
 
-    The encoding is that of the document, or of the content type where the document does not say it.
+    The encoding is that of the document; if it declares none, that of the content type.
 
     Raises:
         SourceRejectedError: The body is not XML.
@@ -108,7 +108,7 @@ def xml_document(body: bytes, content_type: str = "") -> bytes:
 
 
 def _csv_text(body: bytes, response: Response) -> tuple[str, bool]:
-    """Return a body as text, and whether all of it is; what is not can only be in records, never in their names."""
+    """Return a body as text, and whether all of it is valid text; invalid text is only accepted in records."""
     encoding = "utf-8-sig" if response.encoding == "utf-8" else response.encoding
     try:
         return body.decode(encoding), True
@@ -132,13 +132,13 @@ def _csv_record(names: list[str], cells: list[str], *, is_clean: bool) -> dict[s
     pairs = zip(named, (cell or None for cell in cells), strict=True)
     if is_clean and len(cells) <= len(names):
         return dict(pairs)
-    # a column may be called like a cell beyond the header, and a cell may be no text: neither may go
+    # keep a column with the name of a cell beyond the header, and a cell that is not text
     members = (f"{json.dumps(name)}:{json.dumps(value, ensure_ascii=False)}" for name, value in pairs)
     return msgspec.Raw(f"{{{','.join(members)}}}".encode("utf-8", "surrogateescape"))
 
 
 def _keep_text(_: object, key: str, value: Any) -> Any:  # noqa: ANN401 — as xmltodict calls it
-    """Return an item of an element; none for the white space between elements."""
+    """Return an item of an element; None for the white space between elements."""
     return None if key == "#text" and value is not None and not value.strip() else (key, value)
 
 

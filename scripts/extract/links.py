@@ -10,13 +10,13 @@ from scripts.errors import SourceRejectedError
 
 _PARTS = re.compile(
     r"""
-    ( <[^>]*> | "(?:[^"\\]|\\.)*" )                        # an address, a text: as they are
+    ( <[^>]*> | "(?:[^"\\]|\\.)*" )                        # an address or a text: kept
     | ;\s* [\w!#$&+.^`|~-]+\* \s*=\s* [^;,\s]*              # a parameter such as title*=UTF-8''x
-    | ;\s* [\w!#$&+.^`|~*-]* \s* (?=[;,]|$)                # one without a value, or nothing after the semicolon
+    | ;\s* [\w!#$&+.^`|~*-]* \s* (?=[;,]|$)                # a parameter without a value, or nothing after the semicolon
     """,
     re.VERBOSE,
 )
-"""What RFC 8288 allows and the library does not read; none of it says where the next page is."""
+"""Parts that RFC 8288 allows and the library does not read; they do not matter for the next page."""
 
 
 def next_link(header: str | None) -> str | None:

@@ -96,7 +96,7 @@ def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes
         return b"[]" if found is None or _begin(found) == b"n" else _list(found, resource)
     nodes = find(body, shape.data_path)
     if not nodes:
-        # no record is one thing, no place for records another
+        # an empty list is valid, but a missing list is an error
         _inner(body, place_of(shape.data_path), resource)
     if nodes and all(_begin(node) == b"[" for node in nodes):
         nodes = [item for node in nodes for item in split(node)]
@@ -115,7 +115,7 @@ def _list(found: bytes, resource: Resource) -> bytes:
     if _begin(found) == b"[":
         return found
     if resource.response.format == "xml":
-        # an element that stands once is not a list, and white space between its tags is nothing
+        # an element that appears once is not a list, and white space between its tags is no record
         is_blank = _begin(found) == b'"' and not msgspec.json.decode(found, type=str).strip()
         return _join([] if is_blank else [found])
     raise _other(found, "the list of records, as in the contract")
@@ -202,7 +202,7 @@ def _with_field(record: bytes, name: str, text: str) -> bytes:
 
 
 def _encode(fields: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return a record; a name that comes twice stands twice, which reading the row refuses."""
+    """Return a record. A repeated name stays repeated in it, so that the row reader quarantines it."""
     return b"{%s}" % b",".join(b"%s:%s" % (msgspec.json.encode(name), value) for name, value in fields)
 
 

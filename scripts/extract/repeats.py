@@ -25,7 +25,7 @@ def key_hashes(page: Page, resource: Resource) -> np.ndarray | None:
         if pa.types.is_integer(column.type) and column.null_count == 0:
             values = column.to_numpy().astype(np.uint64)
         else:
-            # the hash of a number is the number itself but for a few, such as -1 and -2
+            # text is hashed, since different numbers, such as -1 and -2, may have equal hashes
             texts = (value if isinstance(value, str) else str(value) for value in column.to_pylist())
             values = np.array([hash(text) for text in texts], dtype=np.int64).astype(np.uint64)
         mixed = values * _MIX if mixed is None else (mixed ^ (mixed >> np.uint64(29))) * _MIX + values

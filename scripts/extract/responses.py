@@ -174,7 +174,7 @@ class ResponseReader:
         return self._rows.read_each(records)
 
     def _read_rewritten(self, rewritten: Sequence[Rewritten]) -> Page | RawPage:
-        """Return the rows of records that were rewritten; what is not admitted is kept as it was received."""
+        """Return the rows of rewritten records; a rejected record is kept as it was received."""
         page = self._read_rows([row.record for row in rewritten])
         if not page.rejects:
             return page
@@ -291,6 +291,6 @@ def _is_in(value: object, values: tuple[object, ...]) -> bool:
 
 
 def shorten(raw: bytes | None) -> str:
-    """Return a value as messages show it."""
+    """Return a value for a message."""
     text = "missing" if raw is None else " ".join(raw.decode(errors="replace").split())
     return text if len(text) <= _SNIPPET else text[: _SNIPPET - 1] + "…"

@@ -1,7 +1,7 @@
 """Rewriting of records: opens nested lists, adds carried columns, lifts nested fields, converts values.
 
-Only resources whose contract asks for any of it; all others are read as they come. Each record is kept beside what it
-was rewritten to: the quarantine holds what was received.
+Only records of resources whose contract asks for it are rewritten. Each rewritten record is kept together with the
+received one, since the quarantine stores records as received.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Taken = dict[str | int, Any]
 
 
 class Rewritten(NamedTuple):
-    """A record as it was received, with the columns that are carried along, and as it is read."""
+    """A record as it was received, with its carried columns (`raw`), and after the rewriting (`record`)."""
 
     raw: bytes
     record: bytes
@@ -54,7 +54,7 @@ class Rewriter:
         self.is_needed = bool(self._nested or self._lifted or self._converted)
 
     def rewrite(self, records: Iterable[bytes], carried: Mapping[str, object]) -> list[Rewritten]:
-        """Return records as they are read; what cannot be rewritten stays as it is, for the quarantine.
+        """Return rewritten records; a record that cannot be rewritten stays unchanged, for the quarantine.
 
         Raises:
             SourceRejectedError: A record already has a field with the name of a carried column.
@@ -62,11 +62,11 @@ class Rewriter:
         return [row for record in records for row in self._open(record, carried)]
 
     def rewrite_one(self, raw: bytes) -> bytes:
-        """Return one record, opened and with what is carried along, as it is read."""
+        """Return one record, which is already opened and has its carried columns, after the rewriting."""
         return self._rewrite(raw, {}).record
 
     def _open(self, parent: bytes, carried: Mapping[str, object]) -> list[Rewritten]:
-        """Return the records of the list within a record, or the record where none is to be opened."""
+        """Return the rewritten records of the list within a record, or of the record if no list has to be opened."""
         nested = self._nested
         if nested is None:
             return [self._rewrite(parent, carried)]
@@ -89,7 +89,7 @@ class Rewriter:
     def _rewrite(self, record: bytes, extra: Mapping[str, object]) -> Rewritten:
         fields = _fields(record)
         if fields is None:
-            # reading the row sets it aside
+            # the row reader quarantines it
             return Rewritten(record, record)
         if taken := sorted(set(fields) & set(extra)):
             raise SourceRejectedError(
@@ -102,7 +102,7 @@ class Rewriter:
         try:
             return Rewritten(raw, self._rewrite_fields(raw, fields))
         except MISREAD:
-            # a value that cannot be read is for the row to answer for
+            # the row reader handles a value that cannot be read
             return Rewritten(raw, raw)
 
     def _rewrite_fields(self, raw: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
@@ -114,7 +114,7 @@ class Rewriter:
             if value is None:
                 continue
             if column.key in fields and bytes(fields[column.key]) != value:
-                # the path leads to one value, and a key that is written like it holds another: neither may go
+                # the path leads to one value, and a key equal to the path has another: keep both
                 return _said_twice(column.key)
             fields[column.key] = msgspec.Raw(value)
         self._take(fields)
@@ -124,7 +124,7 @@ class Rewriter:
         return msgspec.json.encode(fields) if self._lifted or self._converted else raw
 
     def _take(self, fields: dict[str, Any]) -> None:
-        """Take out of the fields what was lifted from below them."""
+        """Remove the values that were lifted from the fields that contained them."""
         for key, below in self._taken.items():
             if isinstance(key, str) and key in fields:
                 rest = _without(fields.pop(key), below)
@@ -142,13 +142,13 @@ def _fields(record: bytes) -> dict[str, Any] | None:
 
 
 def _with_fields(record: bytes, extra: Mapping[str, object]) -> bytes:
-    """Return a record, which is an object, with more fields, and otherwise as it was received."""
+    """Return a record, which is an object, with more fields; the other fields stay as received."""
     inner, added = record.strip()[1:-1].strip(), msgspec.json.encode(extra)[1:-1]
     return b"{%s,%s}" % (added, inner) if inner else b"{%s}" % added
 
 
 def _said_twice(key: str) -> bytes:
-    """Return a record that stands for one with two values of a field: reading it sets it aside and names the field."""
+    """Return a record that repeats a field: the row reader quarantines it and names the field."""
     name = msgspec.json.encode(key)
     return b"{%s:null,%s:null}" % (name, name)
 

@@ -119,10 +119,10 @@ class Completeness:
 
 
 def compares_keys(resource: Resource) -> bool:
-    """Return whether the keys of a resource's pages are compared: where a row that moves would hide one that is lost.
+    """Return whether the keys of a resource's pages are compared, to detect that a moved row hides a lost row.
 
-    A link or a cursor goes on where the page before ended; with a total declared, a row that comes twice stands for
-    another all the same.
+    Pages by link or cursor continue where the previous page ended. Their keys are compared only if a total is declared,
+    since a repeated row then counts in place of a lost one.
     """
     pagination = resource.pagination
     if isinstance(pagination, NoPagination) or pagination.duplicates == "allow":

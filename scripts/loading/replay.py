@@ -66,7 +66,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             if not rows:
                 return Replayed(partition, 0, 0)
             rewriter = Rewriter(resource)
-            # what a rule moved away is a row as it was read, all else is a record as it was received
+            # in stage `rule`, the raw record is a row that was already rewritten; in others, it is as received
             records = (row.raw_bytes if row.stage == "rule" else rewriter.rewrite_one(row.raw_bytes) for row in rows)
             page = reader.read_each(records)
             places = pa.array([rows[position].row for position in page.positions], type=pa.int64())

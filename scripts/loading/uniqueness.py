@@ -92,7 +92,7 @@ def _positions_by_duckdb(path: Path, columns: Sequence[str], folder: Path) -> np
     import duckdb  # noqa: PLC0415 — few partitions are that large
 
     keys = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
-    # the rows of a file are in the order of their numbers
+    # the rows of a file are sorted by their numbers
     query = f"""
     select {ROW}
     from read_parquet(?, hive_partitioning = false)

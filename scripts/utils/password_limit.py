@@ -1,4 +1,4 @@
-"""A limit on wrong passwords: middleware of ASGI that refuses an address for a while after many of them."""
+"""Limit on wrong passwords: ASGI middleware that refuses an address for a minute after ten wrong passwords."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 FAILURES, SECONDS = 10, 60.0
-"""As many wrong passwords of an address within as many seconds are answered; the next request is refused."""
+"""After so many wrong passwords of an address within so many seconds, its next requests are refused."""
 _UNAUTHORIZED, _TOO_MANY = 401, 429
 _MOST_ADDRESSES = 10_000
 
 
 class PasswordLimit:
-    """Answers 429 to an address that sent many wrong passwords a moment ago, also where the next one is right.
+    """Answers 429 to an address that recently sent many wrong passwords, even if the next password is right.
 
     A request without a password is not counted: browsers and health checks send one first. Counts are kept in this
-    process. Behind a proxy the address is the one that the proxy names, if the server trusts the proxy.
+    process. Behind a proxy that the server trusts, the address is the one that the proxy names.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class PasswordLimit:
         paths: Collection[str] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the application behind it, and the paths that ask for a password; without, every path does."""
+        """Wrap an application; `paths` are the paths that ask for a password, by default all paths."""
         self._app = app
         self._paths = paths
         self._now = now
         self._failures: dict[str, deque[float]] = {}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Hand on a request, or answer 429."""
+        """Pass a request to the application, or answer 429."""
         if scope["type"] != "http" or (self._paths is not None and scope["path"].rstrip("/") not in self._paths):
             await self._app(scope, receive, send)
             return

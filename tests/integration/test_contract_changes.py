@@ -156,7 +156,7 @@ def test_a_change_of_the_source_that_asks_for_other_rows_is_seen(of_source, load
 
     (found,) = outdated_days(run.store, [contract(*BASE, of_source=of_source)])
 
-    assert f"`{next(iter(of_source))}` of the source is another one" in str(found)
+    assert f"`{next(iter(of_source))}` of the source has changed" in str(found)
     assert outdated_days(run.store, [contract(*BASE, of_source={"owner": "you@example.com"})]) == []
 
 

@@ -240,7 +240,7 @@ def test_the_version_follows_what_decides_about_rows(read):
         ("%I:%M %d.%m.%Y", "with `%I` also `%p`"),
         ("%Y %Y", "redefinition"),
         ("%s", "bad directive"),
-        ("%Y-%m-%d %H:%M %Z", "`%Z` knows the machine's own zones only"),
+        ("%Y-%m-%d %H:%M %Z", "`%Z` only reads the machine's own zones"),
         ("soon", "formats of strptime"),
     ],
 )
