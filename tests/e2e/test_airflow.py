@@ -491,9 +491,9 @@ def test_nothing_listens_beyond_this_machine_and_no_secret_is_in_a_log(airflow):
 
 
 def test_quarantined_rows_are_for_operators(airflow):
-    run_id = airflow.trigger("pipeline_bronze", day="2024-01-02")
+    run_id = airflow.trigger("pipeline_bronze", day="2024-12-02")
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
-    page = "/pipeline/quarantine/jsonplaceholder/comments/2024-01-02"
+    page = "/pipeline/quarantine/jsonplaceholder/comments/2024-12-02"
     answers = {user: airflow.ask("GET", page, user=user) for user in ("admin", "operator", "viewer", "n8n")}
     assert {user: answer.status_code for user, answer in answers.items()} == {
         "admin": 200,
@@ -502,6 +502,6 @@ def test_quarantined_rows_are_for_operators(airflow):
         "n8n": 403,
     }
     assert "default-src 'none'" in answers["operator"].headers["Content-Security-Policy"]
-    assert airflow.ask("GET", "/pipeline/ledger/jsonplaceholder/comments/2024-01-02", user="viewer").ok
+    assert airflow.ask("GET", "/pipeline/ledger/jsonplaceholder/comments/2024-12-02", user="viewer").ok
     site = airflow.ask("GET", "/pipeline/dbt", user="viewer")
     assert "sandbox allow-scripts;" in f"{site.headers['Content-Security-Policy']};"

@@ -114,5 +114,5 @@ def test_a_text_from_outside_mentions_nobody_and_adds_no_header(sink, mailbox):
     assert "&lt;!here&gt; &lt;http://evil.test|click&gt;" in text
     assert "<" not in text
     assert mail["Bcc"] is None
-    assert mail["Subject"].startswith("[data-pipeline] task failed: x\\r\\nBcc: evil@example.com\\u2028")
+    assert mail["Subject"].lstrip().startswith("[data-pipeline] task failed: x\\r\\nBcc: evil@example.com\\u2028")
     assert "\x1b" not in mail.get_payload(decode=True).decode()
