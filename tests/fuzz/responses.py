@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import hypothesis
 
-from tests.support.fuzzing import CASES, check
+from tests.fuzz.fuzzing import CASES, check
 
 
 def main():

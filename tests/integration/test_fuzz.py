@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-from tests.support.fuzzing import CASES, change, check, load
+from tests.fuzz.fuzzing import CASES, change, check, load
 
 
 @pytest.mark.slow

@@ -21,9 +21,8 @@ from scripts.contracts.source import Source
 from scripts.errors import PipelineError, UnexpectedError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-
-from .answering import answering
-from .shapes import SHAPES
+from tests.support.answering import answering
+from tests.support.shapes import SHAPES
 
 DAY = dt.date(2024, 1, 1)
 LIMITS = {
