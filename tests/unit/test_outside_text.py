@@ -1,6 +1,5 @@
 """Text from outside cannot command a terminal, forge a line, mention anybody, or fill a page."""
 
-import logging
 import unicodedata
 
 import pytest
@@ -11,7 +10,7 @@ from scripts.errors import DataError
 from scripts.security import outside_text
 from scripts.utils.logging_config import get_logger, setup_logging
 
-FORGED = "ok\n2024-01-01T00:00:00Z ERROR forged\r\x1b[2J\x1b]0;title\x07\u2028\u202e\ud800<!channel> <@U1>"
+FORGED = "ok\n2024-01-01T00:00:00Z ERROR forged\r\x1b[2J\x1b]0;title\x07\u2028\u202e<!channel> <@U1>"
 """A body that would forge a line of a log, clear a terminal and set its title, and mention everybody in Slack."""
 
 
@@ -43,9 +42,7 @@ def test_five_megabytes_are_cut_at_every_place():
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_a_body_forges_no_line_of_a_log(text, capsys, monkeypatch):
-    # pytest keeps what reaches the root logger, and xdist cannot send half a surrogate pair
-    monkeypatch.setattr(logging.getLogger("pipeline"), "propagate", False)
+def test_a_body_forges_no_line_of_a_log(text, capsys):
     setup_logging("pipeline", "INFO", text=text)
     get_logger("test").info("the source says %s", FORGED)
     shown = capsys.readouterr().err
