@@ -121,7 +121,7 @@ def test_every_shipped_contract_is_valid():
         ((*ORDERS, "columns", 1, "field"), 'a"b', ["a key with a quotation mark"]),
         ((*ORDERS, "columns", 1, "field"), "a\\b", ["a backslash"]),
         ((*ORDERS, "columns", 1, "was"), "o'brien", ['columns.1.was: found "o\'brien"']),
-        ((*ORDERS, "columns", 1, "was"), "dt", ["was `dt`, which no column can be called"]),
+        ((*ORDERS, "columns", 1, "was"), "dt", ["was `dt`, which is not a valid name of a column"]),
         ((*ORDERS, "columns", 1, "thousands"), "1", ["thousands: found '1'"]),
         ((*ORDERS, "columns", 1, "decimal_mark"), "-", ["decimal_mark: found '-'"]),
         ((*ORDERS, "primary_key"), ["id", "id"], ["primary_key names a column twice"]),

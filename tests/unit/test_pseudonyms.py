@@ -116,7 +116,7 @@ def test_one_key_is_told_from_another_without_showing_it(env):
 @pytest.mark.parametrize(
     ("treatments", "problem"),
     [
-        ({"id": "drop"}, "`id` is part of the primary key and cannot be `sensitive: drop`; take `hash`"),
+        ({"id": "drop"}, "`id` is part of the primary key and cannot be `sensitive: drop`; use `hash`"),
         ({"email": "maybe"}, "sensitive: Input should be False, True, 'hash' or 'drop'"),
         ({"city": "hash"}, "`address` holds `city`, which is `sensitive: hash`: make `address` `sensitive: drop` too"),
     ],
