@@ -53,8 +53,7 @@
     and is not validated yet, the old state of the day counts.
 -#}
 {% macro loaded_days(source_name, table_name) -%}
-    {%- set root = env_var('BRONZE_DIR', '../data/bronze') -%}
-    {%- set records = root ~ '/_ledger/' ~ source_name ~ '/' ~ table_name ~ '/[0-9]*.json' -%}
+    {%- set records = ledger_records(source_name ~ '/' ~ table_name) -%}
     {%- if pipeline_mode() == 'build' -%}
         {%- set query -%}
             with states as (
@@ -73,7 +72,9 @@
     {%- elif run_query('select count(*) from glob(' ~ string_literal(records) ~ ')').columns[0].values()[0] > 0 -%}
         {%- set query -%}
             select cast(day as varchar), quarantined = 0 from read_json(
-                {{ string_literal(records) }}, columns = {'status': 'varchar', 'day': 'date', 'quarantined': 'bigint'}
+                {{ string_literal(records) }},
+                columns = {'status': 'varchar', 'day': 'date', 'quarantined': 'bigint'},
+                hive_partitioning = false
             )
             where status = 'validated'
             order by day desc

@@ -4,22 +4,20 @@ import datetime as dt
 import decimal
 import json
 import random
-import shutil
 
 import duckdb
 import pytest
+import yaml
 
-from scripts import config
+from scripts.admin import generated_files, new_source
 from scripts.bronze.run import Run
-from scripts.config import PROJECT_DIR
-from scripts.contracts import catalog, source_yaml
-from scripts.contracts.source import Source
-from scripts.contracts.staging_model import staging_files
+from scripts.contracts import source_yaml
 from scripts.loading.partitions import load, partitions
 from scripts.monitoring.status import read_status
 from scripts.utils.days import day_range
 from scripts.warehouse.build import run_dbt_on_copy, warehouse
 from tests.support.answering import answering
+from tests.support.project import empty_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
@@ -40,35 +38,41 @@ TYPES = {
     "price": "decimal(38, 10)",
     "Value": "number",
 }
-SILVER = {
-    "firstSeenDate": "first_seen_date_as_sent",
-    "extraFieldsJson": "extra_fields_json_as_sent",
+GENERATED = {
+    "order": "item_order",
+    "group": "item_group",
+    "firstSeenDate": "item_first_seen_date",
+    "extraFieldsJson": "item_extra_fields_json",
     "Value": "value",
 }
-MART = """{{ config(unique_key='group', contract={'enforced': false},
-    meta={'affected_by': {'stg_odd__items': ['group']}}) }}
+"""Names that a generated staging model changes."""
+OWN = (
+    "{{ config(unique_key='order') }} select "
+    + ", ".join(f'"{name}"' for name in TYPES)
+    + ", first_seen_date, last_seen_date from {{ latest_row_per_key('odd', 'items') }}"
+)
+GROUPS = """{{ config(unique_key='group', contract={'enforced': false},
+    meta={'affected_by': {'stg_own': ['group']}}) }}
 select "group", count(*) as row_count
-from {{ ref('stg_odd__items') }}
+from {{ ref('stg_own') }}
 {% if is_incremental() %}where {{ in_affected_keys(['group']) }}{% endif %}
 group by 1
 """
 
 
-def contract():
+def contract(base):
     columns = [{"name": name, "type": kind, "description": "x"} for name, kind in TYPES.items()]
     items = {"description": "One row per order.", "path": "/items", "primary_key": ["order"], "columns": columns}
-    return Source.model_validate(
-        {
-            "source": "odd",
-            "description": "x",
-            "owner": "me@example.com",
-            "base_url": "https://odd.example.com",
-            "base_url_env": "ODD_BASE_URL",
-            "headers": {"X-Day": "{day}"},
-            "default_resource": "items",
-            "resources": {"items": {**items, "pagination": {"type": "page", "page_size": 4, "stop": "short_page"}}},
-        }
-    )
+    paging = {"type": "page", "page_size": 4, "stop": "short_page"}
+    return {
+        "source": "odd",
+        "description": "x",
+        "owner": "me@example.com",
+        "base_url": base,
+        "headers": {"X-Day": "{day}"},
+        "default_resource": "items",
+        "resources": {"items": {**items, "pagination": paging}},
+    }
 
 
 def rows_of_a_day(chance):
@@ -93,72 +97,57 @@ def rows_of_a_day(chance):
 
 
 def as_held(row):
-    """Return a row as Silver has to hold it."""
-    held = {SILVER.get(name, name): row.get(name) for name in TYPES}
-    held["order"] = str(row["order"])
+    """Return a row as Silver must hold it."""
+    found = {name: row.get(name) for name in TYPES}
     if (moment := row.get("firstSeenDate")) is not None:
         since = dt.datetime.fromisoformat(moment) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        held["first_seen_date_as_sent"] = since // dt.timedelta(microseconds=1)
+        found["firstSeenDate"] = since // dt.timedelta(microseconds=1)
     if (day := row.get("newest_date")) is not None:
-        held["newest_date"] = dt.date.fromisoformat(day)
+        found["newest_date"] = dt.date.fromisoformat(day)
     if (price := row.get("price")) is not None:
-        held["price"] = decimal.Decimal(price)
-    if (found := row.get("extraFieldsJson")) is not None:
-        held["extra_fields_json_as_sent"] = json.dumps(found, separators=(",", ":"))
-    return held
+        found["price"] = decimal.Decimal(price)
+    if (document := row.get("extraFieldsJson")) is not None:
+        found["extraFieldsJson"] = json.dumps(document, separators=(",", ":"))
+    return found
 
 
 def reference(days):
-    """Return Silver: the row of the latest day for each key, with the first and the last day that has it."""
-    held = {}
-    for day, rows in sorted(days.items()):
+    """Return Silver: the row of the latest day for each key, with the first and the last day that has the key."""
+    found = {}
+    for text, rows in sorted(days.items()):
+        day = dt.date.fromisoformat(text)
         for row in rows:
-            first = held.get(row["order"], {}).get("first_seen_date", dt.date.fromisoformat(day))
-            held[row["order"]] = as_held(row) | {"first_seen_date": first, "last_seen_date": dt.date.fromisoformat(day)}
-    return held
+            first = found.get(row["order"], {}).get("first_seen_date", day)
+            found[row["order"]] = as_held(row) | {"first_seen_date": first, "last_seen_date": day}
+    return found
 
 
-def silver(path):
-    shown = [
-        f'epoch_us("{name}") as "{name}"' if name == "first_seen_date_as_sent" else f'"{name}"'
-        for name in (*(SILVER.get(name, name) for name in TYPES), "first_seen_date", "last_seen_date")
-    ]
+def held(path, table, names=None, added=("first_seen_date", "last_seen_date")):
+    """Return the rows of a table by their keys, with the names of Bronze."""
+    shown = {name: f'"{(names or {}).get(name, name)}"' for name in TYPES}
+    shown |= {"order": f"cast({shown['order']} as bigint)", "firstSeenDate": f"epoch_us({shown['firstSeenDate']})"}
     with duckdb.connect(str(path), read_only=True) as connection:
-        rows = connection.execute(f"select {', '.join(shown)} from silver.stg_odd__items").fetchall()
-        names = [column[0] for column in connection.description]
-    return {int(row[0]): dict(zip(names, row, strict=True)) for row in rows}
+        rows = connection.execute(f"select {', '.join((*shown.values(), *added))} from {table}").fetchall()
+    return {row[0]: dict(zip((*shown, *added), row, strict=True)) for row in rows}
 
 
 @pytest.fixture
 def odd(tmp_path, monkeypatch, env):
     """A source whose names are odd, its dbt project, and the rows that its server has for each day."""
-    project = tmp_path / "project"
-    ignored = shutil.ignore_patterns("target", "logs", "models")
-    shutil.copytree(PROJECT_DIR / "dbt", project / "dbt", ignore=ignored)
-    monkeypatch.setattr(config, "PROJECT_DIR", project)
+    project = empty_project(tmp_path / "project", monkeypatch)
     # folders like those of Hive partitions
     env("DATA_DIR", tmp_path / "dt=2020-01-01" / "order=7" / "status=failed" / "day=2001-01-01" / "data")
-    source = contract()
-    found = catalog.Catalog({"odd": source}, {})
-    monkeypatch.setattr(catalog, "read_all", lambda: found)
-    monkeypatch.setattr(catalog, "load", lambda: found.sources)
-    files = {**source_yaml.source_files(), **staging_files(source, every=True)}
-    files[project / "dbt" / "models" / "marts" / "fct_groups.sql"] = MART
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
     days = {}
 
     def answer(ask):
-        page = int(ask.query["page"]) - 1
-        return (
-            200,
-            {"Content-Type": "application/json"},
-            json.dumps(days[ask.headers["X-Day"]][page * 4 :][:4]).encode(),
-        )
+        rows = days[ask.headers["X-Day"]][(int(ask.query["page"]) - 1) * 4 :][:4]
+        return 200, {"Content-Type": "application/json"}, json.dumps(rows).encode()
 
     with answering(answer) as (base, _):
-        env("ODD_BASE_URL", base)
+        new_source.write_source("odd", yaml.safe_dump(contract(base), sort_keys=False))
+        generated_files.write_files(source_yaml.source_files())
+        (project / "dbt" / "models" / "staging" / "odd" / "stg_own.sql").write_text(OWN)
+        (project / "dbt" / "models" / "marts" / "fct_groups.sql").write_text(GROUPS)
         yield days
 
 
@@ -175,7 +164,10 @@ def test_three_builds_give_what_python_computes(odd, build):
         build()
 
         expected = reference(odd)
-        assert silver(warehouse().path) == expected
+        assert held(warehouse().path, "silver.stg_own") == expected
+        assert held(warehouse().path, "silver.stg_odd__items", GENERATED) == expected
+        kept = {key: {name: row[name] for name in (*TYPES, "first_seen_date")} for key, row in expected.items()}
+        assert held(warehouse().path, "gold.fct_odd__items", GENERATED, ("first_seen_date",)) == kept
         counts = {}
         for row in expected.values():
             counts[row["group"]] = counts.get(row["group"], 0) + 1
@@ -186,8 +178,8 @@ def test_three_builds_give_what_python_computes(odd, build):
     record = run.store.root / "_ledger" / "odd" / "items" / "2024-01-01.json"
     record.with_name("2024-01-01 (1).json").write_bytes(record.read_bytes())
 
-    assert run_dbt_on_copy(run, ["run", "--select", "stg_odd__items"]) == 0
-    assert silver(warehouse().build_path) == reference(odd)
+    assert run_dbt_on_copy(run, ["run", "--select", "stg_own"]) == 0
+    assert held(warehouse().build_path, "silver.stg_own") == reference(odd)
     with duckdb.connect(str(warehouse().build_path), read_only=True) as connection:
         found = connection.execute("select dt, status from _pipeline.partitions order by dt").fetchall()
     assert found == [(dt.date.fromisoformat(day), "validated") for day in DAYS]
