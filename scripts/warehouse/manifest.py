@@ -122,7 +122,10 @@ def _node(node: Mapping[str, Any], manifest: Mapping[str, Any], dbt_dir: Path) -
         path=node["original_file_path"],
         selector="fqn:" + ".".join(node["fqn"]),
         fingerprint=hash_of(
-            node_fingerprint(node, manifest, dbt_dir), _own_files(sources, dbt_dir), *_treatment(sources)
+            node_fingerprint(node, manifest, dbt_dir),
+            _own_files(sources, dbt_dir),
+            _bronze_columns(sources),
+            *_treatment(sources),
         ),
         parents=parents,
         resources=resources,
@@ -209,6 +212,19 @@ def _asks_the_database(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
             return str(macro["name"])
         waiting += macro["depends_on"]["macros"]
     return ""
+
+
+def _bronze_columns(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
+    """Return the names and types of the columns of Bronze that the node may read, and what identifies a row."""
+    return [
+        [
+            {name: column.get("data_type") for name, column in source["columns"].items()},
+            _meta(source)["primary_key"],
+            _meta(source).get("renamed"),
+        ]
+        for source in sources
+        if is_bronze(source)
+    ]
 
 
 def _treatment(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
