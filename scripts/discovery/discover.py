@@ -16,8 +16,10 @@ from scripts.discovery.shapes import guess_shape
 from scripts.errors import SourceRejectedError
 from scripts.extract import retries
 from scripts.extract.formats import open_body, xml_document
+from scripts.extract.json_text import MISREAD
 from scripts.extract.records import find_records, split
 from scripts.extract.request import as_query
+from scripts.extract.transport import without_query
 
 if TYPE_CHECKING:
     import requests
@@ -179,10 +181,12 @@ def _get(client: Client, url: str, params: dict[str, Any], *, is_guess: bool = F
 def _asked(response: requests.Response, reading: Resource) -> Asked:
     content_type = response.headers.get("Content-Type") or ""
     found = find_records(response.content, reading, content_type)
-    records = [msgspec.json.decode(record) for record in split(found.records)]
     body = next(open_body(response.content))
-    if found.document is None or reading.response.format not in {"json", "xml"}:
-        document: Any = None
-    else:
-        document = msgspec.json.decode(xml_document(body) if reading.response.format == "xml" else found.document)
+    document: Any = None
+    try:
+        records = [msgspec.json.decode(record) for record in split(found.records)]
+        if found.document is not None and reading.response.format in {"json", "xml"}:
+            document = msgspec.json.decode(xml_document(body) if reading.response.format == "xml" else found.document)
+    except MISREAD as error:
+        raise SourceRejectedError(f"the body is not JSON: {error}", where=without_query(response.url)) from None
     return Asked(response.headers, document, records)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from scripts.extract.formats import open_body, xml_document
+from scripts.extract.json_text import MISREAD
 
 _USUAL = ("data", "results", "items", "records", "value", "rows", "list", "features", "observations", "entries")
 _DEPTH = 6
@@ -40,13 +41,13 @@ def guess_shape(body: bytes, content_type: str) -> Shape | None:
         return _within(msgspec.json.decode(xml_document(part)), {"format": "xml"})
     try:
         return _within(msgspec.json.decode(text), {})
-    except msgspec.DecodeError:
+    except MISREAD:
         pass
     lines = text.splitlines()
     try:
         if lines and all(isinstance(msgspec.json.decode(line), dict) for line in lines[:20] if line.strip()):
             return Shape({"shape": "array", "format": "ndjson"}, "each line is a JSON object")
-    except msgspec.DecodeError:
+    except MISREAD:
         pass
     return _csv(text, content_type)
 

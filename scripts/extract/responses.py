@@ -12,7 +12,7 @@ from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPag
 from scripts.errors import SourceRejectedError, SourceUnavailableError
 from scripts.extract.find import find_one
 from scripts.extract.flat_maps import normalize_response
-from scripts.extract.json_text import split_list, to_utf8
+from scripts.extract.json_text import MISREAD, split_list, to_utf8
 from scripts.extract.links import next_link
 from scripts.extract.records import find_records, split
 from scripts.extract.repeats import key_hashes
@@ -166,7 +166,7 @@ class ResponseReader:
             return self._rows.read(records)
         try:
             page = self._rows.read(b"[" + b",".join(records) + b"]")
-        except msgspec.DecodeError:
+        except MISREAD:
             page = None
         # reading each line separately quarantines only a line that is torn or contains more than one record
         if page is not None and page.fetched == len(records):
@@ -261,14 +261,17 @@ def _scalar(raw: bytes | None) -> str | msgspec.Raw | None:
     """Return a cursor: a text, or a number as written."""
     if raw is None or raw in {b"null", b"false", b'""'}:
         return None
-    return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else msgspec.Raw(raw)
+    if raw.startswith(b'"'):
+        return msgspec.json.decode(raw, type=str)
+    msgspec.json.decode(raw)  # raises an error if it is not JSON
+    return msgspec.Raw(raw)
 
 
 def _check_error(body: bytes, flag: ErrorFlag) -> None:
     try:
         raw = find_one(body, flag.path)
         value: Any = None if raw is None else msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except MISREAD:
         return
     if flag.ok_values is not None:
         is_error = not _is_in(value, flag.ok_values)

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from scripts.config import settings
 from scripts.errors import PipelineError, SourceRejectedError, SourceUnavailableError, TerminalError
+from scripts.extract.json_text import MISREAD
 from scripts.extract.rate_limits import wait_asked
 from scripts.extract.transport import without_query
 from scripts.security.outside_text import one_line
@@ -84,7 +85,7 @@ def fetch(
             return parse(response)
         except (PipelineError, msgspec.ValidationError):
             raise
-        except msgspec.DecodeError as error:
+        except MISREAD as error:
             kind = response.headers.get("Content-Type", "no content type")
             message = f"the body is not JSON ({kind}): {error}"
             raise _RetryableError(message) from None

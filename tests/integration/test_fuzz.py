@@ -5,6 +5,12 @@ import pytest
 
 from tests.fuzz.fuzzing import CASES, change, check, load
 
+FOUND = [
+    {"shape": "graphql_github", "rows": 3, "changes": [(0, ("flip", (135, 128)))]},
+    {"shape": "django_rest", "rows": 3, "changes": [(0, ("flip", (22, 128)))]},
+]
+"""Cases that `make fuzz` found."""
+
 
 @pytest.mark.slow
 @hypothesis.settings(
@@ -12,6 +18,11 @@ from tests.fuzz.fuzzing import CASES, change, check, load
 )
 @hypothesis.given(case=CASES)
 def test_whatever_a_source_answers_ends_in_a_record_or_in_an_error_of_ours(case):
+    check(case)
+
+
+@pytest.mark.parametrize("case", FOUND, ids=lambda case: case["shape"])
+def test_what_the_fuzz_found_is_an_error_of_ours(case):
     check(case)
 
 

@@ -13,6 +13,7 @@ from scripts.contracts import catalog
 from scripts.contracts.model_files import generated_models
 from scripts.contracts.source import Source
 from scripts.discovery.openapi import list_endpoints
+from scripts.discovery.shapes import guess_shape
 from scripts.errors import SourceRejectedError, UsageError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
@@ -316,3 +317,8 @@ def test_the_lists_of_an_openapi_description_are_offered():
     }
 
     assert list_endpoints(json.dumps(document)) == ["/orders", "/shops"]
+
+
+@pytest.mark.parametrize("body", [b'{"a": "\xe9"}', b"[" * 5000, b'{"a": 1}\n{"b": "\xff"}'])
+def test_a_body_that_is_no_json_has_no_shape(body):
+    assert guess_shape(body, "application/json") is None

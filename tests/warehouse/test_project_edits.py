@@ -364,7 +364,7 @@ def test_a_model_reaches_no_file_but_those_of_the_pipeline(build, project, write
     message = f"{caught.value}"
     assert "\n" not in message
     for name, (_, expected) in OUT_OF_REACH.items():
-        assert re.search(rf"model `fct_{name}`[^;]*{re.escape(expected)}[^;]*{MART}/fct_{name}\.sql", message), name
+        assert re.search(rf"model `fct_{name}`[^;]*{re.escape(expected)}.*{MART}/fct_{name}\.sql", message), name
     for remedy in ("add its folder to DUCKDB_ALLOWED_DIRS", "builds load no extensions", "under `config_options`"):
         assert remedy in message
     for name in models:
@@ -421,7 +421,7 @@ def test_silver_has_keyed_hashes_in_place_of_sensitive_values(load_days, build, 
         build()
 
     keys = ["0123456789abcdef" * 4, "fedcba9876543210" * 4]
-    bronze = config.settings().bronze_path / "jsonplaceholder/users/*/data.parquet"
+    bronze = config.settings().bronze_path / f"jsonplaceholder/users/dt={DAYS[0]}/part-0.parquet"
     mails = {row[0] for row in duckdb.sql(f"select email from '{bronze}'").fetchall()}
     assert mails
     for key in keys:
