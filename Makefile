@@ -258,7 +258,7 @@ test-compose: setup ## Run the tests of docker compose: new, killed, restarted, 
 	@$(BIN)/pytest -q tests/compose
 
 .PHONY: fuzz
-fuzz: setup ## Load answers that no source should give, for an hour: make fuzz FUZZ_SECONDS=300
+fuzz: setup ## Load malformed answers for one hour: make fuzz FUZZ_SECONDS=300
 	@$(BIN)/python tests/fuzz/responses.py --seconds $(FUZZ_SECONDS)
 
 .PHONY: bench

@@ -135,18 +135,18 @@
     {{ return(files) }}
 {%- endmacro %}
 
-{#- The files of the ledger below some of its folders, as a pattern that leaves out what the pipeline did not write. -#}
+{#- Return a pattern of the records in some folders of the ledger; it matches only files that the pipeline wrote. -#}
 {% macro ledger_records(folders) -%}
     {%- set day = '[0-9]' * 4 ~ '-' ~ '[0-9]' * 2 ~ '-' ~ '[0-9]' * 2 -%}
     {{ return(literal_glob(env_var('BRONZE_DIR', '../data/bronze')) ~ '/_ledger/' ~ folders ~ '/' ~ day ~ '.json') }}
 {%- endmacro %}
 
-{#- A pattern that stands for a path with these characters and nothing else. -#}
+{#- Return a pattern that matches only the given path. -#}
 {% macro literal_glob(path) -%}
     {{ return(path | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]')) }}
 {%- endmacro %}
 
-{#- The primary key that the contract declares; none for a source without a contract. -#}
+{#- Return the primary key of the contract; none for a source without a contract. -#}
 {% macro bronze_key(source_name, table_name) -%}
     {{ return(bronze_meta(source_name, table_name).primary_key) }}
 {%- endmacro %}

@@ -12,19 +12,21 @@
     {{ return(names) }}
 {%- endmacro %}
 
-{#- Names for the columns of a key that no column of a model has: a subquery then hides none of them. -#}
+{#- Return names for the columns of a key that no column of a model has, so that a subquery hides no column. -#}
 {% macro numbered_columns(columns) -%}
     {%- set names = [] -%}
     {%- for column in columns %}{% do names.append(adapter.quote('key column ' ~ loop.index)) %}{% endfor -%}
     {{ return(names) }}
 {%- endmacro %}
 
-{#- A column or an expression: a name is quoted, since it may be a word of SQL such as `order`. -#}
+{#- Return a column or an expression as SQL: a name is quoted, since it may be an SQL keyword such as `order`. -#}
 {% macro quoted_expression(text) -%}
     {{ return(adapter.quote(text) if modules.re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', text) else text) }}
 {%- endmacro %}
 
-{#- A condition: the two relations, each called by its alias, have the same key, which `right_names` may call otherwise. -#}
+{#- Return the condition that two relations, given by their aliases, have the same key. `right_names` are the names of
+    the key's columns in the right relation, if they differ.
+-#}
 {% macro same_key(key, left, right, right_names=none) -%}
     {%- set conditions = [] -%}
     {%- for column in quoted_columns(key) -%}

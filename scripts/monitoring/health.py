@@ -131,7 +131,7 @@ def write_health(store: Store, state: Status | None = None) -> Path:
 
 
 def _last_days(partitions: Iterable[Partition], now: dt.datetime) -> Mapping[tuple[str, str], dt.date]:
-    """Return the last day of each resource, but for days that have not begun: they are not fresh but wrong."""
+    """Return the last day of each resource, without days that have not begun: such days are errors."""
     last: dict[tuple[str, str], dt.date] = {}
     sources = catalog.read_all().sources
     for source, resource, day in partitions:

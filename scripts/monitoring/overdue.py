@@ -140,7 +140,7 @@ def _growing_quarantine(ledger: Mapping[Partition, LedgerEntry]) -> Iterator[tup
 
 
 def _future(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], now: dt.datetime) -> Iterator[tuple[str, str]]:
-    """Yield the days that were loaded before they have begun, by a clock or a request that was wrong."""
+    """Yield loaded days that have not begun; a wrong clock or a wrong request caused these loads."""
     days: dict[tuple[str, str], list[dt.date]] = collections.defaultdict(list)
     for source, resource, day in ledger:
         if source in catalog.sources and is_future(catalog.sources[source], day, now):
@@ -149,7 +149,7 @@ def _future(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], now: dt.d
         yield (
             f"future {source}/{resource} {in_words(future)}",
             (
-                f"{source}/{resource}: {in_words(future)} in the future, whose rows win over those of every day until"
+                f"{source}/{resource}: {in_words(future)} in the future; its rows replace the rows of every day until"
                 f" then (next: remove `{source}/{resource}/dt={min(future)}` and"
                 f" `_ledger/{source}/{resource}/{min(future)}.json` from the Bronze folder, then `pipeline build`)"
             ),

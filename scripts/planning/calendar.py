@@ -31,7 +31,7 @@ def last_complete_day(source: Source, now: dt.datetime) -> dt.date:
 
 
 def is_future(source: Source, day: dt.date, now: dt.datetime) -> bool:
-    """Return whether a day has not begun yet, neither in UTC nor in the source's time zone."""
+    """Return whether a day has begun neither in UTC nor in the source's time zone."""
     return day > now.astimezone(dt.UTC).date() and end_of(source, day - _DAY) > now
 
 
@@ -50,7 +50,7 @@ def expected_days(source: Source, first_loaded: dt.date | None, now: dt.datetime
         return []
     last = last_complete_day(source, now)
     if first_loaded is not None and is_future(source, first_loaded, now):
-        # it says nothing of the days that there have to be until then
+        # a loaded day in the future does not make the days before it expected
         first_loaded = None
     first = source.start_date or first_loaded or last
     return [first + n * _DAY for n in range((last - first).days + 1)]

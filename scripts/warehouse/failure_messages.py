@@ -113,7 +113,7 @@ def _remedy(bad: Sequence[NodeResult], nodes: Mapping[str, Mapping[str, Any]]) -
 
 
 def _remedy_of_refusal(messages: Sequence[str]) -> str:
-    """Return what to do where DuckDB refuses what a build may not do; empty where it is something else."""
+    """Return the remedy if DuckDB refuses SQL that a build may not run; empty for other errors."""
     found = [remedy for words, remedy in _REFUSED.items() if any(words.search(message) for message in messages)]
     return "; ".join(found)
 
