@@ -53,13 +53,13 @@ def _read_folder(folder: Path) -> Catalog:
     return Catalog(sources, broken)
 
 
-def load(folder: Path = SOURCES_DIR) -> Mapping[str, Source]:
-    """Return every source by name, in alphabetical order.
+def load(folder: Path | None = None) -> Mapping[str, Source]:
+    """Return every source of a folder, by default of the catalog, by name, in alphabetical order.
 
     Raises:
         ContractError: A file is not valid; the message names each file, key, what was found and what is valid.
     """
-    catalog = _read_folder(folder)
+    catalog = _read_folder(folder or SOURCES_DIR)
     if catalog.broken:
         raise ContractError(" | ".join(map(str, catalog.broken.values())))
     return catalog.sources
