@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
@@ -17,12 +19,13 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 PAGE = PROJECT_DIR / "docs" / "contract.md"
+EXAMPLES = Path(__file__).with_name("contract_examples.yml")
 _HEAD = """# Contract reference
 
 `pipeline sources generate` makes this page from `scripts/contracts/`: change the models instead.
 
 A contract is one YAML file in `scripts/sources/`. It describes an API, its resources, columns and rules.
-[Adding a source](adding-a-source.md) explains the keys with examples; this page lists all of them.
+[Adding a source](adding-a-source.md) explains the keys; this page lists all of them, with examples.
 A key without a default is required.
 """
 _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any value"}
@@ -32,7 +35,27 @@ def contract_page() -> str:
     """Return the page: one table for each part of a contract, in the order in which the parts first appear."""
     parts: list[type[ContractModel]] = []
     _collect(Source, parts)
-    return _HEAD + "".join(_section(part) for part in parts)
+    examples = example_texts()
+    return _HEAD + "".join(_section(part) + _examples(examples[part.__name__]) for part in parts)
+
+
+def example_texts() -> dict[str, list[str]]:
+    """Return the examples of each part of a contract, as they are written."""
+    examples: dict[str, list[str]] = {}
+    name = ""
+    for line in EXAMPLES.read_text(encoding="utf-8").splitlines():
+        if re.fullmatch(r"\w+:", line):
+            name = line.removesuffix(":")
+            examples[name] = []
+        elif line.startswith("- "):
+            examples[name].append(line[2:])
+        elif name:
+            examples[name][-1] += "\n" + line[2:]
+    return examples
+
+
+def _examples(texts: list[str]) -> str:
+    return "".join(f"\n```yaml\n{text}\n```\n" for text in texts)
 
 
 def _collect(model: type[ContractModel], found: list[type[ContractModel]]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import jsonpath_rfc9535
 from jsonpath_rfc9535 import selectors
-from jsonpath_rfc9535.segments import JSONPathChildSegment
+from jsonpath_rfc9535.segments import JSONPathChildSegment, JSONPathSegment
 from pydantic import AfterValidator, Field
 
 Step = str | int | None
@@ -27,17 +27,26 @@ def steps_of(path: str) -> tuple[str | int, ...]:
 
 def place_of(path: str) -> str:
     """Return the beginning of a path, up to the first step that can lead to more than one value."""
+    return _before(path, last=False)
+
+
+def outer_place_of(path: str) -> str:
+    """Return the beginning of a path, up to the last step that can lead to more than one value."""
+    return _before(path, last=True)
+
+
+def _before(path: str, *, last: bool) -> str:
     if not path.startswith("$"):
         return path
-    found = "$"
-    for segment in jsonpath_rfc9535.compile(path).segments:
-        single = (selectors.NameSelector, selectors.IndexSelector)
-        if not isinstance(segment, JSONPathChildSegment) or len(segment.selectors) > 1:
-            break
-        if not isinstance(segment.selectors[0], single):
-            break
-        found += str(segment)
-    return found
+    segments = jsonpath_rfc9535.compile(path).segments
+    plural = [number for number, segment in enumerate(segments) if not _is_single(segment)]
+    end = (plural[-1] if last else plural[0]) if plural else len(segments)
+    return "$" + "".join(map(str, segments[:end]))
+
+
+def _is_single(segment: JSONPathSegment) -> bool:
+    is_child = isinstance(segment, JSONPathChildSegment) and len(segment.selectors) == 1
+    return is_child and isinstance(segment.selectors[0], (selectors.NameSelector, selectors.IndexSelector))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -81,7 +90,17 @@ def _valid_singular(path: str) -> str:
     return path
 
 
+def _valid_first(path: str) -> str:
+    found = steps(_valid(path))
+    if found is not None and None in found:
+        message = "leads to more than one value: give keys and indices, or a filter (`$.link[?@.rel=='next'].href`)"
+        raise ValueError(message)
+    return path
+
+
 JsonPath = Annotated[str, Field(min_length=1), AfterValidator(_valid)]
 """A path to one or more values."""
 OnePath = Annotated[str, Field(min_length=1), AfterValidator(_valid_singular)]
 """A path to one value at most."""
+FirstPath = Annotated[str, Field(min_length=1), AfterValidator(_valid_first)]
+"""A path to one value at most, or a filter, whose first value counts."""

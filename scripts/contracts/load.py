@@ -65,8 +65,11 @@ class WatermarkLoad(ContractModel):
     """A load asks for the changes since the load of the latest earlier day; the first load asks for everything."""
 
     mode: Literal["watermark"]
-    start_param: Annotated[str, Field(min_length=1)]
+    start_param: Annotated[str, Field(min_length=1)] | None = None
+    """Query parameter of the moment, which the first load leaves out; without it, the template `{since}` says it,
+    1970-01-01 in the first load."""
     format: Format = "%Y-%m-%dT%H:%M:%SZ"
+    """Of `start_param`."""
     lookback_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 1
     """Hours before the start of that load from which to ask, because clocks differ and rows appear late."""
 

@@ -7,11 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from scripts.contracts.contract_model import ContractModel
-from scripts.contracts.json_path import OnePath
+from scripts.contracts.json_path import FirstPath, OnePath
 
 PageSize = Annotated[int, Field(ge=1, le=100_000)]
-Stop = Literal["total", "short_page", "empty_page", "repeated_page"]
-Place = Literal["query", "body", "header"]
+Stop = Literal["total", "short_page", "empty_page", "repeated_page", "has_more_false", "is_last_true"]
+Place = Literal["query", "body", "header", "template"]
+_FLAG = {"has_more_false", "is_last_true"}
 
 
 class MaxPages(ContractModel):
@@ -24,7 +25,8 @@ class MaxPages(ContractModel):
 class _Paging(ContractModel):
     page_size: PageSize = 100
     send_in: Place = "query"
-    """Where the number, cursor and size of a page are sent: `query`, `header`, or `body` (dots lead to nested keys)."""
+    """Where the number, cursor and size of a page are sent: `query`, `header`, `body` (dots lead to nested keys), or
+    `template`: wherever the parameter stands between braces, such as in the path `/orders/page/{page}`."""
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
     """HTTP statuses that mean that the previous page was the last one."""
     max_pages: MaxPages | None = None
@@ -43,8 +45,16 @@ class _NumberedPaging(_Paging):
     stop: Stop
     """When paging ends. `total`: when the declared total is reached, or like `short_page` if none is declared;
     `short_page`: after a page that is not full, if the next page is empty; `empty_page`: at a page without rows;
-    `repeated_page`: at a page that repeats an earlier one, for a source that limits the page number."""
+    `repeated_page`: at a page that repeats an earlier one, for a source that limits the page number;
+    `has_more_false` and `is_last_true`: as the flag at `has_more_path` says."""
+    has_more_path: OnePath | None = None
+    """Path of a flag in the body that says whether there are more pages."""
     end_status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (404,)
+
+    @model_validator(mode="after")
+    def _flag(self) -> Self:
+        _check_flag(self.stop, self.has_more_path)
+        return self
 
 
 class PagePagination(_NumberedPaging):
@@ -70,7 +80,7 @@ class LinkPagination(_Paging):
 
     type: Literal["link"]
     stop: Literal["no_next_link"] = "no_next_link"
-    next_path: OnePath | None = None
+    next_path: FirstPath | None = None
     """Path of the URL in the body; without it and `next_header`, the `Link` header of RFC 8288 is used."""
     next_header: str | None = None
     size_param: str | None = None
@@ -91,7 +101,7 @@ class CursorPagination(_Paging):
     type: Literal["cursor"]
     stop: Literal["no_cursor", "has_more_false", "is_last_true"]
     cursor_param: Annotated[str, Field(min_length=1)]
-    cursor_path: OnePath | None = None
+    cursor_path: FirstPath | None = None
     cursor_header: str | None = None
     cursor_field: OnePath | None = None
     """Field of the last row that is the cursor, such as `id` in `starting_after=<id of the last row>`."""
@@ -106,13 +116,23 @@ class CursorPagination(_Paging):
         if len(given) != 1:
             message = f"give exactly one of cursor_path, cursor_header, cursor_field; found {given or 'none'}"
             raise ValueError(message)
-        if (self.stop == "no_cursor") != (self.has_more_path is None):
-            message = "`has_more_path` goes with `stop: has_more_false` or `stop: is_last_true`"
-            raise ValueError(message)
+        _check_flag(self.stop, self.has_more_path)
         return self
+
+
+def _check_flag(stop: str, path: str | None) -> None:
+    if (stop in _FLAG) != (path is not None):
+        message = "`has_more_path` goes with `stop: has_more_false` or `stop: is_last_true`"
+        raise ValueError(message)
 
 
 Pagination = Annotated[
     NoPagination | PagePagination | OffsetPagination | LinkPagination | CursorPagination,
     Field(discriminator="type"),
 ]
+
+
+def placed_params(pagination: Pagination) -> set[str]:
+    """Return the names of the parameters that paging fills."""
+    names = ("page_param", "size_param", "offset_param", "limit_param", "cursor_param")
+    return {name for key in names if (name := getattr(pagination, key, None)) is not None}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scripts.contracts.deletes import DELETED, Tombstone
 from scripts.contracts.json_path import steps_of
 from scripts.contracts.load import IncrementalLoad, SnapshotLoad, WatermarkLoad
-from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination
-from scripts.contracts.templates import MOMENTS, check_templates, format_moment
+from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPagination, placed_params
+from scripts.contracts.templates import MOMENTS, SINCE, check_templates, format_moment, template_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,6 +177,9 @@ def _check_paging(resource: Resource) -> Iterator[str]:
         yield "`stop: total` needs `total`: say in which header or body path the API declares it"
     if isinstance(pagination, NoPagination):
         return
+    if pagination.send_in == "template" and not placed_params(pagination) <= _template_names(resource):
+        missing = min(placed_params(pagination) - _template_names(resource))
+        yield f"`send_in: template` needs `{{{missing}}}` in path, params, headers, body or form"
     if pagination.send_in == "body" and resource.body is None and resource.form is None:
         yield "`send_in: body` needs `method: POST` with a `body` (`body: {}` is enough) or `form`"
     plain = resource.response.format in {"csv", "tsv", "ndjson"}
@@ -228,6 +231,10 @@ def _check_tombstone(resource: Resource, tombstone: Tombstone) -> Iterator[str]:
 
 def _check_templates(resource: Resource) -> Iterator[str]:
     names = {*MOMENTS, *(resource.for_each.names if resource.for_each else ())}
+    if isinstance(resource.load, WatermarkLoad):
+        names.add(SINCE)
+    if getattr(resource.pagination, "send_in", None) == "template":
+        names |= placed_params(resource.pagination)
     for key in ("path", "params", "headers"):
         yield from (f"{key}: {problem}" for problem in check_templates(getattr(resource, key), names))
     for key in ("body", "form"):
@@ -241,8 +248,19 @@ def _check_templates(resource: Resource) -> Iterator[str]:
             yield "load: `end_param` goes with `start_param`"
         if load.start_param is not None:
             yield from _check_format(load)
-    if isinstance(load, WatermarkLoad) and resource.path is None:
+    if isinstance(load, WatermarkLoad):
+        yield from _check_watermark(resource, load)
+
+
+def _check_watermark(resource: Resource, load: WatermarkLoad) -> Iterator[str]:
+    if resource.path is None:
         yield "load: `mode: watermark` goes with `path`"
+    elif load.start_param is None and SINCE not in _template_names(resource):
+        yield "load: a watermark load needs `start_param`, or the template `{since}` in path, params, headers or body"
+
+
+def _template_names(resource: Resource) -> set[str]:
+    return template_names([resource.path, resource.params, resource.headers, resource.body, resource.form])
 
 
 def _check_format(load: IncrementalLoad) -> Iterator[str]:

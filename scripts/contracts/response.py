@@ -14,8 +14,16 @@ Scalar = str | int | float | bool | None
 
 
 class _Response(ContractModel):
-    format: Literal["json", "ndjson", "csv", "tsv", "xml"] = "json"
+    format: Literal["json", "xml"] = "json"
     """Format of the body; gzip and zip compression is recognized."""
+
+
+class ArrayResponse(ContractModel):
+    """The body is a list of records; in ndjson, csv and tsv, one record per line."""
+
+    shape: Literal["array"] = "array"
+    format: Literal["json", "ndjson", "csv", "tsv"] = "json"
+    """Format of the body; gzip and zip compression is recognized. XML has no list at its top."""
     encoding: str = "utf-8"
     """Character encoding of csv and tsv."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -32,11 +40,13 @@ class _Response(ContractModel):
             message = "not an encoding that Python knows; valid are utf-8, latin-1, cp1252, utf-16 and the like"
             raise ValueError(message) from None
 
-
-class ArrayResponse(_Response):
-    """The body is a list of records; in ndjson, csv and tsv, one record per line."""
-
-    shape: Literal["array"] = "array"
+    @model_validator(mode="after")
+    def _of_csv(self) -> Self:
+        given = [name for name in ("encoding", "delimiter", "header") if name in self.model_fields_set]
+        if given and self.format not in {"csv", "tsv"}:
+            message = f"`{given[0]}` goes with `format: csv` or `tsv`, and this is {self.format}"
+            raise ValueError(message)
+        return self
 
 
 class EnvelopeResponse(_Response):
@@ -45,6 +55,9 @@ class EnvelopeResponse(_Response):
     shape: Literal["envelope"]
     data_path: JsonPath
     """Path to the list, or with `[*]` to each record: `result.items`, `$[1]`, `$.data.edges[*].node`."""
+    single: Literal["refuse", "record"] = "refuse"
+    """`record`: an object in place of the list is the only record, as converters from XML write it. `refuse`: it is an
+    error."""
 
 
 class ObjectResponse(_Response):
@@ -152,4 +165,4 @@ class NoRows(ContractModel):
     status: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
     """HTTP statuses besides 204."""
     missing_list: bool = False
-    """Whether a missing list of records means that there are no rows."""
+    """Whether a missing list of records, or an empty body, means that there are no rows."""

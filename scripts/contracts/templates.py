@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOMENTS = ("day", "next_day", "start", "end")
 """Variables of every request: the day, the next day, and the bounds of the requested window."""
+SINCE = "since"
+"""Variable of the requests of a watermark load: the moment since which changes are requested."""
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
 _DIRECTIVE = re.compile(r"%-?(.)")
 _SECONDS = re.compile(r"(?<!%)((?:%%)*)%s")
@@ -116,7 +118,7 @@ def check_templates(value: Any, names: Collection[str], *, strict: bool = True) 
             if name not in names:
                 if strict:
                     problems.append(f"`{match[0]}` is not a known template; valid are {', '.join(sorted(names))}")
-            elif wanted is not None and name in MOMENTS:
+            elif wanted is not None and name in {*MOMENTS, SINCE}:
                 try:
                     check_format(wanted)
                 except ValueError as error:
@@ -126,6 +128,11 @@ def check_templates(value: Any, names: Collection[str], *, strict: bool = True) 
         if strict and re.search(r"[{}]", _PLACE.sub("", text)):
             problems.append(f"`{text}` holds a brace that is not part of a template")
     return problems
+
+
+def template_names(value: Any) -> set[str]:  # noqa: ANN401 — any JSON
+    """Return the names of all templates in a JSON value."""
+    return {match[1] for text in _texts(value) for match in _PLACE.finditer(text)}
 
 
 def _since_epoch(moment: dt.datetime, unit: str) -> str:

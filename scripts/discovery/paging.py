@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,7 +41,7 @@ _CURSOR_PARAMS = (
 )
 _PAIRS = (
     ("_page", "_limit"), ("page", "per_page"), ("page", "limit"), ("page", "page_size"), ("page", "size"),
-    ("page", "pageSize"), ("page[number]", "page[size]"),
+    ("page", "pageSize"), ("page", "pagesize"), ("page[number]", "page[size]"),
 )  # fmt: skip
 _OFFSETS = (
     ("skip", "limit"), ("offset", "limit"), ("_start", "_limit"), ("startAt", "maxResults"), ("$offset", "$limit"),
@@ -84,7 +85,8 @@ def find_paging(first: Asked, ask: Callable[..., Asked]) -> Paging:
             if pagination["type"] in {"page", "offset"}:
                 if not total:
                     total, declared = _total_of_small_page(first, ask, pagination)
-                pagination["stop"] = "total" if total else "short_page"
+                flag, _ = _flag(first)
+                pagination |= {"stop": "total"} if total else flag or {"stop": "short_page"}
             if total:
                 findings.append(Finding("total", "likely", f"{total} declares {declared}"))
             return Paging(pagination, total, findings, [])
@@ -116,11 +118,25 @@ def _by_link(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[di
 
 
 def _by_address(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[dict[str, Any], Finding | None]:
+    for name, links in first.document.items() if isinstance(first.document, dict) else ():
+        if (found := _next_of_links(links)) is not None:
+            relation, key, address = found
+            place = f"$.{name}[?@.{relation}=='next'].{key}"
+            return _follow(first, ask, address, {"type": "link", "next_path": place}, f"`{place}`")
     for path, value in _leaves(first.document):
         if _NEXT.match(path[-1]) and isinstance(value, str) and re.match(r"https?://|/|\?", value):
             place = path_text(path)
             return _follow(first, ask, value, {"type": "link", "next_path": place}, f"`{place}`")
     return {}, None
+
+
+def _next_of_links(links: Any) -> tuple[str, str, str] | None:  # noqa: ANN401 — any JSON
+    """Return the keys of the relation and the address of the next page in a list of links, and the address."""
+    for link in links if isinstance(links, list) else ():
+        for relation, key in itertools.product(("rel", "relation"), ("href", "url")) if isinstance(link, dict) else ():
+            if link.get(relation) == "next" and isinstance(link.get(key), str):
+                return relation, key, link[key]
+    return None
 
 
 def _follow(

@@ -20,6 +20,7 @@ from scripts.errors import PipelineError, SourceRejectedError, SourceUnavailable
 from scripts.extract import retries
 from scripts.extract.drift import Drift
 from scripts.extract.find import AmbiguousPathError, find_one
+from scripts.extract.formats import refuse_format
 from scripts.extract.generators import generated_pages
 from scripts.extract.json_text import MISREAD
 from scripts.extract.pagination import walk
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("answers")
 _NO_CONTENT = 204
+_PARTIAL_CONTENT = 206
+"""What a source may say of each page but the last."""
 _NAMED = 5
 """The most failed parents that a message names."""
 
@@ -236,6 +239,7 @@ class Fetcher:
     ) -> Answer:
         empty = {_NO_CONTENT, *resource.no_rows.status}
         last = () if isinstance(resource.pagination, NoPagination) else resource.pagination.end_status
+        partial = () if isinstance(resource.pagination, NoPagination) else (_PARTIAL_CONTENT,)
         content = request.content
         headers = {**request.headers, **content.pop("headers", {})}
 
@@ -251,7 +255,13 @@ class Fetcher:
                 except SourceRejectedError as error:
                     error.where = error.where or request.url
                     return reader.empty(error)
-            return reader.read(response.content, response.headers, asked.carried)
+            if resource.no_rows.missing_list and not response.content.strip():
+                return reader.empty()
+            try:
+                return reader.read(response.content, response.headers, asked.carried)
+            except msgspec.DecodeError:
+                refuse_format(response.content, response.headers.get("Content-Type") or "")
+                raise
 
         return self._context.copy().run(
             retries.fetch,
@@ -261,7 +271,7 @@ class Fetcher:
             params=request.query,
             headers=headers,
             retries=self._attempts,
-            passing=empty | set(last),
+            passing=empty | {*last, *partial},
         )
 
 

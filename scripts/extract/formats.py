@@ -20,16 +20,26 @@ from scripts.extract.json_text import to_utf8
 from scripts.extract.transport import check_unpacked, most_unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from scripts.contracts.column import Column
-    from scripts.contracts.response import Response
+    from scripts.contracts.response import ArrayResponse
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _ODD = re.compile("[\udc80-\udcff]")
 """Bytes that are not text, as `surrogateescape` decodes them."""
 _XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*\sencoding\s*=", re.ASCII)
 csv.field_size_limit(sys.maxsize)
+_PYTHON_HINT = "no `format` reads that; a generator can: `python: scripts/sources/NAME.py:FUNCTION` instead of `path`"
+_BINARY = (b"PAR1", b"Obj\x01", b"%PDF", b"\xd0\xcf\x11\xe0")
+"""How Parquet, Avro, PDF and old Excel files begin."""
+_FORMAT_HINTS = (
+    (("spreadsheet", "excel", "parquet", "avro", "pdf", "protobuf", "image/"), _PYTHON_HINT),
+    (("tab-separated", "/tsv"), "`response: {shape: array, format: tsv}` reads that"),
+    (("csv",), "`response: {shape: array, format: csv}` reads that"),
+    (("ndjson", "jsonl", "json-seq", "json-lines"), "`response: {shape: array, format: ndjson}` reads that"),
+    (("/xml", "+xml"), "`response: {shape: envelope, format: xml, data_path: …}` reads that"),
+)
 
 
 def open_body(body: bytes) -> Iterator[bytes]:
@@ -53,7 +63,7 @@ def open_body(body: bytes) -> Iterator[bytes]:
         raise SourceRejectedError(f"the compressed body is broken: {error}", expected="gzip or zip") from None
 
 
-def csv_records(body: bytes, response: Response, columns: Iterable[Column]) -> bytes:
+def csv_records(body: bytes, response: ArrayResponse, columns: Iterable[Column]) -> bytes:
     """Return CSV as a JSON list of records of texts; a cell beyond the header is `cell N`, an empty one is null.
 
     Bytes of another encoding stay unchanged in their record, and the row reader quarantines it.
@@ -88,18 +98,43 @@ def json_lines(body: bytes) -> list[bytes]:
     return [line for line in body.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
 
 
-def xml_document(body: bytes, content_type: str = "") -> bytes:
+def refuse_format(body: bytes, content_type: str) -> None:
+    """Refuse a body that could not be read, where it is whole and of another format than the contract says.
+
+    Raises:
+        SourceRejectedError: It is; the hint says what the contract has to say. A web page may be a proxy's, and pass.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    hints = [hint for words, hint in _FORMAT_HINTS if any(word in kind for word in words)]
+    if body.startswith(_BINARY):
+        hints = [_PYTHON_HINT]
+    if hints:
+        raise SourceRejectedError(
+            f"the body is not JSON, but {kind or 'of a binary format'}",
+            expected="the contract's `response`",
+            hint=hints[0],
+        )
+
+
+def xml_document(body: bytes, content_type: str = "", lists: Collection[tuple[str, ...]] = ()) -> bytes:
     """Return XML as JSON: elements by name, a list if a name appears more than once, attributes with `@`.
 
-    The encoding is that of the document; if it declares none, that of the content type.
+    The encoding is that of the document; if it declares none, that of the content type. `lists` are the elements that
+    are a list even if they appear once, each with the names of the elements around it.
 
     Raises:
         SourceRejectedError: The body is not XML.
     """
     text = body if _XML_ENCODING.match(body) else to_utf8(body, content_type)
+
+    def is_listed(path: Any, key: str, _: Any) -> bool:  # noqa: ANN401 — a list of pairs, whatever its stub says
+        return (*(element[0] for element in path), key) in lists
+
     try:
         return msgspec.json.encode(
-            xmltodict.parse(text, disable_entities=True, strip_whitespace=False, postprocessor=_keep_text)
+            xmltodict.parse(
+                text, disable_entities=True, strip_whitespace=False, postprocessor=_keep_text, force_list=is_listed
+            )
         )
     except (xml.parsers.expat.ExpatError, ValueError) as error:
         raise SourceRejectedError(f"the body is not XML: {error}", expected="`response.format: xml`") from None
@@ -107,7 +142,7 @@ def xml_document(body: bytes, content_type: str = "") -> bytes:
         raise SourceRejectedError("the XML is nested too deeply", expected="records, as elements") from None
 
 
-def _csv_text(body: bytes, response: Response) -> tuple[str, bool]:
+def _csv_text(body: bytes, response: ArrayResponse) -> tuple[str, bool]:
     """Return a body as text, and whether all of it is valid text; invalid text is only accepted in records."""
     encoding = "utf-8-sig" if response.encoding == "utf-8" else response.encoding
     try:

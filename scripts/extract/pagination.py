@@ -88,10 +88,10 @@ class _Numbers:
         if first.refused is not None:
             raise first.refused
         yield first
-        if first.ended or first.records == 0 or self._is_complete(first):
+        if first.ended or (first.records == 0 and not first.more) or self._is_complete(first):
             return
         # a source may limit or ignore the requested page size
-        self._size = first.records
+        self._size = first.records or self._size
         self._note(first, 1)
         for number, answer in enumerate(self._in_order(first), start=2):
             if self._is_over(answer, number):
@@ -111,6 +111,8 @@ class _Numbers:
 
     def _is_complete(self, answer: Answer) -> bool:
         """Return whether the declared total says that this was the last page."""
+        if answer.more is not None:
+            return not answer.more
         if answer.total is None or (self._pagination.stop == "empty_page" and self._seen):
             return False
         return (self._seen or answer.records) >= answer.total
@@ -121,7 +123,7 @@ class _Numbers:
         Raises:
             SourceRejectedError: The page repeats an earlier one.
         """
-        if answer.ended or answer.records == 0:
+        if answer.ended or (answer.records == 0 and not answer.more):
             return True
         last = self._previous
         if answer.fingerprint in self._fingerprints:
@@ -135,7 +137,8 @@ class _Numbers:
                 hint="check the names of the paging parameters in the contract; if the source returns its last page for"
                 " every later number, set `stop: repeated_page` or `total`",
             )
-        if answer.total is None and last is not None and self._is_short(last) and self._pagination.stop != "empty_page":
+        is_told = answer.total is not None or answer.more is not None or self._pagination.stop == "empty_page"
+        if not is_told and last is not None and self._is_short(last):
             _log.warning(
                 "page %d has %d rows of %d, and another page followed: the source caps or filters its pages",
                 number - 1,
@@ -153,7 +156,8 @@ class _Numbers:
         is_known = first.total is not None and self._pagination.stop == "total"
         known = math.ceil((first.total or 0) / self._size) if is_known else None
         numbers = iter(range(1, known)) if known else itertools.count(1)
-        if self._executor is None:
+        if self._executor is None or first.more is not None:
+            # a source that says whether there is more may refuse to be asked for a page that it does not have
             yield from (self._get(self._numbered(number)) for number in numbers)
             return
         # if no total declares the number of pages, begin with one page, since a short collection has no others
@@ -220,7 +224,9 @@ class _Cursors:
         size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
         start = self._start.placing(pagination.send_in, size)
         visited = set()
-        request = start
+        request = (
+            start.placing("template", {pagination.cursor_param: ""}) if pagination.send_in == "template" else start
+        )
         while True:
             answer = self._get(request)
             yield answer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from scripts.contracts.json_path import is_singular, place_of
+from scripts.contracts.json_path import is_singular, outer_place_of, place_of, steps
 from scripts.contracts.response import (
     ArrayResponse,
     ColumnarResponse,
@@ -62,7 +62,7 @@ def _find(body: bytes, resource: Resource, content_type: str) -> Found:
     response = resource.response
     if response.format == "ndjson":
         return Found(formats.json_lines(to_utf8(body, content_type)), None)
-    if response.format in {"csv", "tsv"}:
+    if isinstance(response, ArrayResponse) and response.format in {"csv", "tsv"}:
         return Found(formats.csv_records(body, response, resource.columns), None)
     document = _document(body, resource, content_type)
     return Found(_place(document, resource), document)
@@ -70,8 +70,22 @@ def _find(body: bytes, resource: Resource, content_type: str) -> Found:
 
 def _document(body: bytes, resource: Resource, content_type: str) -> bytes:
     if resource.response.format == "xml":
-        return formats.xml_document(body, content_type)
+        return formats.xml_document(body, content_type, _listed_elements(resource))
     return to_utf8(body, content_type)
+
+
+def _listed_elements(resource: Resource) -> set[tuple[str, ...]]:
+    """Return the elements of XML that `[*]` follows in the contract's paths: they are lists if they stand once too."""
+    paths = [getattr(resource.response, "data_path", None), resource.nested.path if resource.nested else None]
+    found: set[tuple[str, ...]] = set()
+    names: tuple[str, ...] = ()
+    for path in paths:
+        for step in steps(path) or () if path else ():
+            if step is None:
+                found.add(names)
+            elif isinstance(step, str):
+                names = (*names, step)
+    return found
 
 
 def _place(body: bytes, resource: Resource) -> bytes:
@@ -83,6 +97,8 @@ def _place(body: bytes, resource: Resource) -> bytes:
     if isinstance(shape, FlatMapResponse):
         return b"[%s]" % b",".join(flat_records(body, shape))
     if isinstance(shape, ArrayResponse):
+        if _begin(body) == b"{":
+            raise _object_for_list(body)
         return body
     found = _inner(body, shape.data_path, resource)
     if isinstance(shape, ColumnarResponse):
@@ -93,14 +109,27 @@ def _place(body: bytes, resource: Resource) -> bytes:
 def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes:
     if is_singular(shape.data_path):
         found = _inner(body, shape.data_path, resource)
+        if shape.single == "record" and found is not None and _begin(found) == b"{":
+            return _join([found])
         return b"[]" if found is None or _begin(found) == b"n" else _list(found, resource)
     nodes = find(body, shape.data_path)
     if not nodes:
-        # an empty list is valid, but a missing list is an error
-        _inner(body, place_of(shape.data_path), resource)
+        _check_place(body, shape.data_path, resource)
     if nodes and all(_begin(node) == b"[" for node in nodes):
         nodes = [item for node in nodes for item in split(node)]
     return _join(nodes)
+
+
+def _check_place(body: bytes, path: str, resource: Resource) -> None:
+    """Check that a place for records is there, which is another thing than a place without records.
+
+    Raises:
+        SourceRejectedError: It is not there.
+    """
+    found, outer = _inner(body, place_of(path), resource), outer_place_of(path)
+    is_empty = found is None or found.strip() in {b"[]", b"{}", b"null"}
+    if not is_empty and not resource.no_rows.missing_list and not find(body, outer):
+        raise _nothing_at(body, outer)
 
 
 def _single(found: bytes | None) -> bytes:
@@ -128,8 +157,18 @@ def _inner(body: bytes, path: str | None, resource: Resource) -> bytes | None:
     found = find_one(body, path)
     if found is not None or resource.no_rows.missing_list:
         return found
+    raise _nothing_at(body, path)
+
+
+def _nothing_at(body: bytes, path: str) -> SourceRejectedError:
+    if _begin(body) == b"[":
+        return SourceRejectedError(
+            f"the response has another shape: a list, with nothing at `{path}`",
+            expected="an object that holds the records there",
+            hint="`response: {shape: array}` where the records are its items, or a path such as `$[1]`",
+        )
     keys = ", ".join(key for key, _ in split_object(body)[:_SHOWN_KEYS])
-    raise SourceRejectedError(
+    return SourceRejectedError(
         f"the response has nothing at `{path}`; its keys are {keys or 'none'}",
         expected="the records there, as in the contract",
         hint="if this means that there are no rows, set `no_rows: {missing_list: true}`; if it is an error, `error`",
@@ -219,11 +258,34 @@ _KINDS = {b"{": "an object", b"[": "a list", b'"': "a text", b"n": "null", b"t":
 
 def _other(found: bytes, expected: str) -> SourceRejectedError:
     begin = _begin(found)
-    shapes = {b"{": "one record is `shape: object`, records by key `keyed`, lists by column `columnar`"}
+    shapes = {
+        b"{": "one record is `shape: object`, or `single: record` where that is the list of one; records by key are"
+        " `keyed`, lists by column `columnar`"
+    }
     return SourceRejectedError(
         f"the response has another shape: {_KINDS.get(begin, 'a number')} where the records are expected",
         expected=expected,
         hint=shapes.get(begin, "check `response` in the contract"),
+    )
+
+
+def _object_for_list(body: bytes) -> SourceRejectedError:
+    try:
+        pairs, is_lines = split_object(body), False
+    except msgspec.DecodeError:
+        # a line for each record; a body that is torn stays an error of JSON
+        pairs, is_lines = split_object(body.strip().partition(b"\n")[0]), True
+    lists = [key for key, value in pairs if _begin(value) == b"["]
+    keys = ", ".join(key for key, _ in pairs[:_SHOWN_KEYS])
+    hint = "`shape: object` where it is one record, `envelope` where they lie deeper"
+    if is_lines:
+        hint = "`response: {shape: array, format: ndjson}` reads a line for each record"
+    elif lists:
+        hint = f"`response: {{shape: envelope, data_path: {lists[0]}}}` where the records lie there"
+    return SourceRejectedError(
+        f"the response has another shape: an object with the keys {keys or 'none'} where the records are expected",
+        expected="array as in the contract",
+        hint=hint,
     )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from scripts.contracts.json_path import steps_of
-from scripts.contracts.templates import fill
-from scripts.extract.windows import Window, span_of_days, window_params
+from scripts.contracts.load import WatermarkLoad
+from scripts.contracts.templates import SINCE, fill
+from scripts.extract.windows import Window, span_of_days, watermark, window_params
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Mapping
 
     from scripts.contracts.pagination import Place
@@ -55,11 +56,15 @@ class Request:
         return {"data": msgspec.json.encode(self.body), "headers": {"Content-Type": "application/json"}}
 
     def placing(self, place: Place, values: Mapping[str, Any]) -> Request:
-        """Return the request with values in its query, its headers or its body (dots lead to a nested key)."""
+        """Return the request with values in its query, headers, body (dots lead to a nested key) or templates."""
         if not values:
             return self
         if place == "query":
             return dataclasses.replace(self, params={**self.params, **values})
+        if place == "template":
+            texts = {name: as_text(value) for name, value in values.items()}
+            parts = {key: fill(getattr(self, key), texts) for key in ("params", "headers", "body", "form")}
+            return dataclasses.replace(self, url=fill(self.url, texts, quote=True), **parts)
         if place == "header":
             texts = {name: as_text(value) for name, value in values.items()}
             return dataclasses.replace(self, headers={**self.headers, **texts})
@@ -84,6 +89,8 @@ def build_request(
     whole = span_of_days(day, day, source.time_zone)
     values: dict[str, object] = {"day": whole.start, "next_day": whole.end, "start": window.start, "end": window.end}
     values |= variables
+    if isinstance(resource.load, WatermarkLoad):
+        values[SINCE] = watermark(resource.load, since) or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     params = {name: value for name, value in fill(resource.params, values).items() if value is not None}
     return Request(
         url=base_url + fill(resource.path or "", values, quote=True),

@@ -12,7 +12,7 @@ from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPag
 from scripts.errors import SourceRejectedError, SourceUnavailableError
 from scripts.extract.find import find_one
 from scripts.extract.flat_maps import normalize_response
-from scripts.extract.json_text import MISREAD, split_list, to_utf8
+from scripts.extract.json_text import MISREAD, split_list, split_object, to_utf8
 from scripts.extract.links import next_link
 from scripts.extract.records import find_records, split
 from scripts.extract.repeats import key_hashes
@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from scripts.contracts.pagination import Pagination
     from scripts.contracts.response import ErrorFlag
     from scripts.contracts.source import Resource
+    from scripts.extract.records import Found
     from scripts.extract.rows import Page, Reject, RowReader
 
 __all__ = ["Answer", "RawRows", "ResponseReader", "normalize_response", "shorten"]
 _SNIPPET = 160
 _SHOWN_CHARACTERS = 40
+_SHOWN_KEYS = 8
+_ERROR_KEYS, _OK_KEYS = frozenset({"error", "errors", "fault"}), frozenset({"ok", "success"})
+_NO_ERROR = frozenset({b"null", b"false", b"0", b'""', b"[]", b"{}", b'"0"'})
 _TOTAL = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
 
 
@@ -48,6 +53,7 @@ class Answer:
         refused: Error to raise if it is the first page; on a later page, its status means that there are no more pages.
         ended: Whether its status means that there are no more pages.
         part: Number of the request of the load that it belongs to.
+        more: Whether its flag says that there are more pages; None if the contract has no such flag.
     """
 
     page: Page | RawPage
@@ -60,6 +66,7 @@ class Answer:
     refused: SourceRejectedError | None = None
     ended: bool = False
     part: int = 0
+    more: bool | None = None
 
     @property
     def cursor_text(self) -> str:
@@ -127,14 +134,18 @@ class ResponseReader:
             else:
                 page = self._read_rows(found.records)
             keys = self._keys(page)
+            if not count and not page.fetched and resource.error is None and found.document is not None:
+                _check_undeclared_error(found.document)
+            more = _has_more(found.document, resource.pagination)
             return Answer(
                 page,
                 page.fetched if count is None else count,
                 self._total(headers, found.document),
-                self._cursor(headers, found.document, found.records),
+                self._cursor(headers, found, more=more),
                 self._next_url(headers, found.document),
                 self._fingerprint(found.records, keys),
                 keys,
+                more=more,
             )
         except msgspec.ValidationError as error:
             raise SourceRejectedError(
@@ -222,20 +233,15 @@ class ResponseReader:
             )
         return value or None
 
-    def _cursor(
-        self, headers: Mapping[str, str], document: bytes | None, records: bytes | list[bytes]
-    ) -> str | msgspec.Raw | None:
+    def _cursor(self, headers: Mapping[str, str], found: Found, *, more: bool | None) -> str | msgspec.Raw | None:
         pagination = self._resource.pagination
-        if not isinstance(pagination, CursorPagination):
+        if not isinstance(pagination, CursorPagination) or more is False:
             return None
-        more = _has_more(document, pagination)
-        if more is False:
-            return None
+        document = found.document
         if pagination.cursor_header is not None:
             cursor: str | msgspec.Raw | None = headers.get(pagination.cursor_header) or None
         elif pagination.cursor_field is not None:
-            items = split(records)
-            cursor = _scalar(find_one(items[-1], pagination.cursor_field) if items else None)
+            cursor = _last_value(split(found.records), pagination.cursor_field)
         else:
             cursor = _scalar(find_one(document, pagination.cursor_path or "") if document is not None else None)
         if cursor is None and more:
@@ -246,15 +252,31 @@ class ResponseReader:
         return cursor
 
 
-def _has_more(document: bytes | None, pagination: CursorPagination) -> bool | None:
-    """Return whether an answer says that there are more pages; None if the contract has no such flag."""
-    if pagination.has_more_path is None or document is None:
+def _last_value(records: Sequence[bytes], path: str) -> str | msgspec.Raw | None:
+    """Return the cursor that the last record holds; None where there is no record."""
+    if not records:
         return None
-    raw = find_one(document, pagination.has_more_path)
+    cursor = _scalar(find_one(records[-1], path))
+    if cursor is None:
+        keys = ", ".join(key for key, _ in split_object(records[-1])[:_SHOWN_KEYS])
+        raise SourceRejectedError(
+            f"the last record has nothing at `{path}`, the `cursor_field`; its keys are {keys or 'none'}",
+            expected="the cursor of the next page in every record",
+            hint="where it lies above the record, let `data_path` lead there, and say `field` in the columns",
+        )
+    return cursor
+
+
+def _has_more(document: bytes | None, pagination: Pagination) -> bool | None:
+    """Return whether an answer says that there are more pages; None where it is not asked."""
+    path = getattr(pagination, "has_more_path", None)
+    if path is None or document is None:
+        return None
+    raw = find_one(document, path)
     text = b"" if raw is None else raw.strip(b'"').lower()
     if text not in {b"true", b"false"}:
-        raise SourceRejectedError(f"the response does not say true or false at `{pagination.has_more_path}`")
-    return (text == b"true") == (pagination.stop == "has_more_false")
+        raise SourceRejectedError(f"the response does not say true or false at `{path}`")
+    return (text == b"true") == (getattr(pagination, "stop", None) == "has_more_false")
 
 
 def _scalar(raw: bytes | None) -> str | msgspec.Raw | None:
@@ -287,6 +309,21 @@ def _check_error(body: bytes, flag: ErrorFlag) -> None:
     if _is_in(value, flag.retry_values):
         raise SourceUnavailableError(text)
     raise SourceRejectedError(text, hint="`error` in the contract says which values are errors")
+
+
+def _check_undeclared_error(document: bytes) -> None:
+    """Refuse an answer without rows that looks like an error which the contract does not declare."""
+    if document[:32].lstrip()[:1] != b"{":
+        return
+    for key, raw in split_object(document):
+        is_error = key.lower() in _ERROR_KEYS and raw.strip() not in _NO_ERROR
+        if is_error or (key.lower() in _OK_KEYS and raw.strip() == b"false"):
+            raise SourceRejectedError(
+                f"the response has no rows, and `{key}` is {shorten(raw)}",
+                expected="rows, or an answer that does not look like an error",
+                hint=f"`error: {{path: {key}}}` in the contract says that it is one,"
+                f" `error: {{path: {key}, error_values: []}}` that it is none",
+            )
 
 
 def _is_in(value: object, values: tuple[object, ...]) -> bool:

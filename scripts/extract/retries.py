@@ -34,6 +34,20 @@ _HTTP_NEVER = frozenset({501, 505})
 _FIRST_SERVER_ERROR = 500
 _FIRST_ERROR = 400
 _FORBIDDEN = 403
+_AUTH_HINT = "check `auth` in the contract, and the variables that it names"
+_PATH_HINT = (
+    "check `base_url` and `path` in the contract; where it means that there are no rows, `no_rows: {status: [404]}`"
+)
+_HINTS = {
+    401: _AUTH_HINT,
+    403: _AUTH_HINT,
+    404: _PATH_HINT,
+    410: _PATH_HINT,
+    405: "`method` in the contract is GET or POST",
+    406: "`headers: {Accept: …}` in the contract says which format is wanted",
+    411: "`method: POST` with `body` or `form` in the contract sends a body",
+    415: "`body` in the contract sends JSON, `form` a form",
+}
 _FINAL_EXCEPTIONS = (
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidSchema,
@@ -238,8 +252,4 @@ def _certificate_problem(error: requests.exceptions.SSLError) -> str:
 
 
 def _status_hint(status: int) -> str:
-    if status in {401, 403}:
-        return "check the variables that the contract's `auth` names"
-    if status in {404, 410}:
-        return "check base_url and the resource's path in the contract"
-    return "check the resource's params and pagination in the contract"
+    return _HINTS.get(status, "check the resource's `params`, `headers` and `pagination` in the contract")

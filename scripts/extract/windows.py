@@ -56,9 +56,8 @@ def window_params(resource: Resource, window: Window, since: dt.datetime | None)
     """Return the query parameters for the time span of a load; `since` is the watermark."""
     load = resource.load
     if isinstance(load, WatermarkLoad):
-        if since is None:
-            return {}
-        return {load.start_param: format_moment(since - dt.timedelta(hours=load.lookback_hours), load.format)}
+        begin = watermark(load, since)
+        return {load.start_param: format_moment(begin, load.format)} if begin and load.start_param else {}
     if not isinstance(load, IncrementalLoad) or load.start_param is None:
         return {}
     params = {load.start_param: format_moment(window.start, load.format)}
@@ -67,6 +66,11 @@ def window_params(resource: Resource, window: Window, since: dt.datetime | None)
         last = window.end - resolution(load.format) if load.end == "inclusive" else window.end
         params[load.end_param] = format_moment(last, load.format)
     return params
+
+
+def watermark(load: WatermarkLoad, since: dt.datetime | None) -> dt.datetime | None:
+    """Return since when a load asks for changes; None for the first load."""
+    return None if since is None else since - dt.timedelta(hours=load.lookback_hours)
 
 
 def span_of_days(first: dt.date, last: dt.date, zone: str) -> Window:

@@ -10,7 +10,8 @@ from scripts.errors import PipelineError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from tests.support.answering import answering
-from tests.support.shapes import PAGE, SHAPES
+from tests.support.more_shapes import SHAPES
+from tests.support.shapes import PAGE
 
 DAY = dt.date(2024, 1, 1)
 SIZES = {"none": 0, "one": 1, "full_last_page": 2 * PAGE, "short_last_page": 2 * PAGE + 1}

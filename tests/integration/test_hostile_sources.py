@@ -403,7 +403,7 @@ def test_a_cursor_without_an_end_is_refused(load, env, server):
         (whole(b"[]", X_Total_Count="9" * 400), "declares its total as"),
         (whole(b"[]", X_Total_Count="²"), "declares its total as"),
         (whole(b"[" * 100_000), "opens 100000 brackets"),
-        (whole(b'{"a":' * 100_000), "Expected `array`, got `object`"),
+        (whole(b'{"a":' * 100_000), "opens 100000 brackets"),
     ],
     ids=["total_of_400_digits", "total_in_superscript", "brackets", "braces"],
 )

@@ -120,6 +120,31 @@ def test_everything_is_found_and_proven(discover):
     assert len(asked) < 12
 
 
+def test_the_next_page_is_found_among_links(discover):
+    def answer(ask):
+        start = int(ask.query.get("start", 0))
+        links = [{"rel": "self", "href": "x"}, *([{"rel": "next", "href": f"?start={start + 2}"}] if start < 4 else [])]
+        return ok({"features": [{"id": start + i} for i in range(2)], "links": links})
+
+    with answering(answer) as (base, _):
+        _, found = discover(base, "/items")
+
+    assert found[0].keys["pagination"] == {"type": "link", "next_path": "$.links[?@.rel=='next'].href"}
+
+
+def test_a_flag_that_says_whether_there_is_more_is_used(discover):
+    def answer(ask):
+        start, size = (int(ask.query.get("page", 1)) - 1), int(ask.query.get("pagesize", 30))
+        found = [{"id": i} for i in range(60)][start * size : (start + 1) * size]
+        return ok({"items": found, "has_more": (start + 1) * size < 60})
+
+    with answering(answer) as (base, _):
+        _, found = discover(base, "/items")
+
+    expected = {"type": "page", "page_param": "page", "size_param": "pagesize", "page_size": 100}
+    assert found[0].keys["pagination"] == {**expected, "has_more_path": "has_more", "stop": "has_more_false"}
+
+
 def test_a_parameter_that_a_source_does_not_know_is_tried_once(discover):
     def answer(ask):
         if set(ask.query) - {"limit"}:

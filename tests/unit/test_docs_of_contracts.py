@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from scripts.admin import contract_page
 from scripts.config import PROJECT_DIR
 from scripts.contracts.source import Source
 
@@ -38,3 +39,18 @@ def test_an_example_is_valid(example):
 
 def test_there_are_examples():
     assert len(EXAMPLES) > 15
+
+
+def parts():
+    found = []
+    contract_page._collect(Source, found)
+    return found
+
+
+@pytest.mark.parametrize("part", parts(), ids=lambda part: part.__name__)
+def test_every_key_has_an_example_that_is_valid(part):
+    examples = [yaml.safe_load(text) for text in contract_page.example_texts()[part.__name__]]
+
+    for example in examples:
+        part.model_validate(example)
+    assert sorted(set(part.model_fields) - {key for example in examples for key in example}) == []

@@ -68,7 +68,7 @@ def test_a_null_list_is_an_empty_one():
 @pytest.mark.parametrize(
     ("body", "shape", "words"),
     [
-        ({"error": "quota"}, {"shape": "array"}, "Expected `array`, got `object`"),
+        ({"error": "quota"}, {"shape": "array"}, "an object with the keys error where the records are expected"),
         ({"error": "quota"}, {"shape": "envelope", "data_path": "items"}, "nothing at `items`; its keys are error"),
         ({"items": {"id": 1}}, {"shape": "envelope", "data_path": "items"}, "an object where the records are expected"),
         ([1], {"shape": "flat_map"}, "Expected `object`, got `array`"),
