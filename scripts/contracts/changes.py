@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 Effect = Literal["compatible", "outdated", "conflict"]
 _READING = ("format", "thousands", "decimal_mark", "null_values", "true_values", "false_values")
-_REQUEST = ("path", "method", "params", "headers", "body", "form", "load", "response", "for_each", "nested")
-_REQUEST += ("base_url", "python", "singer", "dlt")
+_REQUEST = (
+    *("path", "method", "params", "headers", "body", "form", "load", "response", "for_each", "nested"),
+    *("base_url", "python", "singer", "dlt"),
+)
 
 
 class Change(NamedTuple):
