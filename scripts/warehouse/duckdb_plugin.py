@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
@@ -25,7 +26,8 @@ class Plugin(BasePlugin):
     @override
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         listed = ",".join(map(str, plugin_config["folders"])).split(",")
-        self._folders = [folder.strip() for folder in listed if folder.strip()]
+        output_folder = os.environ.get(plugin_config["output_folder_variable"], "../data/dev_files")
+        self._folders = [*(folder.strip() for folder in listed if folder.strip()), output_folder]
         self._pseudonym_key = str(plugin_config.get("pseudonym_key") or "")
 
     @override

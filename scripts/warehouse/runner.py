@@ -1,24 +1,22 @@
-"""Runs dbt as a separate process: starts it with a clean environment, logs its events, and checks its results."""
+"""Runs dbt in a separate process: gives it a clean environment, logs its events, and checks its results."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
 from scripts.errors import MemoryLimitError, StorageFullError, WarehouseError
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse.dbt_process import Command, run_in_terminal, running
 from scripts.warehouse.failure_messages import describe_failures, one_line
 from scripts.warehouse.project import named_variables
 from scripts.warehouse.pseudonyms import pseudonym_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from scripts.warehouse.versions import Warehouse
@@ -109,8 +107,9 @@ def run_dbt(
     results_file = target / "run_results.json"
     results_file.unlink(missing_ok=True)
     complaints: list[str] = []
-    with _process(arguments, warehouse, bronze_dir, inherit, mode=mode, logs=True) as process:
-        for event in _events(process):
+    logged = [*arguments, "--log-format", "json", "--log-level", "info", "--log-level-file", "none"]
+    with running(_command(logged, warehouse, bronze_dir, inherit, mode)) as process:
+        for event in _events(process.stdout or ()):
             _log_event(event, complaints)
         code = process.wait()
     results = read_results(results_file) if results_file.exists() else []
@@ -143,8 +142,7 @@ def pass_to_dbt(
     inherit: Sequence[int] = (),
 ) -> int:
     """Run any dbt command with the input and output of this terminal, and return its exit code."""
-    with _process(arguments, warehouse, bronze_dir, inherit, mode=mode, logs=False) as process:
-        return process.wait()
+    return run_in_terminal(_command(arguments, warehouse, bronze_dir, inherit, mode))
 
 
 def read_results(path: Path) -> Sequence[NodeResult]:
@@ -164,35 +162,10 @@ def read_results(path: Path) -> Sequence[NodeResult]:
     ]
 
 
-@contextlib.contextmanager
-def _process(
-    arguments: Sequence[str],
-    warehouse: Warehouse,
-    bronze_dir: Path,
-    inherit: Sequence[int],
-    *,
-    mode: DbtMode,
-    logs: bool,
-) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()", *arguments]
-    if logs:
-        command += ["--log-format", "json", "--log-level", "info", "--log-level-file", "none"]
-    process = subprocess.Popen(  # noqa: S603 — our own arguments
-        command,
-        cwd=settings().dbt_dir,
-        env=environment(warehouse, bronze_dir, mode),
-        stdout=subprocess.PIPE if logs else None,
-        text=True,
-        pass_fds=tuple(inherit),
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+def _command(
+    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, inherit: Sequence[int], mode: DbtMode
+) -> Command:
+    return Command(arguments, settings().dbt_dir, environment(warehouse, bronze_dir, mode), inherit)
 
 
 def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> Mapping[str, str]:
@@ -228,8 +201,8 @@ def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> M
     }
 
 
-def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    for line in process.stdout or ():
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
         try:
             yield json.loads(line)
         except ValueError:

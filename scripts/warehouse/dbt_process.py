@@ -1,0 +1,190 @@
+"""Processes of dbt: copies of a worker that has imported dbt, or programs of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+
+from scripts.utils.logging_config import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_log = get_logger("dbt")
+_DBT = (sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()")
+_WORKER = (sys.executable, "-P", "-m", "scripts.warehouse.dbt_worker")
+_STDERR = 2
+
+
+class Command(NamedTuple):
+    """A command of dbt."""
+
+    arguments: Sequence[str]
+    """The command line after `dbt`."""
+    folder: Path
+    environment: Mapping[str, str]
+    inherited: Sequence[int] = ()
+    """File descriptors that dbt keeps open, such as the builder's lock."""
+
+
+class Running(Protocol):
+    """A running command, which writes its output to a pipe."""
+
+    @property
+    def stdout(self) -> IO[str] | None:
+        """The output of the command."""
+
+    def wait(self) -> int:
+        """Wait until the command has ended, and return its exit code."""
+
+    def poll(self) -> int | None:
+        """Return the exit code; None if `wait` has not returned it and the command may run."""
+
+    def terminate(self) -> None:
+        """Ask the command to end."""
+
+
+@contextlib.contextmanager
+def running(command: Command) -> Iterator[Running]:
+    """Start a command whose output is read; at the end of the block, it is asked to end if it still runs.
+
+    The command runs in this process's worker, which is started first if there is none. If the worker is in use or
+    cannot be started, the command runs as a program of its own.
+    """
+    with _one_at_a_time() as is_free:
+        process = (_in_worker(command) if is_free else None) or _start(command, output=subprocess.PIPE)
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def run_in_terminal(command: Command) -> int:
+    """Run a command with the input and output of this process, and return its exit code."""
+    process = _start(command)
+    try:
+        return process.wait()
+    finally:
+        _end(process)
+
+
+class _Worker:
+    """A process of `scripts.warehouse.dbt_worker`, and the socket through which it takes requests."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 — our own arguments
+                [*_WORKER, str(theirs.fileno())],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self.answers = self.socket.makefile("r")
+        self.owner = os.getpid()
+
+    def stop(self) -> None:
+        self.answers.close()
+        self.socket.close()
+        if self.owner == os.getpid():
+            self._process.wait()
+
+
+class _WorkerCommand:
+    """A command that runs in a worker."""
+
+    def __init__(self, worker: _Worker, command: Command) -> None:
+        self._answers = worker.answers
+        self._code: int | None = None
+        with tempfile.TemporaryFile() as request:
+            text = {"arguments": [*command.arguments], "folder": str(command.folder)}
+            request.write(json.dumps({**text, "environment": dict(command.environment)}).encode())
+            request.seek(0)
+            output, theirs = os.pipe()
+            self.stdout: IO[str] = os.fdopen(output, encoding="utf-8")
+            try:
+                socket.send_fds(worker.socket, [b"+"], [request.fileno(), theirs, _STDERR, *command.inherited])
+            finally:
+                os.close(theirs)
+        process = self._answer()
+        if process is None:
+            self.stdout.close()
+            raise BrokenPipeError
+        self._process = process
+
+    def wait(self) -> int:
+        """Return the exit code; that of a killed process if the worker was killed."""
+        if self._code is None:
+            code = self._answer()
+            self._code = -signal.SIGKILL if code is None else code
+        return self._code
+
+    def poll(self) -> int | None:
+        return self._code
+
+    def terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGTERM)
+
+    def _answer(self) -> int | None:
+        line = self._answers.readline()
+        return int(line) if line else None
+
+
+_lock = threading.Lock()
+_workers: list[_Worker] = []
+"""The worker of this process, or of the process of which this one is a copy; empty before the first command."""
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[bool]:
+    """Return in the block whether the worker is free; it stays reserved until the end of the block."""
+    is_free = _lock.acquire(blocking=False)
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            _lock.release()
+
+
+def _in_worker(command: Command) -> Running | None:
+    if _workers and _workers[0].owner != os.getpid():
+        _workers.pop().stop()
+    try:
+        if not _workers:
+            _workers.append(_Worker({k: v for k, v in command.environment.items() if not k.startswith("DBT_")}))
+        return _WorkerCommand(_workers[0], command)
+    except OSError as error:
+        _log.warning("dbt runs as a program of its own, because its worker does not answer: %s", error)
+        while _workers:
+            _workers.pop().stop()
+        return None
+
+
+def _start(command: Command, *, output: int | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 — our own arguments
+        [*_DBT, *command.arguments],
+        cwd=command.folder,
+        env=command.environment,
+        stdout=output,
+        text=True,
+        pass_fds=tuple(command.inherited),
+    )
+
+
+def _end(process: Running) -> None:
+    if process.poll() is None:
+        process.terminate()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()

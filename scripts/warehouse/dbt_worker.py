@@ -1,0 +1,79 @@
+"""A program that imports dbt once, and runs each command of dbt in a copy of its process (fork).
+
+The import takes longer than many commands. Each command has its own process, environment, folder and output, so that
+nothing of one command reaches another. `scripts.warehouse.dbt_process` starts the program and sends it requests
+through a socket. The program ends when the socket is closed.
+
+A request is one byte with file descriptors: a file with the request in JSON, stdout and stderr of the command, and
+files that the command keeps open. The answer is two lines: the process id, and at the end the exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MOST_FILES = 16
+_IMPORTED = ("dbt.cli.main", "dbt.adapters.duckdb", "scripts.warehouse.duckdb_plugin")
+"""What the worker imports before the first command."""
+
+
+def main() -> None:
+    """Serve requests from the socket whose file descriptor is the only argument."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    # the terminal interrupts all its processes; the one that sent the request decides what happens
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    while True:
+        signs, files, _, _ = socket.recv_fds(connection, 1, _MOST_FILES)
+        if not signs:
+            return
+        process = os.fork()
+        if process == 0:
+            connection.close()
+            _run(files)
+        for file in files:
+            os.close(file)
+        _answer(connection, process)
+        _answer(connection, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+
+
+def _answer(connection: socket.socket, number: int) -> None:
+    # whoever sent the request may have been killed; the command ends by itself
+    try:
+        connection.sendall(b"%d\n" % number)
+    except BrokenPipeError:
+        sys.exit()
+
+
+def _run(files: Sequence[int]) -> None:
+    """Become the process of one command of dbt, and end with its exit code."""
+    from dbt.cli.main import cli
+
+    request, *outputs = files[:3]
+    with os.fdopen(request, encoding="utf-8") as file:
+        told = json.load(file)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, output in zip((sys.stdout.fileno(), sys.stderr.fileno()), outputs, strict=True):
+        os.dup2(output, number)
+        os.close(output)
+    os.environ.clear()
+    os.environ.update(told["environment"])
+    time.tzset()
+    os.chdir(told["folder"])
+    sys.argv = ["dbt", *told["arguments"]]
+    cli(told["arguments"])
+
+
+if __name__ == "__main__":
+    main()

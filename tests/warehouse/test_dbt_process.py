@@ -1,0 +1,99 @@
+"""Commands of dbt in the worker: each has its own environment and output, and none needs the worker."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from scripts.config import settings
+from scripts.warehouse import dbt_process
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.dbt_process import Command, running
+from scripts.warehouse.runner import environment
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A command that prints a text of a variable that only it has."""
+
+    def print_text(text):
+        arguments = ["compile", "--quiet", "--inline", "select '{{ env_var(\"DBT_TEXT\") }}'"]
+        variables = {**environment(warehouse(), tmp_path), "DBT_TEXT": text}
+        return Command(arguments, settings().dbt_dir, variables)
+
+    return print_text
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """One item for each command that ran as a program of its own."""
+    started = []
+    start = dbt_process._start
+    monkeypatch.setattr(dbt_process, "_start", lambda *args, **more: started.append(1) or start(*args, **more))
+    return started
+
+
+def output(command):
+    with running(command) as process:
+        text = process.stdout.read()
+        return text, process.wait()
+
+
+def test_commands_of_the_worker_see_nothing_of_each_other(command, programs):
+    assert output(command("first")) == ("select 'first'\n", 0)
+    worker = dbt_process._workers[0]._process.pid
+    bare = command("second")
+    bare.environment.pop("DBT_TEXT")
+    text, code = output(bare)
+    assert "Env var required but not provided: 'DBT_TEXT'" in text
+    assert code == 2
+    assert output(command("third")) == ("select 'third'\n", 0)
+    assert dbt_process._workers[0]._process.pid == worker
+    assert programs == []
+
+
+def test_a_killed_worker_is_replaced(command, programs):
+    output(command("first"))
+    os.kill(dbt_process._workers[0]._process.pid, signal.SIGKILL)
+    dbt_process._workers[0]._process.wait()
+    assert output(command("second")) == ("select 'second'\n", 0)
+    assert programs == [1]
+    assert output(command("third")) == ("select 'third'\n", 0)
+    assert programs == [1]
+
+
+def test_a_worker_that_is_killed_while_a_command_runs_makes_it_fail(command):
+    with running(command("first")) as process:
+        os.kill(dbt_process._workers[0]._process.pid, signal.SIGKILL)
+        process.stdout.read()
+        assert process.wait() == -signal.SIGKILL
+
+
+def test_a_command_beside_another_one_is_a_program_of_its_own(command, programs):
+    found = []
+    with running(command("first")) as process:
+        thread = threading.Thread(target=lambda: found.append(output(command("second"))))
+        thread.start()
+        thread.join()
+        assert (process.stdout.read(), process.wait()) == ("select 'first'\n", 0)
+    assert found == [("select 'second'\n", 0)]
+    assert programs == [1]
+
+
+def test_a_command_that_nobody_waits_for_is_ended(command):
+    with pytest.raises(RuntimeError, match="stop"), running(command("first")) as process:
+        raise RuntimeError("stop")
+    assert process.wait() == -signal.SIGTERM
+    assert output(command("second")) == ("select 'second'\n", 0)
+
+
+def test_a_copy_of_this_process_has_a_worker_of_its_own(command):
+    output(command("first"))
+    worker = dbt_process._workers[0]._process.pid
+    if (child := os.fork()) == 0:
+        text = output(command("second"))
+        right = text == ("select 'second'\n", 0) and dbt_process._workers[0]._process.pid != worker
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert output(command("third")) == ("select 'third'\n", 0)
