@@ -1,4 +1,4 @@
-"""A project without sources and models, of which tests make what they need."""
+"""Projects of tests: a copy of the shipped one, and one without sources and models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+_WRITTEN_BY_DBT = shutil.ignore_patterns("target", "logs", "dbt_packages", "data")
+
+
+def copy_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make `folder` the project, with a copy of this one's dbt project; return the copy."""
+    shutil.copytree(PROJECT_DIR / "dbt", folder / "dbt", ignore=_WRITTEN_BY_DBT)
+    monkeypatch.setattr(config, "PROJECT_DIR", folder)
+    return folder / "dbt"
 
 
 def empty_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -144,20 +143,11 @@ def test_a_day_that_is_loaded_again_with_fewer_rows_takes_them_back(load_days, b
     assert read_status(store).problems == []
 
 
-@pytest.fixture
-def own_project(tmp_path, monkeypatch):
-    """A copy of the dbt project that a test may change."""
-    copy = tmp_path / "dbt"
-    shutil.copytree(PROJECT_DIR / "dbt", copy, ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr(config.Settings, "dbt_dir", property(lambda _: copy))
-    return copy
-
-
-def test_a_red_test_publishes_nothing_and_names_model_and_test(load_days, build, own_project):
+def test_a_red_test_publishes_nothing_and_names_model_and_test(load_days, build, project):
     load_days(DAYS[0])
     build()
     before, version = published(), warehouse().current()
-    bad = own_project / "tests" / "no_user_one.sql"
+    bad = project / "tests" / "no_user_one.sql"
     bad.write_text("select * from {{ ref('fct_events') }} where user_id = '1'")
     load_days(DAYS[1])
 
@@ -171,10 +161,10 @@ def test_a_red_test_publishes_nothing_and_names_model_and_test(load_days, build,
     assert len(published()["gold.fct_events"]) == 108
 
 
-def test_changed_sql_makes_the_models_from_scratch(load_days, build, own_project):
+def test_changed_sql_makes_the_models_from_scratch(load_days, build, project):
     load_days(DAYS[0])
     build()
-    model = own_project / "models" / "marts" / "fct_coin_prices_daily.sql"
+    model = project / "models" / "marts" / "fct_coin_prices_daily.sql"
     model.write_text(model.read_text().replace("        price_usd\n", "        price_usd * 2 as price_usd\n"))
 
     build()

@@ -6,9 +6,7 @@ import sys
 
 import pytest
 
-from scripts import config
 from scripts.bronze.run import Run
-from scripts.config import PROJECT_DIR
 from scripts.errors import LockedError
 from scripts.planning import reconcile
 from scripts.planning.published import read_published
@@ -26,15 +24,6 @@ def models(done):
 
 def awaits_gold():
     return read_published(reconcile.read_ledger(Run.create(triggered_by="test").store)).awaits_gold
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A copy of the dbt project that a test may break."""
-    copy = tmp_path / "project"
-    shutil.copytree(PROJECT_DIR / "dbt", copy / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr(config, "PROJECT_DIR", copy)
-    return copy / "dbt"
 
 
 def test_silver_then_gold_is_the_whole_build(load_days, build, tmp_path, env):

@@ -10,7 +10,6 @@ import pytest
 
 from scripts import config
 from scripts.bronze.run import Run
-from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog, source_yaml
 from scripts.errors import SettingsError, WarehouseError
 from scripts.loading.partitions import load, partitions
@@ -24,17 +23,6 @@ DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 MART = "models/marts"
 BY_EVENT = "unique_key='event_id', contract={'enforced': false}, meta={'affected_by': {'fct_events': ['event_id']}}"
 FILTER = "{% if is_incremental() %} where {{ in_affected_keys(['event_id']) }} {% endif %}"
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A copy of the dbt project that a test may edit."""
-    copy = tmp_path / "edited"
-    shutil.copytree(
-        PROJECT_DIR / "dbt", copy / "dbt", ignore=shutil.ignore_patterns("target", "logs", "dbt_packages", "data")
-    )
-    monkeypatch.setattr(config, "PROJECT_DIR", copy)
-    return copy / "dbt"
 
 
 @pytest.fixture
