@@ -19,7 +19,12 @@ def command(tmp_path):
 
     def print_text(text):
         arguments = ["compile", "--quiet", "--inline", "select '{{ env_var(\"DBT_TEXT\") }}'"]
-        variables = {**environment(warehouse(), tmp_path), "DBT_TEXT": text}
+        own = {
+            "DBT_TEXT": text,
+            "WAREHOUSE_BUILD": f"{tmp_path / text}.duckdb",
+            "DBT_TARGET_PATH": f"{tmp_path / text}",
+        }
+        variables = {**environment(warehouse(), tmp_path), **own}
         return Command(arguments, settings().dbt_dir, variables)
 
     return print_text
