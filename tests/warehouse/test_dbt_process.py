@@ -13,18 +13,22 @@ from scripts.warehouse.dbt_process import Command, running
 from scripts.warehouse.runner import environment
 
 
+@pytest.fixture(autouse=True)
+def no_killed_worker():
+    """Forget the worker that the test before has killed."""
+    while dbt_process._workers and dbt_process._workers[0]._process.poll() is not None:
+        dbt_process._workers.pop().stop()
+
+
 @pytest.fixture
 def command(tmp_path):
     """A command that prints a text of a variable that only it has."""
 
     def print_text(text):
         arguments = ["compile", "--quiet", "--inline", "select '{{ env_var(\"DBT_TEXT\") }}'"]
-        own = {
-            "DBT_TEXT": text,
-            "WAREHOUSE_BUILD": f"{tmp_path / text}.duckdb",
-            "DBT_TARGET_PATH": f"{tmp_path / text}",
-        }
-        variables = {**environment(warehouse(), tmp_path), **own}
+        own = tmp_path / text
+        files = {"WAREHOUSE_BUILD": f"{own}.duckdb", "DBT_TARGET_PATH": str(own)}
+        variables = {**environment(warehouse(), tmp_path), **files, "DBT_TEXT": text}
         return Command(arguments, settings().dbt_dir, variables)
 
     return print_text
