@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from scripts.config import settings
 from scripts.errors import MemoryLimitError, StorageFullError, WarehouseError
 from scripts.utils.logging_config import get_logger
-from scripts.warehouse.dbt_process import Command, run_in_terminal, running
 from scripts.warehouse.failure_messages import describe_failures, one_line
+from scripts.warehouse.process import Command, run_in_terminal, running
 from scripts.warehouse.project import named_variables
 from scripts.warehouse.pseudonyms import pseudonym_key
 

@@ -1,7 +1,7 @@
 """A program that imports dbt once, and runs each command of dbt in a copy of its process (fork).
 
 The import takes longer than many commands. Each command has its own process, environment, folder and output, so that
-nothing of one command reaches another. `scripts.warehouse.dbt_process` starts the program and sends it requests
+nothing of one command reaches another. `scripts.warehouse.process` starts the program and sends it requests
 through a socket. The program ends when the socket is closed.
 
 A request is one byte with file descriptors: a file with the request in JSON, stdout and stderr of the command, and

@@ -7,17 +7,17 @@ import threading
 import pytest
 
 from scripts.config import settings
-from scripts.warehouse import dbt_process
+from scripts.warehouse import process as processes
 from scripts.warehouse.build import warehouse
-from scripts.warehouse.dbt_process import Command, running
+from scripts.warehouse.process import Command, running
 from scripts.warehouse.runner import environment
 
 
 @pytest.fixture(autouse=True)
 def no_killed_worker():
     """Forget the worker that the test before has killed."""
-    while dbt_process._workers and dbt_process._workers[0]._process.poll() is not None:
-        dbt_process._workers.pop().stop()
+    while processes._workers and processes._workers[0]._process.poll() is not None:
+        processes._workers.pop().stop()
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def command(tmp_path):
 def programs(monkeypatch):
     """One item for each command that ran as a program of its own."""
     started = []
-    start = dbt_process._start
-    monkeypatch.setattr(dbt_process, "_start", lambda *args, **more: started.append(1) or start(*args, **more))
+    start = processes._start
+    monkeypatch.setattr(processes, "_start", lambda *args, **more: started.append(1) or start(*args, **more))
     return started
 
 
@@ -51,21 +51,21 @@ def output(command):
 
 def test_commands_of_the_worker_see_nothing_of_each_other(command, programs):
     assert output(command("first")) == ("select 'first'\n", 0)
-    worker = dbt_process._workers[0]._process.pid
+    worker = processes._workers[0]._process.pid
     bare = command("second")
     bare.environment.pop("DBT_TEXT")
     text, code = output(bare)
     assert "Env var required but not provided: 'DBT_TEXT'" in text
     assert code == 2
     assert output(command("third")) == ("select 'third'\n", 0)
-    assert dbt_process._workers[0]._process.pid == worker
+    assert processes._workers[0]._process.pid == worker
     assert programs == []
 
 
 def test_a_killed_worker_is_replaced(command, programs):
     output(command("first"))
-    os.kill(dbt_process._workers[0]._process.pid, signal.SIGKILL)
-    dbt_process._workers[0]._process.wait()
+    os.kill(processes._workers[0]._process.pid, signal.SIGKILL)
+    processes._workers[0]._process.wait()
     assert output(command("second")) == ("select 'second'\n", 0)
     assert programs == [1]
     assert output(command("third")) == ("select 'third'\n", 0)
@@ -74,7 +74,7 @@ def test_a_killed_worker_is_replaced(command, programs):
 
 def test_a_worker_that_is_killed_while_a_command_runs_makes_it_fail(command):
     with running(command("first")) as process:
-        os.kill(dbt_process._workers[0]._process.pid, signal.SIGKILL)
+        os.kill(processes._workers[0]._process.pid, signal.SIGKILL)
         process.stdout.read()
         assert process.wait() == -signal.SIGKILL
 
@@ -99,10 +99,10 @@ def test_a_command_that_nobody_waits_for_is_ended(command):
 
 def test_a_copy_of_this_process_has_a_worker_of_its_own(command):
     output(command("first"))
-    worker = dbt_process._workers[0]._process.pid
+    worker = processes._workers[0]._process.pid
     if (child := os.fork()) == 0:
         text = output(command("second"))
-        right = text == ("select 'second'\n", 0) and dbt_process._workers[0]._process.pid != worker
+        right = text == ("select 'second'\n", 0) and processes._workers[0]._process.pid != worker
         os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert output(command("third")) == ("select 'third'\n", 0)

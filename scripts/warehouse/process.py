@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("dbt")
 _DBT = (sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()")
-_WORKER = (sys.executable, "-P", "-m", "scripts.warehouse.dbt_worker")
+_WORKER = (sys.executable, "-P", "-m", "scripts.warehouse.worker")
 _STDERR = 2
 
 
@@ -78,7 +78,7 @@ def run_in_terminal(command: Command) -> int:
 
 
 class _Worker:
-    """A process of `scripts.warehouse.dbt_worker`, and the socket through which it takes requests."""
+    """A process of `scripts.warehouse.worker`, and the socket through which it takes requests."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.socket, theirs = socket.socketpair()
