@@ -24,7 +24,7 @@ from scripts.bronze.run import Run
 from scripts.bronze.store import quarantined_rows
 from scripts.cli import main, sources
 from scripts.config import PROJECT_DIR
-from scripts.contracts import catalog, source_yaml
+from scripts.contracts import catalog
 from scripts.errors import ContractError
 from scripts.warehouse.build import warehouse
 
@@ -96,7 +96,7 @@ class Case:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         self.folder, self.project, self.source, self.asked = folder, project, source, asked
-        self._base_url, self._env, self._capsys = base_url, env, capsys
+        self._base_url, self._capsys = base_url, capsys
         env("DEMO_BASE_URL", base_url)
         env("API_RETRIES", 1)
         if (folder / "contract.yml").exists():
@@ -108,12 +108,13 @@ class Case:
         """Put a contract of the case into force."""
         self.write_contract((self.folder / name).read_text())
 
-    def write_contract(self, text: str) -> None:
+    def write_contract(self, text: str, name: str = "demo") -> None:
         """Put a contract into force; the server's address stands for that of the case."""
-        (self.project / "sources" / "demo.yml").write_text(text.replace(_SERVED, self._base_url))
+        (self.project / "sources" / f"{name}.yml").write_text(text.replace(_SERVED, self._base_url))
         catalog.forget()
         with contextlib.suppress(ContractError):
-            generated_files.write_files(source_yaml.source_files())
+            wanted = sources.wanted_files()
+            generated_files.write_files({path: wanted[path] for path in wanted if path.is_relative_to(self.project)})
 
     def use_model(self, name: str = "model") -> None:
         """Make a model of the case that of the project."""
@@ -189,12 +190,13 @@ def case_of(
 ) -> Iterator[Case]:
     """Make a project of a case below `folder`, and serve its source for the block."""
     home = CASES_DIR / name
-    data = home / "data_dir.txt"
-    env("DATA_DIR", folder / (data.read_text().strip() if data.exists() else ".") / "data")
     project = empty_project(folder / "project", monkeypatch)
     source = Source(home)
     with answering(lambda ask: source.answer(ask)) as (base_url, asked):
-        yield Case(home, project, source, base_url, asked, env, capsys)
+        case = Case(home, project, source, base_url, asked, env, capsys)
+        if (data := home / "data_dir.txt").exists():
+            env("DATA_DIR", folder / data.read_text().strip() / "data")
+        yield case
 
 
 def _module(path: Path) -> ModuleType:
