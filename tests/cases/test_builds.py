@@ -45,8 +45,12 @@ def test_contract_changes_a_type(case):
 
     # the source has the other type for each day now
     sent = {"2024-01-01": "5", "2024-01-02": "x5"}
-    case.source.answer = lambda ask: (200, {}, json.dumps([{"id": 1, "v": sent[ask.headers["X-Logical-Date"]]}]).encode())
-    case.run("backfill", "--outdated", "--source", "demo", "--start-date", "2024-01-01", "--end-date", "2024-01-02")
+    case.source.answer = lambda ask: (
+        200,
+        {},
+        json.dumps([{"id": 1, "v": sent[ask.headers["X-Logical-Date"]]}]).encode(),
+    )
+    case.load("2024-01-01")
     case.build("--full-refresh")
 
     assert case.silver() == [(1, "x5", FIRST, SECOND)]

@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 
 
-
 def ids(*numbers):
     """Return rows that have only an id."""
     return [{"id": number, "_extra": None} for number in numbers]
@@ -219,7 +218,9 @@ def test_envelope_one_bad_record_stops_all(case, form):
         text = text.decode().encode(form)
     elif form == "flat_map":
         text = b'{"1_note":"ok","2_note":"\\ud800"}'
-        contract = (case.folder / "contract.yml").read_text().replace("name: id, type: integer", "name: id, type: string")
+        contract = (
+            (case.folder / "contract.yml").read_text().replace("name: id, type: integer", "name: id, type: string")
+        )
         case.write_contract(contract.replace("shape: envelope, data_path: data", "shape: flat_map, key_column: id"))
     case.source.answer = lambda _: (200, {}, text)
 

@@ -54,6 +54,11 @@ class Source:
         self._folder = folder
         self.server: ModuleType | None = None
         self.answer: Callable[[Ask], Answer] = self._as_in_the_folder
+        """A test may put another function in its place."""
+
+    def __call__(self, ask: Ask) -> Answer:
+        """Answer a request."""
+        return self.answer(ask)
 
     def _as_in_the_folder(self, ask: Ask) -> Answer:
         if (self._folder / "server.py").exists():
@@ -130,9 +135,10 @@ class Case:
         """Run a command of the pipeline in this process."""
         self._capsys.readouterr()
         config.settings.cache_clear()
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["pipeline", *arguments])
-            main.main()
+            with pytest.raises(SystemExit) as end:
+                main.main()
         shown = self._capsys.readouterr()
         return Ended(int(end.value.code or 0), shown.out, shown.err)
 
@@ -192,7 +198,7 @@ def case_of(
     home = CASES_DIR / name
     project = empty_project(folder / "project", monkeypatch)
     source = Source(home)
-    with answering(lambda ask: source.answer(ask)) as (base_url, asked):
+    with answering(source) as (base_url, asked):
         case = Case(home, project, source, base_url, asked, env, capsys)
         if (data := home / "data_dir.txt").exists():
             env("DATA_DIR", folder / data.read_text().strip() / "data")
