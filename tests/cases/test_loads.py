@@ -5,6 +5,7 @@ import json
 from decimal import Decimal
 
 import pytest
+import requests
 
 
 def ids(*numbers):
@@ -56,6 +57,7 @@ def test_netrc_replaces_bearer(case, env, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     env("DEMO_TOKEN", "topsecret")
+    assert requests.utils.get_netrc_auth("http://127.0.0.1") == ("someone", "else")
 
     case.load()
 
