@@ -194,7 +194,7 @@ sample-api: core ## Serve the sample API on 127.0.0.1:3000
 	@$(BIN)/python -m scripts.sample_api --port 3000
 
 .PHONY: test
-test: lint types test-unit test-integration test-crash-sample test-warehouse test-dags ## Run every check: lint, types, unit, integration, dbt and DAG tests
+test: lint types test-unit test-integration test-cases test-crash-sample test-warehouse test-dags ## Run every check: lint, types, unit, integration, cases, dbt and DAG tests
 
 .PHONY: lint
 lint: setup ## Check lint, formatting, and that generated files are up to date
@@ -232,6 +232,10 @@ coverage: setup ## Measure the coverage of unit and integration tests; fails bel
 .PHONY: test-integration
 test-integration: setup ## Run the tests of loads against the sample API: faults, kills, disks
 	@$(PYTEST) tests/integration
+
+.PHONY: test-cases
+test-cases: setup ## Run the tests of inputs that once went wrong for users; CASES_DIR names their folder
+	@$(PYTEST) --dist worksteal tests/cases
 
 .PHONY: test-warehouse
 test-warehouse: setup ## Run the tests of builds with dbt: fresh, incremental, killed, read

@@ -202,10 +202,10 @@ def signature(stat: os.stat_result) -> str:
 def strangers(root: Path) -> Sequence[Path]:
     """Return the files in the folders of a ledger that the pipeline did not write, such as copies that a tool made."""
     return [
-        path
+        folder / name
         for folder in folders(root)
-        for path in sorted(folder.iterdir())
-        if not _is_record(path.name) and not path.name.startswith(".")
+        for name in sorted(file.name for file in os.scandir(folder))
+        if not _is_record(name) and not name.startswith(".")
     ]
 
 

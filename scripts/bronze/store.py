@@ -103,7 +103,14 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def recover(self) -> None:
-        """Complete or remove the loads of killed processes, except for partitions that a process is working on."""
+        """Complete or remove the loads of killed processes, except for partitions that a process is working on.
+
+        Files that the pipeline did not write stay where they are, and are named in the log.
+        """
+        if strangers := ledger.strangers(self.root / "_ledger"):
+            _log.warning(
+                "foreign files in the ledger: %d, the first: %s", len(strangers), ledger.stranger(strangers[0])
+            )
         for partition in self.unfinished():
             with contextlib.suppress(LockedError):
                 self.recover_partition(partition, timeout=0)

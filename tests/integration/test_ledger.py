@@ -126,6 +126,20 @@ def test_a_file_in_the_ledger_that_is_not_ours_is_named(name, load, run, start):
     assert f"{name}: a file that the pipeline did not write" in done.stderr
 
 
+def test_a_load_and_a_build_name_a_file_in_the_ledger_that_is_not_ours(load, run, caplog):
+    """Both begin with `recover`."""
+    load()
+    run.store.recover()
+    assert "did not write" not in caplog.text
+    copy = run.store.entry_path(POSTS).with_name("2024-01-02 (1).json")
+    shutil.copy(run.store.entry_path(POSTS), copy)
+
+    run.store.recover()
+
+    assert f"1, the first: {copy}: a file that the pipeline did not write" in caplog.text
+    assert copy.exists()
+
+
 def test_a_foreign_folder_in_the_staging_folder_stops_nothing(load, run):
     (run.store.root / "_staging" / "jsonplaceholder" / "posts" / "new folder").mkdir(parents=True)
 

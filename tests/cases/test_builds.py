@@ -1,0 +1,105 @@
+"""Cases of builds: what is in Silver, and which builds are refused with what a person has to do."""
+
+import datetime as dt
+import json
+
+import pytest
+
+pytestmark = pytest.mark.timeout(3000)
+
+FIRST, SECOND = (dt.date(2024, 1, day) for day in (1, 2))
+
+
+def test_column_called_is_later(case):
+    """A column of the source that is called like one of a macro does not change which version wins."""
+    for day in ("2024-01-01", "2024-01-02"):
+        case.load(day)
+        case.build()
+
+    assert case.silver() == [(1, True, "d2", FIRST, SECOND), (2, False, "d2", FIRST, SECOND)]
+
+
+def test_column_called_is_lost(case):
+    """The version of the later day stays when an earlier day is loaded after it."""
+    for day in ("2024-01-02", "2024-01-01"):
+        case.load(day)
+        case.build()
+
+    assert case.silver() == [(1, True, "d2", FIRST, SECOND), (2, False, "d2", FIRST, SECOND)]
+
+
+def test_contract_changes_a_type(case):
+    """A build refuses days of another type, and names the change and the commands, which then work."""
+    case.load("2024-01-01")
+    case.build()
+    case.use_contract("contract2.yml")
+    case.load("2024-01-02")
+
+    ended = case.run("build")
+
+    assert ended.code == 8
+    assert "demo/items: 2024-01-01 loaded with another contract: column `v` was integer and is string" in ended.error
+    assert "`pipeline backfill --outdated --source demo --resource items --start-date 2024-01-01" in ended.error
+    assert "`pipeline build --full-refresh`" in ended.error
+    assert case.silver() == [(1, 5, FIRST, FIRST)]
+
+    # the source has the other type for each day now
+    sent = {"2024-01-01": "5", "2024-01-02": "x5"}
+    case.source.answer = lambda ask: (
+        200,
+        {},
+        json.dumps([{"id": 1, "v": sent[ask.headers["X-Logical-Date"]]}]).encode(),
+    )
+    case.load("2024-01-01")
+    case.build("--full-refresh")
+
+    assert case.silver() == [(1, "x5", FIRST, SECOND)]
+
+
+def test_contract_renames_a_column(case):
+    """A build refuses days with the column's old name, and keeps every value after they are loaded again."""
+    case.load("2024-01-01")
+    case.build()
+    case.use_contract("contract2.yml")
+    case.use_model("model2")
+    case.load("2024-01-02")
+
+    ended = case.run("build")
+
+    assert ended.code == 8
+    assert "2024-01-01 loaded with another contract: column `v` is called `w` now, without `was: v`" in ended.error
+    assert case.silver() == [(1, "x", FIRST, FIRST), (2, "y", FIRST, FIRST)]
+
+    days = ("--start-date", "2024-01-01", "--end-date", "2024-01-02")
+    ended = case.run("backfill", "--outdated", "--source", "demo", *days)
+
+    assert ended.code == 0, ended.errors
+    assert case.silver() == [(1, "x2", FIRST, SECOND), (2, "y", FIRST, FIRST)]
+
+
+def test_data_dir_named_dt(case):
+    """The day of a row is that of its partition, whatever the folders above are called."""
+    case.load()
+    case.build()
+
+    assert case.silver() == [(1, "a", FIRST, FIRST), (2, "b", FIRST, FIRST)]
+
+
+def test_key_is_a_reserved_word(case):
+    """A key may be called like a word of SQL."""
+    assert case.run("sources", "check").code == 0
+    case.load()
+    case.build()
+
+    assert case.silver() == [(1, FIRST, FIRST)]
+
+
+def test_nullable_key_build(case):
+    """Rows without a key stay in quarantine, and each day's build passes the test that Silver has all of Bronze."""
+    for day in ("2024-01-01", "2024-01-02"):
+        entry = case.load(day)
+        assert (entry.bronze, entry.quarantined) == (1, 2)
+        assert "1 tests passed" in case.build("--full-tests")
+
+    assert case.silver() == [(1, "a", FIRST, SECOND)]
+    assert case.run("status").code == 0
