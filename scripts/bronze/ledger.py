@@ -204,8 +204,8 @@ def strangers(root: Path) -> Sequence[Path]:
     return [
         folder / name
         for folder in folders(root)
-        for name in sorted(file.name for file in os.scandir(folder))
-        if not _is_record(name) and not name.startswith(".")
+        for name in sorted(file.name for file in os.scandir(folder) if not _is_record(file.name))
+        if not name.startswith(".")
     ]
 
 

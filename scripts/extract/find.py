@@ -9,7 +9,7 @@ import msgspec
 
 from scripts.contracts.json_path import steps
 from scripts.errors import SourceRejectedError
-from scripts.extract.json_text import MISREAD, split_list, split_object
+from scripts.extract.json_text import MISREAD, first_character, split_list, split_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def _follow(value: bytes, path: tuple[Step, ...]) -> Iterator[bytes]:
 
 def _children(value: bytes, path: tuple[Step, ...]) -> Iterator[tuple[bytes, tuple[Step, ...]]]:
     first, rest = path[0], path[1:]
-    begin = value[:32].lstrip()[:1]
+    begin = first_character(value)
     if begin == b"{" and not isinstance(first, int):
         pairs = split_object(value)
         if first is None:
@@ -86,7 +86,7 @@ def _document(text: bytes) -> Any:  # noqa: ANN401 — any JSON
 
 def _readable(value: bytes, depth: int) -> Any:  # noqa: ANN401 — any JSON
     """Return the decoded value of JSON, with null in place of each invalid value in it."""
-    begin = value[:32].lstrip()[:1]
+    begin = first_character(value)
     if begin == b"{" and depth < _DEEPEST:
         return {key: _readable(child, depth + 1) for key, child in split_object(value)}
     if begin == b"[" and depth < _DEEPEST:

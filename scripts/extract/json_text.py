@@ -76,6 +76,11 @@ def split_list(text: bytes) -> Sequence[bytes]:
         return [value for _, value in _cut(text, b"[")]
 
 
+def first_character(value: bytes) -> bytes:
+    """Return the first character of a JSON value after white space, which says what kind of value it is."""
+    return value[:32].lstrip()[:1]
+
+
 def split_object(text: bytes) -> Sequence[tuple[str, bytes]]:
     """Return each key of a JSON object with its value as received; a repeated key is returned each time.
 

@@ -19,7 +19,7 @@ from scripts.errors import SourceRejectedError
 from scripts.extract import formats
 from scripts.extract.find import find, find_one
 from scripts.extract.flat_maps import flat_records
-from scripts.extract.json_text import split_list, split_object, to_utf8
+from scripts.extract.json_text import first_character, split_list, split_object, to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,6 +56,11 @@ def find_records(body: bytes, resource: Resource, content_type: str = "") -> Fou
 def split(records: bytes | list[bytes]) -> Sequence[bytes]:
     """Return each record as it was received."""
     return records if isinstance(records, list) else split_list(records)
+
+
+def key_names(pairs: Sequence[tuple[str, bytes]]) -> str:
+    """Return the names of the first keys of an object for a message."""
+    return ", ".join(key for key, _ in pairs[:_SHOWN_KEYS]) or "none"
 
 
 def _find(body: bytes, resource: Resource, content_type: str) -> Found:
@@ -97,7 +102,7 @@ def _place(body: bytes, resource: Resource) -> bytes:
     if isinstance(shape, FlatMapResponse):
         return b"[%s]" % b",".join(flat_records(body, shape))
     if isinstance(shape, ArrayResponse):
-        if _begin(body) == b"{":
+        if first_character(body) == b"{":
             raise _object_for_list(body)
         return body
     found = _inner(body, shape.data_path, resource)
@@ -109,13 +114,13 @@ def _place(body: bytes, resource: Resource) -> bytes:
 def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes:
     if is_singular(shape.data_path):
         found = _inner(body, shape.data_path, resource)
-        if shape.single == "record" and found is not None and _begin(found) == b"{":
+        if shape.single == "record" and found is not None and first_character(found) == b"{":
             return _join([found])
-        return b"[]" if found is None or _begin(found) == b"n" else _list(found, resource)
+        return b"[]" if found is None or first_character(found) == b"n" else _list(found, resource)
     nodes = find(body, shape.data_path)
     if not nodes:
         _check_place(body, shape.data_path, resource)
-    if nodes and all(_begin(node) == b"[" for node in nodes):
+    if nodes and all(first_character(node) == b"[" for node in nodes):
         nodes = [item for node in nodes for item in split(node)]
     return _join(nodes)
 
@@ -133,19 +138,19 @@ def _check_place(body: bytes, path: str, resource: Resource) -> None:
 
 
 def _single(found: bytes | None) -> bytes:
-    if found is None or _begin(found) == b"n":
+    if found is None or first_character(found) == b"n":
         return b"[]"
-    if _begin(found) != b"{":
+    if first_character(found) != b"{":
         raise _other(found, "an object, which is the one record")
     return _join([found])
 
 
 def _list(found: bytes, resource: Resource) -> bytes:
-    if _begin(found) == b"[":
+    if first_character(found) == b"[":
         return found
     if resource.response.format == "xml":
         # an element that appears once is not a list, and white space between its tags is no record
-        is_blank = _begin(found) == b'"' and not msgspec.json.decode(found, type=str).strip()
+        is_blank = first_character(found) == b'"' and not msgspec.json.decode(found, type=str).strip()
         return _join([] if is_blank else [found])
     raise _other(found, "the list of records, as in the contract")
 
@@ -161,15 +166,14 @@ def _inner(body: bytes, path: str | None, resource: Resource) -> bytes | None:
 
 
 def _nothing_at(body: bytes, path: str) -> SourceRejectedError:
-    if _begin(body) == b"[":
+    if first_character(body) == b"[":
         return SourceRejectedError(
             f"the response has another shape: a list, with nothing at `{path}`",
             expected="an object that holds the records there",
             hint="`response: {shape: array}` where the records are its items, or a path such as `$[1]`",
         )
-    keys = ", ".join(key for key, _ in split_object(body)[:_SHOWN_KEYS])
     return SourceRejectedError(
-        f"the response has nothing at `{path}`; its keys are {keys or 'none'}",
+        f"the response has nothing at `{path}`; its keys are {key_names(split_object(body))}",
         expected="the records there, as in the contract",
         hint="if this means that there are no rows, set `no_rows: {missing_list: true}`; if it is an error, `error`",
     )
@@ -178,8 +182,8 @@ def _nothing_at(body: bytes, path: str) -> SourceRejectedError:
 def _keyed(level: Sequence[tuple[str, bytes]], shape: KeyedResponse) -> bytes:
     records: list[bytes] = []
     for key, value in level:
-        items = split(value) if _begin(value) == b"[" else [value]
-        if all(_begin(item) == b"{" for item in items):
+        items = split(value) if first_character(value) == b"[" else [value]
+        if all(first_character(item) == b"{" for item in items):
             records += [_with_field(item, shape.key_column, key) for item in items]
         else:
             records.append(_encode([(shape.key_column, msgspec.json.encode(key)), (shape.value_column, value)]))
@@ -189,7 +193,7 @@ def _keyed(level: Sequence[tuple[str, bytes]], shape: KeyedResponse) -> bytes:
 def _columnar(level: Sequence[tuple[str, bytes]]) -> bytes:
     columns: dict[str, Sequence[bytes]] = {}
     for name, value in level:
-        if _begin(value) != b"[":
+        if first_character(value) != b"[":
             raise _other(value, f"a list at `{name}`, as in every column")
         if name in columns:
             raise SourceRejectedError(f"two columns are called {name}", expected="one of each")
@@ -208,12 +212,12 @@ def _rows(body: bytes, shape: RowsResponse, resource: Resource) -> bytes:
         rows: Sequence[bytes] = find(body, shape.data_path)
     else:
         found = _inner(body, shape.data_path, resource)
-        rows = [] if found is None or _begin(found) == b"n" else split(_list(found, resource))
+        rows = [] if found is None or first_character(found) == b"n" else split(_list(found, resource))
     if shape.names is not None:
         names = list(shape.names)
     elif shape.names_path is not None:
         nodes = find(body, shape.names_path)
-        nodes = list(split(nodes[0])) if len(nodes) == 1 and _begin(nodes[0]) == b"[" else nodes
+        nodes = list(split(nodes[0])) if len(nodes) == 1 and first_character(nodes[0]) == b"[" else nodes
         names = [str(msgspec.json.decode(node)) for node in nodes]
     else:
         names, rows = [str(msgspec.json.decode(name)) for name in split(rows[0])] if rows else [], rows[1:]
@@ -225,7 +229,7 @@ def _rows(body: bytes, shape: RowsResponse, resource: Resource) -> bytes:
 
 
 def _row(names: list[str], row: bytes) -> bytes:
-    if _begin(row) != b"[":
+    if first_character(row) != b"[":
         # the row reader quarantines it
         return row
     cells = split(row)
@@ -246,9 +250,9 @@ def _encode(fields: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def _object(found: bytes | None, shape: str) -> Sequence[tuple[str, bytes]]:
-    if found is None or _begin(found) == b"n":
+    if found is None or first_character(found) == b"n":
         return []
-    if _begin(found) != b"{":
+    if first_character(found) != b"{":
         raise _other(found, f"an object, as `shape: {shape}` says")
     return split_object(found)
 
@@ -257,7 +261,7 @@ _KINDS = {b"{": "an object", b"[": "a list", b'"': "a text", b"n": "null", b"t":
 
 
 def _other(found: bytes, expected: str) -> SourceRejectedError:
-    begin = _begin(found)
+    begin = first_character(found)
     shapes = {
         b"{": "one record is `shape: object`, or `single: record` where that is the list of one; records by key are"
         " `keyed`, lists by column `columnar`"
@@ -275,22 +279,17 @@ def _object_for_list(body: bytes) -> SourceRejectedError:
     except msgspec.DecodeError:
         # a line for each record; a body that is torn stays an error of JSON
         pairs, is_lines = split_object(body.strip().partition(b"\n")[0]), True
-    lists = [key for key, value in pairs if _begin(value) == b"["]
-    keys = ", ".join(key for key, _ in pairs[:_SHOWN_KEYS])
+    lists = [key for key, value in pairs if first_character(value) == b"["]
     hint = "`shape: object` where it is one record, `envelope` where they lie deeper"
     if is_lines:
         hint = "`response: {shape: array, format: ndjson}` reads a line for each record"
     elif lists:
         hint = f"`response: {{shape: envelope, data_path: {lists[0]}}}` where the records lie there"
     return SourceRejectedError(
-        f"the response has another shape: an object with the keys {keys or 'none'} where the records are expected",
+        f"the response has another shape: an object with the keys {key_names(pairs)} where the records are expected",
         expected="array as in the contract",
         hint=hint,
     )
-
-
-def _begin(value: bytes) -> bytes:
-    return value[:32].lstrip()[:1]
 
 
 def _join(records: Iterable[bytes]) -> bytes:

@@ -12,9 +12,9 @@ from scripts.contracts.pagination import CursorPagination, LinkPagination, NoPag
 from scripts.errors import SourceRejectedError, SourceUnavailableError
 from scripts.extract.find import find_one
 from scripts.extract.flat_maps import normalize_response
-from scripts.extract.json_text import MISREAD, split_list, split_object, to_utf8
+from scripts.extract.json_text import MISREAD, first_character, split_list, split_object, to_utf8
 from scripts.extract.links import next_link
-from scripts.extract.records import find_records, split
+from scripts.extract.records import find_records, key_names, split
 from scripts.extract.repeats import key_hashes
 from scripts.extract.rewrite import Rewriter, Rewritten
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "RawRows", "ResponseReader", "normalize_response", "shorten"]
 _SNIPPET = 160
 _SHOWN_CHARACTERS = 40
-_SHOWN_KEYS = 8
 _ERROR_KEYS, _OK_KEYS = frozenset({"error", "errors", "fault"}), frozenset({"ok", "success"})
 _NO_ERROR = frozenset({b"null", b"false", b"0", b'""', b"[]", b"{}", b'"0"'})
 _TOTAL = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
@@ -258,9 +257,9 @@ def _last_value(records: Sequence[bytes], path: str) -> str | msgspec.Raw | None
         return None
     cursor = _scalar(find_one(records[-1], path))
     if cursor is None:
-        keys = ", ".join(key for key, _ in split_object(records[-1])[:_SHOWN_KEYS])
         raise SourceRejectedError(
-            f"the last record has nothing at `{path}`, the `cursor_field`; its keys are {keys or 'none'}",
+            f"the last record has nothing at `{path}`, the `cursor_field`; its keys are"
+            f" {key_names(split_object(records[-1]))}",
             expected="the cursor of the next page in every record",
             hint="where it lies above the record, let `data_path` lead there, and say `field` in the columns",
         )
@@ -313,7 +312,7 @@ def _check_error(body: bytes, flag: ErrorFlag) -> None:
 
 def _check_undeclared_error(document: bytes) -> None:
     """Refuse an answer without rows that looks like an error which the contract does not declare."""
-    if document[:32].lstrip()[:1] != b"{":
+    if first_character(document) != b"{":
         return
     for key, raw in split_object(document):
         is_error = key.lower() in _ERROR_KEYS and raw.strip() not in _NO_ERROR

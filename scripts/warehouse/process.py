@@ -106,20 +106,22 @@ class _WorkerCommand:
     def __init__(self, worker: _Worker, command: Command) -> None:
         self._answers = worker.answers
         self._code: int | None = None
-        with tempfile.TemporaryFile() as request:
-            text = {"arguments": [*command.arguments], "folder": str(command.folder)}
-            request.write(json.dumps({**text, "environment": dict(command.environment)}).encode())
-            request.seek(0)
-            output, theirs = os.pipe()
-            self.stdout: IO[str] = os.fdopen(output, encoding="utf-8")
-            try:
+        output, theirs = os.pipe()
+        self.stdout: IO[str] = os.fdopen(output, encoding="utf-8")
+        try:
+            with tempfile.TemporaryFile("w+", encoding="utf-8") as request:
+                text = {"arguments": [*command.arguments], "folder": str(command.folder)}
+                json.dump({**text, "environment": dict(command.environment)}, request)
+                request.seek(0)
                 socket.send_fds(worker.socket, [b"+"], [request.fileno(), theirs, _STDERR, *command.inherited])
-            finally:
-                os.close(theirs)
-        process = self._answer()
-        if process is None:
+            process = self._answer()
+            if process is None:
+                raise BrokenPipeError
+        except OSError:
             self.stdout.close()
-            raise BrokenPipeError
+            raise
+        finally:
+            os.close(theirs)
         self._process = process
 
     def wait(self) -> int:
@@ -159,16 +161,20 @@ def _one_at_a_time() -> Iterator[bool]:
 
 def _in_worker(command: Command) -> Running | None:
     if _workers and _workers[0].owner != os.getpid():
-        _workers.pop().stop()
+        _forget_worker()
     try:
         if not _workers:
             _workers.append(_Worker({k: v for k, v in command.environment.items() if not k.startswith("DBT_")}))
         return _WorkerCommand(_workers[0], command)
     except OSError as error:
         _log.warning("dbt runs as a program of its own, because its worker does not answer: %s", error)
-        while _workers:
-            _workers.pop().stop()
+        _forget_worker()
         return None
+
+
+def _forget_worker() -> None:
+    while _workers:
+        _workers.pop().stop()
 
 
 def _start(command: Command, *, output: int | None = None) -> subprocess.Popen[str]:

@@ -115,19 +115,26 @@ class Stack:
             }
 
     def left_behind(self):
-        """Return the containers, volumes and networks of the project."""
+        """Return the commands that remove what there is of the project: containers, then volumes and networks."""
         label = f"label=com.docker.compose.project={self.project}"
-        return [
-            line
-            for kind in (["ps", "--all"], ["volume", "ls"], ["network", "ls"])
-            for line in subprocess.check_output(["docker", *kind, "--quiet", "--filter", label], text=True).split()
-        ]
+        kinds = {
+            ("ps", "--all"): ("rm", "--force"),
+            ("volume", "ls"): ("volume", "rm"),
+            ("network", "ls"): ("network", "rm"),
+        }
+        found = {
+            remove: subprocess.check_output(["docker", *look, "--quiet", "--filter", label], text=True).split()
+            for look, remove in kinds.items()
+        }
+        return [["docker", *remove, *names] for remove, names in found.items() if names]
 
 
 @contextlib.contextmanager
 def running_stack(folder, project, *, backup=None, **environ):
     """Start a stack from nothing, or from a backup, for the block; at the end nothing of it is left."""
     stack = Stack(clone(folder), project, **environ)
+    for command in stack.left_behind():  # of a run of the tests that was killed
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     try:
         if backup is not None:
             stack.make("restore", f"FROM={backup}")

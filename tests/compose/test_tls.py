@@ -76,7 +76,7 @@ def login(user, password):
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-def test_airflow_is_there_by_https_and_its_cookies_stay_there(stack, proxy):
+def test_airflow_is_there_by_https_and_counts_wrong_passwords_by_the_address_that_the_proxy_names(stack, proxy):
     name = f"airflow.{DOMAIN}"
     body = json.dumps({"username": "viewer", "password": stack.env["AIRFLOW_VIEWER_PASSWORD"]})
     assert proxy.ask(name, "/auth/token", method="POST", body=body, Content_Type="application/json")[0] == 201
@@ -85,6 +85,17 @@ def test_airflow_is_there_by_https_and_its_cookies_stay_there(stack, proxy):
     assert "Secure" in headers["Set-Cookie"]
     _, headers, _ = proxy.ask(name, "/")
     assert not headers.get("Location", "").startswith("http:")
+    # in the same test: after these, the right password is refused as well, for a minute
+    wrong = json.dumps({"username": "viewer", "password": "x"})
+    asked = {"method": "POST", "body": wrong, "Content_Type": "application/json"}
+    spoofed = [{"X_Forwarded_For": f"10.0.0.{number}"} for number in range(11)]
+    seen = [proxy.ask(name, "/auth/token/cli", **asked, **headers)[0] for headers in spoofed]
+    assert seen == [401] * 10 + [429]
+    # who does not come by the proxy is another, and is not believed either
+    url = f"{stack.url('AIRFLOW')}/auth/token/cli"
+    sent = [{"Content-Type": "application/json", "X-Forwarded-For": f"10.1.0.{number}"} for number in range(11)]
+    direct = [requests.post(url, data=wrong, headers=headers, timeout=60).status_code for headers in sent]
+    assert direct == [401] * 10 + [429]
 
 
 def test_the_webhook_and_its_links_are_of_https(stack, proxy):
@@ -108,19 +119,6 @@ def test_the_docs_ask_for_their_login_and_show_no_metrics(stack, proxy):
     assert proxy.ask(name, "/", **login("reader", stack.env["DOCS_PASSWORD"]))[0] in {200, 404}
     assert proxy.ask(name, "/metrics", **login("reader", stack.env["DOCS_PASSWORD"]))[0] == 404
     assert requests.get(f"{stack.url('DOCS')}/metrics", timeout=60).status_code == 200, "Prometheus asks inside"
-
-
-def test_wrong_passwords_are_counted_by_the_address_that_the_proxy_names(stack, proxy):
-    name, wrong = f"airflow.{DOMAIN}", json.dumps({"username": "viewer", "password": "x"})
-    asked = {"method": "POST", "body": wrong, "Content_Type": "application/json"}
-    spoofed = [{"X_Forwarded_For": f"10.0.0.{number}"} for number in range(11)]
-    seen = [proxy.ask(name, "/auth/token/cli", **asked, **headers)[0] for headers in spoofed]
-    assert seen == [401] * 10 + [429]
-    # who does not come by the proxy is another, and is not believed either
-    url = f"{stack.url('AIRFLOW')}/auth/token/cli"
-    sent = [{"Content-Type": "application/json", "X-Forwarded-For": f"10.1.0.{number}"} for number in range(11)]
-    direct = [requests.post(url, data=wrong, headers=headers, timeout=60).status_code for headers in sent]
-    assert direct == [401] * 10 + [429]
 
 
 def test_plain_http_leads_to_https(stack):

@@ -14,6 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import serving
 from tests.support.alert_sink import alert_sink
+from tests.support.project import copy_dbt
 from tests.support.required import without
 
 from .airflow_stack import open_folder, running_airflow
@@ -84,7 +85,7 @@ def source():
 def project(tmp_path_factory):
     """A copy of the dbt project that a test may break."""
     home = tmp_path_factory.mktemp("project")
-    shutil.copytree(PROJECT_DIR / "dbt", home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    copy_dbt(home)
     (home / "docs").symlink_to(PROJECT_DIR / "docs")
     return home
 

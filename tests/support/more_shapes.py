@@ -6,21 +6,15 @@ import gzip
 import io
 import json
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .shapes import ID, JSON, PAGE, SHAPES, column, envelope, ids, number_page, ok, resource, shape
+from .shapes import ID, JSON, PAGE, SHAPES, column, cursor, envelope, ids, number_page, ok, records, resource, shape
 
 if TYPE_CHECKING:
     from .answering import Answer, Ask
-    from .shapes import Keys
 
 __all__ = ["SHAPES"]
 TEXT_ID = {**ID, "format": "text"}
-
-
-def cursor(param: str, path: str, **more: Any) -> Keys:
-    """Return pagination by a cursor in the body."""
-    return {"type": "cursor", "cursor_param": param, "cursor_path": path, "stop": "no_cursor", **more}
 
 
 @shape(
@@ -28,12 +22,12 @@ def cursor(param: str, path: str, **more: Any) -> Keys:
     resource(
         params={"start_time": "{day:epoch}"},
         response=envelope("tickets"),
-        pagination=cursor("cursor", "after_cursor", has_more_path="end_of_stream", stop="is_last_true"),
+        pagination=cursor("cursor", cursor_path="after_cursor", has_more_path="end_of_stream", stop="is_last_true"),
     ),
 )
 def zendesk_incremental(ask: Ask, rows: int) -> Answer:
     start = int(ask.query.get("cursor", 0))
-    found = [{"id": i} for i in ids(rows, start, PAGE)]
+    found = records(rows, start, PAGE)
     return ok({"tickets": found, "after_cursor": str(start + PAGE), "end_of_stream": start + PAGE >= rows})
 
 
@@ -46,13 +40,7 @@ def zendesk_incremental(ask: Ask, rows: int) -> Answer:
         method="POST",
         body={"size": PAGE, "sort": [{"id": "asc"}]},
         response=envelope("hits.hits"),
-        pagination={
-            "type": "cursor",
-            "cursor_param": "search_after",
-            "cursor_field": "sort",
-            "send_in": "body",
-            "stop": "no_cursor",
-        },
+        pagination=cursor("search_after", cursor_field="sort", send_in="body"),
     ),
 )
 def elasticsearch(ask: Ask, rows: int) -> Answer:
@@ -72,7 +60,7 @@ def elasticsearch(ask: Ask, rows: int) -> Answer:
     ),
 )
 def world_bank(ask: Ask, rows: int) -> Answer:
-    found = [{"id": i} for i in ids(rows, number_page(ask) * PAGE, PAGE)]
+    found = records(rows, number_page(ask) * PAGE, PAGE)
     return ok([{"page": 1, "per_page": str(PAGE), "total": rows}, found or None])
 
 
@@ -119,7 +107,7 @@ def atom(_ask: Ask, rows: int) -> Answer:
 def twilio(ask: Ask, rows: int) -> Answer:
     page = number_page(ask, "Page", 0)
     more = f"/2010-04-01/Messages.json?PageSize=2&Page={page + 1}" if (page + 1) * PAGE < rows else None
-    return ok({"messages": [{"id": i} for i in ids(rows, page * PAGE, PAGE)], "next_page_uri": more})
+    return ok({"messages": records(rows, page * PAGE, PAGE), "next_page_uri": more})
 
 
 @shape(
@@ -132,10 +120,9 @@ def twilio(ask: Ask, rows: int) -> Answer:
         total={"path": "total_count"},
         pagination=cursor(
             "pagination.starting_after",
-            "pages.next.starting_after",
+            cursor_path="pages.next.starting_after",
             send_in="body",
             size_param="pagination.per_page",
-            page_size=PAGE,
         ),
     ),
 )
@@ -143,7 +130,7 @@ def intercom(ask: Ask, rows: int) -> Answer:
     paging = json.loads(ask.text)["pagination"]
     start = int(paging.get("starting_after", 0))
     more = {"next": {"starting_after": str(start + PAGE)}} if start + PAGE < rows else {}
-    found = [{"id": i} for i in ids(rows, start, paging["per_page"])]
+    found = records(rows, start, paging["per_page"])
     return ok({"data": found, "total_count": rows, "pages": {"page": 1, **more}})
 
 
@@ -154,11 +141,10 @@ def intercom(ask: Ask, rows: int) -> Answer:
         error={"path": "success", "ok_values": [True], "message_path": "error"},
         pagination=cursor(
             "start",
-            "additional_data.pagination.next_start",
+            cursor_path="additional_data.pagination.next_start",
             has_more_path="additional_data.pagination.more_items_in_collection",
             stop="has_more_false",
             size_param="limit",
-            page_size=PAGE,
         ),
     ),
 )
@@ -166,7 +152,7 @@ def pipedrive(ask: Ask, rows: int) -> Answer:
     start = int(ask.query.get("start", 0))
     more = {"next_start": start + PAGE} if start + PAGE < rows else {}
     paging = {"more_items_in_collection": bool(more), **more}
-    found = [{"id": i} for i in ids(rows, start, PAGE)] or None
+    found = records(rows, start, PAGE) or None
     return ok({"success": True, "data": found, "additional_data": {"pagination": paging}})
 
 
@@ -187,7 +173,7 @@ def stack_exchange(ask: Ask, rows: int) -> Answer:
     page = number_page(ask)
     if page and page * PAGE >= rows:
         return 400, JSON, b'{"error_message": "page above 25 requires access token"}'
-    return ok({"items": [{"id": i} for i in ids(rows, page * PAGE, PAGE)], "has_more": (page + 1) * PAGE < rows})
+    return ok({"items": records(rows, page * PAGE, PAGE), "has_more": (page + 1) * PAGE < rows})
 
 
 @shape(
@@ -206,7 +192,7 @@ def zoho_crm(ask: Ask, rows: int) -> Answer:
     page = number_page(ask)
     if page * PAGE >= rows:
         return 204, {}, b""
-    found = [{"id": i} for i in ids(rows, page * PAGE, PAGE)]
+    found = records(rows, page * PAGE, PAGE)
     return ok({"data": found, "info": {"page": page + 1, "more_records": (page + 1) * PAGE < rows}})
 
 
@@ -237,7 +223,7 @@ def xero(ask: Ask, rows: int) -> Answer:
         load={"mode": "watermark"},
         response=envelope("results"),
         total={"path": "total"},
-        pagination=cursor("after", "paging.next.after", send_in="body", size_param="limit", page_size=PAGE),
+        pagination=cursor("after", cursor_path="paging.next.after", send_in="body", size_param="limit"),
     ),
 )
 def hubspot_search(ask: Ask, rows: int) -> Answer:
@@ -246,7 +232,7 @@ def hubspot_search(ask: Ask, rows: int) -> Answer:
         return 400, JSON, b"{}"
     start = int(body.get("after", 0))
     more = {"paging": {"next": {"after": str(start + PAGE)}}} if start + PAGE < rows else {}
-    return ok({"total": rows, "results": [{"id": i} for i in ids(rows, start, body["limit"])], **more})
+    return ok({"total": rows, "results": records(rows, start, body["limit"]), **more})
 
 
 @shape(
@@ -259,7 +245,7 @@ def hubspot_search(ask: Ask, rows: int) -> Answer:
     ),
 )
 def google_ads(_ask: Ask, rows: int) -> Answer:
-    return ok([{"results": [{"id": i} for i in ids(rows, start, PAGE)]} for start in range(0, rows, PAGE)])
+    return ok([{"results": records(rows, start, PAGE)} for start in range(0, rows, PAGE)])
 
 
 @shape(
@@ -271,7 +257,7 @@ def google_ads(_ask: Ask, rows: int) -> Answer:
         error={"path": "jobComplete", "ok_values": [True], "retry_values": [False]},
         no_rows={"missing_list": True},
         total={"path": "totalRows"},
-        pagination=cursor("pageToken", "pageToken", size_param="maxResults", page_size=PAGE),
+        pagination=cursor("pageToken", cursor_path="pageToken", size_param="maxResults"),
     ),
 )
 def bigquery(ask: Ask, rows: int) -> Answer:
@@ -289,7 +275,7 @@ def bigquery(ask: Ask, rows: int) -> Answer:
         method="POST",
         body={"TableName": "t"},
         response=envelope("Items"),
-        pagination=cursor("ExclusiveStartKey", "LastEvaluatedKey", send_in="body"),
+        pagination=cursor("ExclusiveStartKey", cursor_path="LastEvaluatedKey", send_in="body"),
     ),
 )
 def dynamodb(ask: Ask, rows: int) -> Answer:
@@ -337,7 +323,7 @@ def fhir(ask: Ask, rows: int) -> Answer:
 )
 def quickbooks(ask: Ask, rows: int) -> Answer:
     words = ask.query["query"].split()
-    found = [{"id": i} for i in ids(rows, int(words[5]) - 1, int(words[7]))]
+    found = records(rows, int(words[5]) - 1, int(words[7]))
     return ok({"QueryResponse": {"Invoice": found} if found else {}})
 
 
@@ -350,7 +336,7 @@ def quickbooks(ask: Ask, rows: int) -> Answer:
 )
 def page_in_path(ask: Ask, rows: int) -> Answer:
     page = int(ask.path.rpartition("/")[2])
-    return ok([{"id": i} for i in ids(rows, (page - 1) * PAGE, PAGE)])
+    return ok(records(rows, (page - 1) * PAGE, PAGE))
 
 
 @shape(
@@ -384,7 +370,7 @@ def us_census(_ask: Ask, rows: int) -> Answer:
 )
 def postgrest(ask: Ask, rows: int) -> Answer:
     start = int(ask.query["offset"])
-    found = [{"id": i} for i in ids(rows, start, int(ask.query["limit"]))]
+    found = records(rows, start, int(ask.query["limit"]))
     ranged = f"{start}-{start + len(found) - 1}/{rows}" if found else f"*/{rows}"
     return 206 if len(found) < rows else 200, {**JSON, "Content-Range": ranged}, json.dumps(found).encode()
 
@@ -405,4 +391,4 @@ def amplitude(_ask: Ask, rows: int) -> Answer:
 
 @shape("empty_body", resource(no_rows={"missing_list": True}))
 def empty_body(_ask: Ask, rows: int) -> Answer:
-    return ok([{"id": i} for i in ids(rows)]) if rows else (200, {}, b"")
+    return ok(records(rows)) if rows else (200, {}, b"")

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 _WRITTEN_BY_DBT = shutil.ignore_patterns("target", "logs", "dbt_packages", "data")
 
 
+def copy_dbt(folder: Path) -> Path:
+    """Copy this project's dbt project to `folder`, without what dbt wrote; return the copy."""
+    return shutil.copytree(PROJECT_DIR / "dbt", folder / "dbt", ignore=_WRITTEN_BY_DBT)
+
+
 def copy_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make `folder` the project, with a copy of this one's dbt project; return the copy."""
-    shutil.copytree(PROJECT_DIR / "dbt", folder / "dbt", ignore=_WRITTEN_BY_DBT)
+    copied = copy_dbt(folder)
     monkeypatch.setattr(config, "PROJECT_DIR", folder)
-    return folder / "dbt"
+    return copied
 
 
 def empty_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

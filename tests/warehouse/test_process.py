@@ -16,8 +16,8 @@ from scripts.warehouse.runner import environment
 @pytest.fixture(autouse=True)
 def no_killed_worker():
     """Forget the worker that the test before has killed."""
-    while processes._workers and processes._workers[0]._process.poll() is not None:
-        processes._workers.pop().stop()
+    if processes._workers and processes._workers[0]._process.poll() is not None:
+        processes._forget_worker()
 
 
 @pytest.fixture
