@@ -55,6 +55,22 @@ class OutdatedDays(NamedTuple):
         return any(change.effect == "conflict" for change in self.changes)
 
     @property
+    def widened_columns(self) -> Sequence[str]:
+        """The columns whose type holds each value of these days, but was another type when they were loaded."""
+        return [change.column for change in self.changes if change.effect == "widened" and change.column is not None]
+
+    @property
+    def consequence(self) -> str:
+        """What builds do until these days are loaded again."""
+        if self.is_conflict:
+            return "builds fail until then"
+        if self.widened_columns:
+            return (
+                "or `pipeline build --full-refresh` rebuilds the tables with the new type from these days as they are"
+            )
+        return "builds still work"
+
+    @property
     def remedy(self) -> str:
         """The command that loads them again with the current contract."""
         command = f"`pipeline backfill --outdated --source {self.source} --resource {self.resource}"
@@ -126,11 +142,6 @@ def as_of_now(store: Store, entries: Iterable[LedgerEntry], sources: Mapping[str
         if key not in known:
             known[key] = is_outdated(store, entry, resource)
         yield entry if known[key] else msgspec.structs.replace(entry, contract_version=resource.version)
-
-
-def contract_conflicts(store: Store, sources: Iterable[Source]) -> Sequence[OutdatedDays]:
-    """Return the days that a build must not mix with days of the current contract; see `outdated_days`."""
-    return [days for days in outdated_days(store, sources) if days.is_conflict]
 
 
 def contract_of_record(store: Store, entry: LedgerEntry, resource: Resource) -> Resource:

@@ -92,8 +92,7 @@ def show_build_plan(plan: BuildPlan, outdated: Sequence[OutdatedDays], *, as_jso
     counts = f"{len(plan.made())} of {len(plan.nodes)} nodes, {len(plan.run_tests())} of {len(plan.tests)} tests"
     sys.stdout.write("nothing to build\n" if plan.is_empty else f"{counts}, {len(plan.partitions)} partitions\n")
     for days in outdated:
-        then = "the build fails until then" if days.is_conflict else "the build still works"
-        sys.stdout.write(f"{days}; {days.remedy}, {then}\n")
+        sys.stdout.write(f"{days}; {days.remedy}, {days.consequence}\n")
 
 
 def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:

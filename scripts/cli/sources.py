@@ -55,8 +55,7 @@ def sources_check() -> int:
     for source in loaded.values():
         click.echo(f"{source.source}: {', '.join(source.resources)}")
     for days in outdated_days(options.start_run().store, loaded.values()):
-        then = "builds fail until then" if days.is_conflict else "builds still work"
-        click.echo(f"{days}; {days.remedy}, {then}")
+        click.echo(f"{days}; {days.remedy}, {days.consequence}")
     return 0
 
 

@@ -53,6 +53,15 @@ def _read_folder(folder: Path) -> Catalog:
     return Catalog(sources, broken)
 
 
+def column_types() -> dict[str, dict[str, str]]:
+    """Return the type of each column of each valid contract, by resource (`source/resource`)."""
+    return {
+        f"{source.source}/{name}": {column.name: column.type for column in resource.columns}
+        for source in read_all().sources.values()
+        for name, resource in source.resources.items()
+    }
+
+
 def load(folder: Path | None = None) -> Mapping[str, Source]:
     """Return every source of the catalog, or of another folder, by name, in alphabetical order.
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pyarrow as pa
+
+from scripts.contracts.types import arrow_type
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scripts.contracts.column import Column
     from scripts.contracts.source import Resource
 
-Effect = Literal["compatible", "outdated", "conflict"]
+Effect = Literal["compatible", "outdated", "widened", "conflict"]
+_DIGITS_OF_INTEGER = 19
 _READING = ("format", "thousands", "decimal_mark", "null_values", "true_values", "false_values")
 _REQUEST = (
     *("path", "method", "params", "headers", "body", "form", "load", "response", "for_each", "nested"),
@@ -24,7 +29,10 @@ class Change(NamedTuple):
     what: str
     effect: Effect
     """`compatible`: old and new days can be mixed. `outdated`: they can be mixed, but loading an old day again would
-    give other rows. `conflict`: old and new days must not be mixed."""
+    give other rows. `widened`: they can be mixed in a table that is rebuilt in full, because the new type of a column
+    holds each value of the old type. `conflict`: old and new days must not be mixed."""
+    column: str | None = None
+    """The present name of the column that has changed, if the change is one of a type."""
 
 
 class OldColumn(NamedTuple):
@@ -95,7 +103,9 @@ def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -
     if old is None:
         return _of_new_column(column, before, now)
     if old.type != column.type.replace(" ", ""):
-        return Change(f"column `{column.name}` was {old.type} and is {column.type}", "conflict")
+        what = f"column `{column.name}` was {old.type} and is {column.type}"
+        is_read_alike = old.key == field_of(column)
+        return Change(what, _effect_of_type(old.type, column) if is_read_alike else "conflict", column.name)
     if old.key != field_of(column):
         return Change(
             f"column `{column.name}` was read from field `{old.key}` and is now from `{field_of(column)}`", "conflict"
@@ -107,10 +117,23 @@ def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -
     return None
 
 
+def _effect_of_type(old: str, column: Column) -> Effect:
+    """Return `widened` if the present type of a column holds each value of an old type without a change."""
+    if column.type == "string":
+        return "widened" if old in {"integer", "boolean"} else "conflict"
+    if not column.type.startswith("decimal") or not (old == "integer" or old.startswith("decimal")):
+        return "conflict"
+    before = pa.decimal128(_DIGITS_OF_INTEGER) if old == "integer" else arrow_type(old)
+    now = arrow_type(column.type)
+    is_wider = now.scale >= before.scale and now.precision - now.scale >= before.precision - before.scale
+    return "widened" if is_wider else "conflict"
+
+
 def _of_new_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -> Change | None:
     if column.was is not None and (old := before.get(column.was)) is not None:
         if old.type != column.type.replace(" ", ""):
-            return Change(f"column `{old.name}` was {old.type}, and `{column.name}` is {column.type}", "conflict")
+            what = f"column `{old.name}` was {old.type}, and `{column.name}` is {column.type}"
+            return Change(what, _effect_of_type(old.type, column), column.name)
         return Change(f"column `{old.name}` is called `{column.name}` now, as `was` says", "compatible")
     if (same := _same_field(column, before, now)) is not None:
         return Change(f"column `{same.name}` is called `{column.name}` now, without `was: {same.name}`", "conflict")

@@ -34,7 +34,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 def arrow_schema(resource: Resource) -> pa.Schema:
     """Return the schema of a resource's Bronze files: its columns, `_extra` (JSON text) and `_row` (int64)."""
-    fields = [pa.field(column.name, _arrow_type(column.type)) for column in resource.columns]
+    fields = [pa.field(column.name, arrow_type(column.type)) for column in resource.columns]
     return pa.schema([*fields, pa.field(EXTRA, pa.string()), pa.field(ROW, pa.int64(), nullable=False)])
 
 
@@ -62,7 +62,7 @@ def to_array(values: Sequence[Any], column: Column) -> pa.Array:
     Raises:
         MisfitError: A value does not fit the type.
     """
-    kind = _arrow_type(column.type)
+    kind = arrow_type(column.type)
     convert = _CONVERTERS.get("decimal" if pa.types.is_decimal(kind) else column.type)
     try:
         return convert(values, kind) if convert else pa.array(values, type=kind)
@@ -100,7 +100,8 @@ _ARROW_TYPES: dict[str, Callable[[], pa.DataType]] = {
 }
 
 
-def _arrow_type(name: str) -> pa.DataType:
+def arrow_type(name: str) -> pa.DataType:
+    """Return the type of Arrow for a type of the contract, such as `decimal(10,2)`."""
     if name.startswith("decimal"):
         precision, scale = name.removeprefix("decimal(").removesuffix(")").split(",")
         return pa.decimal128(int(precision), int(scale))

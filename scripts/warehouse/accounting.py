@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scripts.bronze import ledger
-from scripts.bronze.loaded_contracts import contract_conflicts
+from scripts.bronze.loaded_contracts import outdated_days
 from scripts.bronze.store import DATA_FILE, foreign_files, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, WarehouseError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from scripts.bronze.ledger import Partition
     from scripts.bronze.store import Store
+    from scripts.warehouse.plan import BuildPlan, State
     from scripts.warehouse.project import Node, Project
 
 
@@ -26,20 +27,13 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
     """Check the Bronze files that a build is about to read.
 
     Raises:
-        BronzeError: A file is truncated, changed, missing or foreign; or the build would mix days that were loaded
-            with different contracts.
+        BronzeError: A file is truncated, changed, missing or foreign.
         DataError: The counts of a record do not add up.
     """
     for partition in partitions:
         if (entry := store.entry(partition)) is not None and entry.status == "validated":
             entry.check()
             verify(store, entry)
-    if conflicts := contract_conflicts(store, catalog.read_all().sources.values()):
-        raise BronzeError(
-            " | ".join(map(str, conflicts)),
-            expected="days of one contract, or `was` in the contract if a column was only renamed",
-            hint="; ".join(days.remedy for days in conflicts) + "; then `pipeline build --full-refresh`",
-        )
     known = {
         f"{path.parent.parent.name}/{path.parent.name}/dt={path.stem}/{DATA_FILE}"
         for path in ledger.entry_files(store.root / "_ledger")
@@ -51,6 +45,37 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
             expected="only files that `pipeline ingest` wrote",
             hint="load their days with `pipeline ingest`, or move them to a folder outside Bronze",
         )
+
+
+def check_contracts(store: Store, project: Project, plan: BuildPlan, state: State) -> None:
+    """Check that a build mixes no days that were loaded with contracts that differ in their columns.
+
+    Raises:
+        BronzeError: Old days must be loaded again, or tables must be rebuilt in full because a column has a wider type.
+    """
+    outdated = outdated_days(store, catalog.read_all().sources.values())
+    if conflicts := [days for days in outdated if days.is_conflict]:
+        raise BronzeError(
+            " | ".join(map(str, conflicts)),
+            expected="days of one contract, or `was` in the contract if a column was only renamed",
+            hint="; ".join(days.remedy for days in conflicts) + "; then `pipeline build --full-refresh`",
+        )
+    kept = [node.node for node in plan.made() if project.nodes[node.node].strategy and node.node in state.nodes]
+    for days in outdated:
+        resource = f"{days.source}/{days.resource}"
+        now = state.types.get(resource, {})
+        built = [state.nodes[node].types.get(resource, {}) for node in kept if resource in _resources(project, node)]
+        if any(types.get(column) != now.get(column) for types in built for column in days.widened_columns):
+            raise BronzeError(
+                str(days),
+                expected="tables that were built with the new type",
+                hint="`pipeline build --full-refresh` builds them; the published version has not changed."
+                f" {days.remedy} instead, if the source has the new type for these days too",
+            )
+
+
+def _resources(project: Project, node: str) -> Sequence[str]:
+    return ["/".join(resource) for resource in project.nodes[node].resources]
 
 
 def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: Collection[str]) -> None:

@@ -265,6 +265,7 @@ def _prepare(
                 wanted |= set(build_state.partitions_of(connection, project.nodes[node.node].resources))
         if wanted:
             accounting.check_bronze(build.store, sorted(wanted))
+            accounting.check_contracts(build.store, project, plan, state)
         build_state.write_plan(connection, project, plan, state)
     if any(project.nodes[node.node].materialized == "external" for node in plan.made()):
         make_dir(target.files(target.next_version()))
@@ -310,7 +311,7 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
             results, failure = error.results, error
     now = msgspec.structs.replace(now, results=tuple(candidate.merged(now.results, results)))
     with writing(target.build_path) as connection:
-        build_state.record(connection, project, plan, results, uuid.uuid4().hex)
+        build_state.record(connection, project, plan, results, uuid.uuid4().hex, catalog.column_types())
         if failure is None:
             made = {result.id for result in now.results} | {node.node for node in plan.made()}
             accounting.count_models(connection, project, made)

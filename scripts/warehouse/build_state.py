@@ -4,6 +4,7 @@
     nodes        each node: its fingerprint and its data version
     consumed     the data version of each parent that a node was built from
     readers      which nodes read which resource of Bronze
+    read_types   the types of the resource's columns when such a node was last built in full
     held         the content of each partition that each reader holds
     tests        the last result of each test
     models       the row count of each node
@@ -16,6 +17,7 @@ removed from the node or added to it.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze.ledger import Partition
@@ -49,6 +51,7 @@ create table if not exists _pipeline.held (
     node varchar, source varchar, resource varchar, dt date, content_hash varchar
 );
 create table if not exists _pipeline.readers (node varchar, source varchar, resource varchar);
+create table if not exists _pipeline.read_types (node varchar, resource varchar, types varchar);
 create table if not exists _pipeline.tests (
     test varchar, name varchar, fingerprint varchar, status varchar, message varchar, rows varchar, ran_at timestamp
 );
@@ -150,6 +153,7 @@ def record(
     plan: BuildPlan,
     results: Sequence[NodeResult],
     version: str,
+    types: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Record which nodes were built and the result of each test.
 
@@ -159,11 +163,15 @@ def record(
         plan: The plan of the build.
         results: The result of each node and test.
         version: The data version of the nodes that were built.
+        types: The type of each column, by resource of Bronze (`source/resource`).
     """
     ended = {result.id: result for result in results}
     for planned in plan.made():
         if planned.node in ended and ended[planned.node].status == "success":
-            _record_node(connection, project.nodes[planned.node], planned.mode, version)
+            node = project.nodes[planned.node]
+            _record_node(connection, node, planned.mode, version)
+            if planned.mode == "full":
+                _record_types(connection, node, types)
     current = dict(connection.execute("select node, data_version from _pipeline.nodes").fetchall())
     for test_plan in plan.run_tests():
         if (result := ended.get(test_plan.test)) is None or result.status == "skipped":
@@ -254,6 +262,16 @@ def validated_partitions(connection: duckdb.DuckDBPyConnection) -> Mapping[Parti
     return {Partition(*row[:3]): row[3] for row in rows}
 
 
+def column_types(connection: duckdb.DuckDBPyConnection) -> Mapping[str, dict[str, dict[str, str]]]:
+    """Return, by node and resource, the types of the resource's columns when the node was last built in full."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    # a file of an earlier version of the pipeline has no such table
+    if connection.execute("select 1 from duckdb_tables() where table_name = 'read_types'").fetchall():
+        for node, resource, types in connection.execute("from _pipeline.read_types").fetchall():
+            found.setdefault(node, {})[resource] = json.loads(types)
+    return found
+
+
 def put_models(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelRows]) -> None:
     """Replace the row counts of the nodes."""
     connection.execute("delete from _pipeline.models")
@@ -332,8 +350,16 @@ def _record_node(connection: duckdb.DuckDBPyConnection, node: Node, mode: str, v
 
 
 def _forget(connection: duckdb.DuckDBPyConnection, node: str) -> None:
-    for table in ("nodes", "consumed", "readers", "held", "models"):
-        connection.execute(f"delete from _pipeline.{table} where node = ?", [node])  # noqa: S608 — one of five names
+    for table in ("nodes", "consumed", "readers", "read_types", "held", "models"):
+        connection.execute(f"delete from _pipeline.{table} where node = ?", [node])  # noqa: S608 — one of six names
+
+
+def _record_types(connection: duckdb.DuckDBPyConnection, node: Node, types: Mapping[str, Mapping[str, str]]) -> None:
+    connection.execute("delete from _pipeline.read_types where node = ?", [node.id])
+    for source, resource in node.resources:
+        name = f"{source}/{resource}"
+        values = [node.id, name, json.dumps(types.get(name, {}))]
+        connection.execute("insert into _pipeline.read_types values (?, ?, ?)", values)
 
 
 def _drop_relation(connection: duckdb.DuckDBPyConnection, relation: str) -> None:

@@ -38,6 +38,8 @@ class NodeState(msgspec.Struct, frozen=True):
     consumed: dict[str, str]
     """The data version of each node that it read when it was built."""
     columns: frozenset[str] = frozenset()
+    types: dict[str, dict[str, str]] = {}
+    """By resource of Bronze (`source/resource`): the type of each column when the node was last built in full."""
 
 
 class TestState(msgspec.Struct, frozen=True):
@@ -66,6 +68,8 @@ class State(msgspec.Struct, frozen=True):
     tests: dict[str, TestState] = {}
     pending: dict[str, list[PendingPartition]] = {}
     """By node."""
+    types: dict[str, dict[str, str]] = {}
+    """By resource of Bronze: the present type of each column."""
 
 
 class NodePlan(msgspec.Struct, frozen=True):
@@ -215,10 +219,23 @@ def _changes_in_bronze(node: Node, state: State) -> tuple[list[str], list[str]]:
     pending = state.pending.get(node.id, [])
     if not pending:
         return [], []
+    if retyped := _retyped(node, state):
+        return retyped, []
     words = [f"{len(pending)} partition{'s' if len(pending) > 1 else ''} of {_listed(_resources(pending))}"]
     if node.strategy == "extend_history" and not all(item.is_in_order for item in pending):
         return words, []
     return [], words
+
+
+def _retyped(node: Node, state: State) -> list[str]:
+    """Return the columns of Bronze whose type is another one than when the node was last built in full."""
+    known = state.nodes[node.id].types
+    return [
+        f"the type of `{column}` of {resource}"
+        for resource, types in known.items()
+        for column, before in types.items()
+        if state.types.get(resource, {}).get(column, before) != before
+    ]
 
 
 def _resources(pending: Iterable[PendingPartition]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scripts.bronze.ledger import Partition
-from scripts.warehouse.build_state import UNSURE, is_ours
+from scripts.contracts import catalog
+from scripts.warehouse.build_state import UNSURE, column_types, is_ours
 from scripts.warehouse.ledger_table import PARTITION_COLUMNS, read_ledger
 from scripts.warehouse.plan import LAST_SEEN, NodeState, PendingPartition, State, TestState
 
@@ -24,11 +25,12 @@ def read_state(connection: duckdb.DuckDBPyConnection, store: Store, project: Pro
     if not is_ours(connection):
         connection.execute(f"create or replace temp table ledger ({PARTITION_COLUMNS})")
         read_ledger(connection, store, {})
-        return State({}, {}, _pending(connection, project, is_new=True))
+        return State({}, {}, _pending(connection, project, is_new=True), catalog.column_types())
     connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
     known = connection.execute("select source, resource, dt, record_signature from ledger").fetchall()
     read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
-    return State(_nodes(connection), _tests(connection), _pending(connection, project, is_new=False))
+    pending = _pending(connection, project, is_new=False)
+    return State(_nodes(connection), _tests(connection), pending, catalog.column_types())
 
 
 def _nodes(connection: duckdb.DuckDBPyConnection) -> dict[str, NodeState]:
@@ -47,6 +49,7 @@ def _nodes(connection: duckdb.DuckDBPyConnection) -> dict[str, NodeState]:
             "select schema_name, table_name from duckdb_columns() where lower(column_name) = ?", [LAST_SEEN]
         ).fetchall()
     }
+    types = column_types(connection)
     query = (
         "select node, name, kind, relation, fingerprint, data_version, changes_from, keeps_history from _pipeline.nodes"
     )
@@ -60,6 +63,7 @@ def _nodes(connection: duckdb.DuckDBPyConnection) -> dict[str, NodeState]:
             name=name,
             consumed=consumed.get(node, {}),
             columns=frozenset({LAST_SEEN} if relation in with_last_seen else ()),
+            types=types.get(node, {}),
         )
         for node, name, kind, relation, fingerprint, data_version, changes_from, keeps_history in connection.execute(
             query

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from tests.support.cases import case_of
+
 pytestmark = pytest.mark.timeout(3000)
 
 FIRST, SECOND = (dt.date(2024, 1, day) for day in (1, 2))
@@ -43,17 +45,34 @@ def test_contract_changes_a_type(case):
     assert "`pipeline build --full-refresh`" in ended.error
     assert case.silver() == [(1, 5, FIRST, FIRST)]
 
-    # the source has the other type for each day now
-    sent = {"2024-01-01": "5", "2024-01-02": "x5"}
-    case.source.answer = lambda ask: (
-        200,
-        {},
-        json.dumps([{"id": 1, "v": sent[ask.headers["X-Logical-Date"]]}]).encode(),
-    )
-    case.load("2024-01-01")
     case.build("--full-refresh")
-
     assert case.silver() == [(1, "x5", FIRST, SECOND)]
+
+    # the next day is added to the table that has the new type
+    case.source.answer = lambda _: (200, {}, b'[{"id": 1, "v": "x6"}, {"id": 2, "v": "x7"}]')
+    case.load("2024-01-03")
+    case.build()
+    third = dt.date(2024, 1, 3)
+    assert case.silver() == [(1, "x6", FIRST, third), (2, "x7", third, third)]
+
+
+def test_contract_changes_a_type_in_the_source_too(cases_dir, tmp_path, env, monkeypatch, capsys):
+    """If the source has the new type for old days too, loading them again is enough: the build then is a full one."""
+    with case_of("contract_changes_a_type", tmp_path, env, monkeypatch, capsys) as case:
+        case.load("2024-01-01")
+        case.build()
+        case.use_contract("contract2.yml")
+        case.load("2024-01-02")
+        sent = {"2024-01-01": "5", "2024-01-02": "x5"}
+        case.source.answer = lambda ask: (
+            200,
+            {},
+            json.dumps([{"id": 1, "v": sent[ask.headers["X-Logical-Date"]]}]).encode(),
+        )
+        ended = case.run_on("2024-01-01", "backfill", "--outdated")
+        assert ended.code == 0, ended.errors
+
+        assert case.silver() == [(1, "x5", FIRST, SECOND)]
 
 
 def test_contract_renames_a_column(case):

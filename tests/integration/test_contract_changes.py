@@ -8,7 +8,7 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.bronze.loaded_contracts import contract_conflicts, is_outdated, outdated_days
+from scripts.bronze.loaded_contracts import is_outdated, outdated_days
 from scripts.bronze.store import quarantined_rows
 from scripts.cli.printing import show_build_plan
 from scripts.contracts.catalog import Catalog
@@ -19,8 +19,9 @@ from scripts.ingest_api import ingest_partition
 from scripts.loading.replay import replay_partition
 from scripts.planning.reconcile import plan_request
 from scripts.validate_data import validate_partition
-from scripts.warehouse.accounting import check_bronze
-from scripts.warehouse.plan import BuildPlan
+from scripts.warehouse.accounting import check_contracts
+from scripts.warehouse.plan import BuildPlan, NodePlan, NodeState, State
+from scripts.warehouse.project import Project
 
 DAY = dt.date(2024, 1, 1)
 ID = {"name": "id", "type": "integer", "nullable": False, "description": "d"}
@@ -79,6 +80,35 @@ def load(run, env):
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_widened"),
+    [
+        ("integer", "string", True),
+        ("boolean", "string", True),
+        ("string", "integer", False),
+        ("date", "string", False),
+        ("timestamp", "string", False),
+        ("number", "string", False),
+        ("decimal(9, 2)", "string", False),
+        ("integer", "number", False),
+        ("integer", "decimal(38, 19)", True),
+        ("integer", "decimal(38, 20)", False),
+        ("decimal(9, 2)", "decimal(10, 3)", True),
+        ("decimal(9, 2)", "decimal(9, 3)", False),
+        ("decimal(9, 2)", "decimal(10, 1)", False),
+        ("decimal(9, 2)", "number", False),
+        ("boolean", "decimal(38, 0)", False),
+        ("string", "json", False),
+    ],
+)
+def test_a_type_is_widened_if_it_holds_each_value_without_a_change(before, after, is_widened, load, run):
+    load(contract(ID, M | {"type": before}), [{"id": 1}])
+
+    (found,) = outdated_days(run.store, [contract(ID, M | {"type": after})])
+
+    assert (found.widened_columns, found.is_conflict) == ((["m"], False) if is_widened else ([], True))
+
+
 NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min": 0}}
 
 
@@ -93,7 +123,8 @@ NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min
             "may not be null",
             "conflict",
         ),
-        ([ID, TEXT, M], "column `n` was integer and is string", "conflict"),
+        ([ID, TEXT, M], "column `n` was integer and is string", "widened"),
+        ([ID, TEXT | {"name": "n", "field": "q"}, M], "column `n` was integer and is string", "conflict"),
         ([ID, N], "column `m` is gone", "conflict"),
         ([ID, N, {"name": "w", "field": "m", "type": "integer", "description": "d"}], "without `was: m`", "conflict"),
         (
@@ -101,7 +132,8 @@ NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min
             "is called `w` now",
             "compatible",
         ),
-        ([ID, N, {"name": "w", "was": "m", "type": "string", "description": "d"}], "`w` is string", "conflict"),
+        ([ID, N, {"name": "w", "was": "m", "type": "string", "description": "d"}], "`w` is string", "widened"),
+        ([ID, N | {"type": "number"}, M], "column `n` was integer and is number", "conflict"),
         ([ID, N, M | {"field": "q"}], "was read from field `m`", "conflict"),
         ([ID, N, M | {"nullable": False}], "column `m` was nullable", "outdated"),
     ],
@@ -111,10 +143,10 @@ def test_each_change_of_columns_has_its_effect(after, what, effect, load, run):
     source = contract(*after)
 
     found = outdated_days(run.store, [source])
-    conflicts = contract_conflicts(run.store, [source])
 
-    assert bool(found) is (effect in {"outdated", "conflict"})
-    assert bool(conflicts) is (effect == "conflict")
+    assert bool(found) is (effect in {"outdated", "widened", "conflict"})
+    assert [days.is_conflict for days in found] == [effect == "conflict"] * len(found)
+    assert [bool(days.widened_columns) for days in found] == [effect == "widened"] * len(found)
     assert is_outdated(run.store, entry, source.resources["items"]) is bool(found)
     if found:
         assert what in str(found[0])
@@ -147,7 +179,7 @@ def test_each_other_change_has_its_effect(changes, effect, load, run):
     found = outdated_days(run.store, [contract(*BASE, **changes)])
 
     assert bool(found) is bool(effect)
-    assert contract_conflicts(run.store, [contract(*BASE, **changes)]) == []
+    assert not any(days.is_conflict for days in found)
 
 
 @pytest.mark.parametrize("of_source", [{"time_zone": "Europe/Berlin"}, {"headers": {"X-Tenant": "b"}}])
@@ -166,31 +198,65 @@ def test_a_day_of_a_version_that_kept_no_contract_is_compared_by_its_file(load, 
         path.unlink()
 
     assert outdated_days(run.store, [contract(*BASE, path="/v2/items")]) == []
-    (found,) = contract_conflicts(run.store, [contract(ID, TEXT)])
+    (found,) = outdated_days(run.store, [contract(ID, TEXT)])
+    assert found.is_conflict
     assert "column `n` was integer and is string; column `m` is gone" in str(found)
 
 
 def test_loading_the_days_again_ends_the_conflict(load, run):
     load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}])
     source = contract(ID, TEXT)
-    assert contract_conflicts(run.store, [source])
+    assert outdated_days(run.store, [source])
 
     load(source, [{"id": 1, "n": "1"}])
 
-    assert contract_conflicts(run.store, [source]) == []
+    assert outdated_days(run.store, [source]) == []
 
 
 def test_a_build_refuses_to_mix(load, run, mocker):
     load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}], validate=True)
-    found = mocker.Mock(sources={"demo": contract(ID, TEXT, M)})
+    found = mocker.Mock(sources={"demo": contract(ID, N)})
     mocker.patch("scripts.contracts.catalog.read_all", return_value=found)
 
     with pytest.raises(
-        BronzeError, match=r"demo/items: 2024-01-01 loaded with another contract: column `n` was"
+        BronzeError, match=r"demo/items: 2024-01-01 loaded with another contract: column `m` is gone"
     ) as error:
-        check_bronze(run.store, [])
+        check_contracts(run.store, Project("digest", {}, {}), BuildPlan(), State())
     assert "backfill --outdated" in error.value.hint
     assert "pipeline build --full-refresh" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("built", "strategy", "is_refused"),
+    [
+        ({"id": "integer", "n": "integer", "m": "integer"}, "latest_wins", True),
+        ({"id": "integer", "n": "string", "m": "integer"}, "latest_wins", False),
+        ({"id": "integer", "n": "integer", "m": "integer"}, "", False),
+        # an earlier version of the pipeline built the table
+        ({}, "latest_wins", True),
+    ],
+)
+def test_a_build_adds_no_wider_rows_to_a_table_of_the_old_type(
+    built, strategy, is_refused, load, run, mocker
+):
+    load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}], validate=True)
+    source = contract(ID, TEXT, M)
+    mocker.patch("scripts.contracts.catalog.read_all", return_value=mocker.Mock(sources={"demo": source}))
+    node = mocker.Mock(strategy=strategy, resources=[("demo", "items")])
+    project = mocker.Mock(nodes={"stg": node})
+    known = NodeState("fp", "v1", None, "silver.stg", False, "stg", {}, types={"demo/items": built})
+    state = State({"stg": known}, types={"demo/items": {"id": "integer", "n": "string", "m": "integer"}})
+    plan = BuildPlan((NodePlan("stg", "stg", "full", ""),))
+
+    if is_refused:
+        with pytest.raises(BronzeError, match="column `n` was integer and is string") as error:
+            check_contracts(run.store, project, plan, state)
+        assert "`pipeline build --full-refresh`" in error.value.hint
+        assert "backfill --outdated" in error.value.hint
+    else:
+        check_contracts(run.store, project, plan, state)
+    # a full refresh begins with a file without tables
+    check_contracts(run.store, project, plan, State(types=state.types))
 
 
 @pytest.mark.parametrize(("after", "state"), [([ID, N, M | {"description": "other"}], "loaded"), ([ID, N], "outdated")])

@@ -119,6 +119,20 @@ def test_a_history_follows_days_in_order_and_is_made_in_full_by_others():
         assert modes(plan_build(project, State(known, {}, {"history": [pending]})))["history"] == mode
 
 
+def test_a_node_whose_columns_in_bronze_have_another_type_is_built_in_full():
+    resource = "/".join(POSTS)
+    known = {"staging": held(STAGING, types={resource: {"id": "integer", "gone": "string"}})}
+    now = {resource: {"id": "string", "new": "string"}}
+    project = Project("digest", {"staging": STAGING}, {})
+
+    (planned,) = plan_build(project, State(known, {}, {"staging": [day(4)]}, now)).nodes
+
+    assert (planned.mode, "the type of `id` of" in planned.reason) == ("full", True)
+    assert plan_build(project, State(known, {}, {}, now)).is_empty, "without a partition there is nothing to build"
+    same = {resource: {"id": "integer"}}
+    assert modes(plan_build(project, State(known, {}, {"staging": [day(4)]}, same)))["staging"] == "incremental"
+
+
 def test_tests_that_are_new_failed_or_warned_see_all_rows():
     for status, expected in (("fail", "all"), ("warn", "all"), ("pass", "changed")):
         known = {"rows": TestState("fp", status, {"mart": "v1"})}
