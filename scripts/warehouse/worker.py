@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _answer(connection: socket.socket, number: int) -> None:
-    # whoever sent the request may have been killed; the command ends by itself
+    # the process that sent the request may have been killed; the command ends by itself
     try:
         connection.sendall(b"%d\n" % number)
     except BrokenPipeError:

@@ -106,7 +106,7 @@ def logs_in(stack, password):
 
 
 def rotates(stack):
-    """Make some secrets anew, as the runbook says, and see that the old ones are refused."""
+    """Make some secrets again, as the runbook says, and see that the old ones are refused."""
     old = stack.env
     names = ("BACKFILL_WEBHOOK_SECRET", "AIRFLOW_OPERATOR_PASSWORD", "AIRFLOW_JWT_SECRET")
     path = stack.folder / ".env"

@@ -64,7 +64,7 @@ def test_every_command_of_the_runbook_works(shell, airflow):
         assert done.returncode == 0, f"{heading}: {commands}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
         if "curl" in commands:
             assert '"task_instances"' in done.stdout, done.stdout
-    # the last of them have made the warehouse anew, from Bronze
+    # the last of them have built the warehouse again, from Bronze
     assert days <= airflow.gold_days()
     assert shell("pipeline status").returncode == 0
 

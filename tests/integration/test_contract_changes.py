@@ -328,7 +328,7 @@ def test_replay_with_renamed_columns_is_refused_and_loses_nothing(load, run):
     assert (run.store.entry(before.partition), (run.store.root / before.path).read_bytes()) == (before, content)
 
 
-def test_replay_after_a_mended_policy_keeps_the_columns_of_the_day(load, run):
+def test_replay_after_a_corrected_policy_keeps_the_columns_of_the_day(load, run):
     before = load(contract(*BASE), [{"id": 1, "n": "bad", "m": 1, "k": "x"}, {"id": 2, "n": 2, "k": "y"}])
     new = {"name": "k", "type": "string", "description": "d"}
 
@@ -349,10 +349,10 @@ def test_replay_reads_values_as_loading_does(load, run):
     before = load(contract(ID, at, mail, admit="none"), sent)
     assert before.quarantined == 1
 
-    mended = contract(ID, at | {"format": "epoch"}, mail)
-    replayed = replay_partition(mended, before.partition, run)
+    corrected = contract(ID, at | {"format": "epoch"}, mail)
+    replayed = replay_partition(corrected, before.partition, run)
     rows = pq.read_table(run.store.root / run.store.entry(before.partition).path).to_pylist()
-    loaded = load(mended, sent)
+    loaded = load(corrected, sent)
 
     assert (replayed.admitted, replayed.remaining) == (1, 0)
     assert [(row["at"].isoformat(), row["mail"], row["_extra"]) for row in rows] == [

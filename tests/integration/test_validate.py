@@ -154,9 +154,9 @@ def test_a_file_that_is_not_the_ledgers_is_refused(harm, load, run, blog):
 def test_replay_admits_what_a_mended_contract_accepts(load, run, blog):
     load()
     validate_partition(blog, "posts", DAY, run)
-    mended = with_posts(blog, rules=[], on_mistyped="evolve")
+    corrected = with_posts(blog, rules=[], on_mistyped="evolve")
 
-    replayed = replay_partition(mended, next(run.store.entries()).partition, run)
+    replayed = replay_partition(corrected, next(run.store.entries()).partition, run)
 
     assert (replayed.admitted, replayed.remaining) == (2, 0)
     entry = next(run.store.entries())
@@ -166,12 +166,12 @@ def test_replay_admits_what_a_mended_contract_accepts(load, run, blog):
 def test_replay_gives_the_partition_that_loading_with_the_mended_contract_gives(load, run, blog):
     load()
     validate_partition(blog, "posts", DAY, run)
-    mended = with_posts(blog, rules=[], on_mistyped="evolve")
+    corrected = with_posts(blog, rules=[], on_mistyped="evolve")
 
-    replay_partition(mended, next(run.store.entries()).partition, run)
+    replay_partition(corrected, next(run.store.entries()).partition, run)
     replayed = next(run.store.entries()).content_hash
-    load(mended)
-    validate_partition(mended, "posts", DAY, run)
+    load(corrected)
+    validate_partition(corrected, "posts", DAY, run)
 
     assert next(run.store.entries()).content_hash == replayed
 

@@ -211,7 +211,7 @@ def test_n8n_and_its_node_come_from_lock_files_with_hashes():
         for name, package in document["packages"].items():
             is_ours = name == "" or package.get("link") or name.endswith("stub")
             assert is_ours or package.get("integrity", "").startswith("sha"), name
-            assert "://" not in package.get("resolved", ""), "another registry, for whoever has one"
+            assert "://" not in package.get("resolved", ""), "another registry, for those who have one"
     script = (PROJECT_DIR / "infra/install-n8n.sh").read_text()
     assert re.findall(r"\$npm (?!ci|rebuild)\w+", script) == []
 

@@ -1,4 +1,4 @@
-"""Whoever writes a contract decides what is loaded, and not where secrets go, nor what a page does."""
+"""The author of a contract decides what is loaded, and not where secrets go, nor what a page does."""
 
 import copy
 
