@@ -236,9 +236,7 @@ def test_a_build_refuses_to_mix(load, run, mocker):
         ({}, "latest_wins", True),
     ],
 )
-def test_a_build_adds_no_wider_rows_to_a_table_of_the_old_type(
-    built, strategy, is_refused, load, run, mocker
-):
+def test_a_build_adds_no_wider_rows_to_a_table_of_the_old_type(built, strategy, is_refused, load, run, mocker):
     load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}], validate=True)
     source = contract(ID, TEXT, M)
     mocker.patch("scripts.contracts.catalog.read_all", return_value=mocker.Mock(sources={"demo": source}))
