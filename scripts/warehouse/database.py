@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from scripts.config import settings
-from scripts.errors import LockedError, WarehouseError, out_of_memory
+from scripts.errors import LockedError, StorageFullError, WarehouseError, out_of_memory
 from scripts.warehouse.file_access import confine
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         WarehouseError: It cannot be opened or written.
         LockedError: Another process has it open.
+        StorageFullError: The disk is full.
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
@@ -78,6 +79,8 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             ) from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise out_of_memory(message) from error
+        if is_disk_full(message):
+            raise disk_full(path) from error
         raise WarehouseError(
             f"the build cannot be written: {message}",
             where=str(path),
@@ -110,6 +113,20 @@ def find_damage(path: Path, *, deep: bool = False) -> str | None:
             raise WarehouseError(f"cannot be opened: {message}", where=str(path), hint=_IN_USE) from None
         return message
     return None
+
+
+def is_disk_full(message: str) -> bool:
+    """Return whether a message of DuckDB says that the disk is full."""
+    return "No space left" in message or "Could not write all required bytes" in message
+
+
+def disk_full(path: Path) -> StorageFullError:
+    """Return the error of a build that needs more space than the disk of `path` has."""
+    return StorageFullError(
+        "no space left on the disk for the build",
+        where=str(path),
+        hint="free space, then `pipeline build`; the published version has not changed",
+    )
 
 
 def repair(message: str) -> str:

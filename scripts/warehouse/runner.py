@@ -8,8 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
-from scripts.errors import MemoryLimitError, StorageFullError, WarehouseError
+from scripts.errors import MemoryLimitError, WarehouseError
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse.database import disk_full, is_disk_full
 from scripts.warehouse.failure_messages import describe_failures, one_line
 from scripts.warehouse.process import Command, run_in_terminal, running
 from scripts.warehouse.project import named_variables
@@ -117,12 +118,8 @@ def run_dbt(
     if code == 0 and not bad:
         return results
     text = " ".join([*complaints, *(result.message for result in bad)])
-    if "No space left" in text or "Could not write all required bytes" in text:
-        raise StorageFullError(
-            "no space left on the disk for the build",
-            where=str(warehouse.root),
-            hint="free space, then `pipeline build`; the published version has not changed",
-        )
+    if is_disk_full(text):
+        raise disk_full(warehouse.root)
     message, hint = describe_failures(bad, complaints, code, target)
     if "Out of Memory Error" in text:
         raise MemoryLimitError(

@@ -73,6 +73,34 @@ def test_a_read_only_folder_is_one_line(mounted, api):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("rows", [1000, 10_000_000], ids=["in the log of a transaction", "in a table"])
+def test_a_disk_that_fills_up_while_the_build_file_is_written_is_named(rows, mounted):
+    done = mounted(
+        f"""
+        mount -t tmpfs -o size=2m tmpfs $DISK
+        $PYTHON -c "
+import os, pathlib
+from scripts.errors import StorageFullError
+from scripts.warehouse.database import writing
+path = pathlib.Path(os.environ['DISK']) / 'build.duckdb'
+try:
+    with writing(path) as connection:
+        connection.execute('create table before (id integer)')
+        left = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
+        (path.parent / 'filler').write_bytes(bytes(left // 4096 * 4096))
+        connection.execute('create table t as select hash(range) as value from range({rows})')
+except StorageFullError as error:
+    print(error)
+    raise SystemExit(error.exit_code)
+"
+        """
+    )
+
+    assert done.returncode == 12, done.stderr
+    assert "no space left on the disk for the build" in done.stdout
+    assert "free space" in done.stdout
+
+
 def test_a_disk_that_fills_up_in_a_build_changes_nothing_that_is_published(mounted, api):
     done = mounted(
         """
