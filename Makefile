@@ -242,12 +242,12 @@ test-warehouse: setup ## Run the tests of builds with dbt: fresh, incremental, k
 	@$(PYTEST) --dist worksteal tests/warehouse
 
 .PHONY: test-crash-sample
-test-crash-sample: setup ## Run the tests of power cuts with a sample of the states
+test-crash-sample: setup ## Run the tests of power cuts and kills with a sample of the states and some kills
 	@$(PYTEST) tests/crash
 
 .PHONY: test-crash
-test-crash: setup ## Run the tests of power cuts with all states
-	@CRASH_STATES=all $(PYTEST) tests/crash
+test-crash: setup ## Run the tests of power cuts with all states, and a thousand kills, in some hours
+	@CRASH_STATES=all KILLS=1000 $(PYTEST) tests/crash
 
 .PHONY: test-dags
 test-dags: setup ## Run the tests of the rules for DAGs

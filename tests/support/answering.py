@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.server
+import sys
 import urllib.parse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .threads import in_thread
 
@@ -61,7 +62,13 @@ def answering(answer: Callable[[Ask], Answer]) -> Iterator[tuple[str, list[Ask]]
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            # a client that is killed, or that refuses an answer, closes its connection
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     with in_thread(server, poll_seconds=0.02):
         yield f"http://127.0.0.1:{server.server_port}", asked
