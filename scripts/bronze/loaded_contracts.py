@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts.changes import Change, changes, field_of, old_columns
 from scripts.contracts.column import Column
+from scripts.contracts.source import version_of
 from scripts.contracts.types import EXTRA, ROW
 from scripts.errors import BronzeError
 from scripts.utils.files import make_dir, write_atomically
+from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from scripts.contracts.rules import Rule
     from scripts.contracts.source import Resource, Source
 
+_log = get_logger("contracts")
 _TYPES: Mapping[pa.DataType, str] = {
     pa.string(): "string",
     pa.int64(): "integer",
@@ -86,7 +89,7 @@ class OutdatedDays(NamedTuple):
 def keep_contract(store: Store, source: str, name: str, resource: Resource) -> None:
     """Store a contract under its version, so that later contracts can be compared with it."""
     path = _path(store, source, name, resource.version)
-    if not path.exists():
+    if _read(path) is None:
         make_dir(path.parent)
         document = json.dumps(resource.document, indent=2)
         write_atomically(path, document.encode() + b"\n", mode=0o640)
@@ -193,11 +196,24 @@ def _path(store: Store, source: str, name: str, version: str) -> Path:
 
 def _document(store: Store, entry: LedgerEntry, resource: Resource) -> Mapping[str, Any]:
     path = _path(store, entry.source, entry.resource, entry.contract_version)
+    document = _read(path)
+    if document is None and path.exists():
+        _log.warning(
+            "%s is damaged: the columns of %s and other days are read from their Parquet files instead;"
+            " loading a day with this contract writes the file again",
+            path,
+            entry.partition,
+        )
+    return document if document is not None else _document_of_file(store.root / entry.path, resource)
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """Return a stored contract; None if there is none, or if it is not the one that its name says."""
     try:
-        document: Mapping[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return _document_of_file(store.root / entry.path, resource)
-    return document
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        return document if version_of(document) == path.stem else None
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
 
 
 def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:

@@ -63,8 +63,7 @@ class Resource(RequestPart):
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
         # without defaults, so that a new optional key does not change the versions of existing contracts
-        document = {key: value for key, value in self.document.items() if key != "of_source" or value}
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+        return version_of(self.document)
 
     @property
     def sensitive_columns(self) -> frozenset[str]:
@@ -182,6 +181,12 @@ class Source(ContractModel):
         if found := list(safety.problems(self)):
             raise ValueError("; ".join(found))
         return self
+
+
+def version_of(document: dict[str, Any]) -> str:
+    """Return the version of a contract: a short hash of its `document`."""
+    kept = {key: value for key, value in document.items() if key != "of_source" or value}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def json_schema() -> dict[str, Any]:

@@ -203,6 +203,35 @@ def test_a_day_of_a_version_that_kept_no_contract_is_compared_by_its_file(load, 
     assert "column `n` was integer and is string; column `m` is gone" in str(found)
 
 
+@pytest.mark.parametrize("harm", [b"", b"{", b"\x80", b"[]", b'{"columns": []}'])
+def test_a_damaged_contract_is_named_compared_by_the_file_and_written_again(harm, load, run, caplog):
+    load(contract(*BASE), [{"id": 1}])
+    (path,) = (run.store.root / "_contracts").rglob("*.json")
+    content = path.read_bytes()
+    path.write_bytes(harm)
+
+    (found,) = outdated_days(run.store, [contract(ID, TEXT)])
+    assert "column `n` was integer and is string; column `m` is gone" in str(found)
+    assert f"{path} is damaged" in caplog.text
+
+    load(contract(*BASE), [{"id": 1}])
+    assert path.read_bytes() == content
+
+
+def test_each_changed_byte_of_a_contract_is_noticed(load, run):
+    load(contract(*BASE), [{"id": 1}])
+    (path,) = (run.store.root / "_contracts").rglob("*.json")
+    content = path.read_bytes()
+    before = json.loads(content)
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
+        (read,) = outdated_days(run.store, [contract(*BASE, path="/v2")]) or [None]
+        # a changed space between two values changes nothing
+        if read is not None:
+            assert "`path` of the request has changed" in str(read)
+            assert json.loads(path.read_bytes()) == before
+
+
 def test_loading_the_days_again_ends_the_conflict(load, run):
     load(contract(*BASE), [{"id": 1, "n": 1, "m": 2}])
     source = contract(ID, TEXT)
