@@ -2,7 +2,7 @@
 
     The keys are those of the new rows and those in the table `keys`. A row that does not differ from the old one is not
     a change. A different `last_seen_date` counts as a change only if a downstream model reads this column, since every
-    load of a snapshot changes it.
+    load of a snapshot changes it. A model that is never rebuilt in full has no table of changes.
 -#}
 {% macro replace_rows(target, new_rows, key, keys, columns) -%}
     {%- set plan = build_plan()[model.unique_id] -%}
@@ -16,6 +16,7 @@
     union
     select {{ key_names }} from {{ keys }};
 
+    {% if plan.changes -%}
     insert into {{ plan.changes }} by name
     with
 
@@ -46,6 +47,7 @@
     select * from taken_away
     union all
     select * from put_in;
+    {%- endif %}
 
     delete from {{ target }} as __target where {{ has_key_in(key, '__target', replaced) }};
 

@@ -162,7 +162,15 @@ def contract_of_record(store: Store, entry: LedgerEntry, resource: Resource) -> 
     for old in old_columns(document):
         column = now.get(old.name)
         if column is None or (column.type.replace(" ", ""), field_of(column)) != (old.type, old.key):
-            column = Column(name=old.name, type=old.type, field=old.key, nullable=old.nullable, description="as loaded")
+            column = Column(
+                name=old.name,
+                type=old.type,
+                field=old.key,
+                nullable=old.nullable,
+                description="as loaded",
+                sensitive=False if column is None else column.sensitive,
+                **old.reading,
+            )
         columns.append(column)
     kept = {column.name for column in columns if column == now.get(column.name)}
     old_names = {column.name for column in columns}

@@ -46,6 +46,20 @@ class OldColumn(NamedTuple):
     """The keys of the contract that say how its values were read, without keys that were not set."""
 
 
+def is_wider(before: str, now: str) -> bool:
+    """Return whether a type holds each value of another type without a change, and is not the same type."""
+    before, now = before.replace(" ", ""), now.replace(" ", "")
+    if before == now:
+        return False
+    if now == "string":
+        return before in {"integer", "boolean"}
+    if not now.startswith("decimal") or not (before == "integer" or before.startswith("decimal")):
+        return False
+    old = pa.decimal128(_DIGITS_OF_INTEGER) if before == "integer" else arrow_type(before)
+    new = arrow_type(now)
+    return bool(new.scale >= old.scale and new.precision - new.scale >= old.precision - old.scale)
+
+
 def old_columns(document: Mapping[str, Any]) -> Sequence[OldColumn]:
     """Return the columns of a resource's stored contract; its other keys are not read."""
     return [
@@ -98,19 +112,23 @@ def _reading(column: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in column.items() if key in _READING}
 
 
+def _reading_of(column: Column) -> Mapping[str, Any]:
+    return _reading(column.model_dump(mode="json", exclude_defaults=True))
+
+
 def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -> Change | None:
     old = before.get(column.name)
     if old is None:
         return _of_new_column(column, before, now)
     if old.type != column.type.replace(" ", ""):
         what = f"column `{column.name}` was {old.type} and is {column.type}"
-        is_read_alike = old.key == field_of(column)
-        return Change(what, _effect_of_type(old.type, column) if is_read_alike else "conflict", column.name)
+        is_plain = old.key == field_of(column) and not old.reading and not _reading_of(column)
+        return Change(what, _effect_of_type(old.type, column) if is_plain else "conflict", column.name)
     if old.key != field_of(column):
         return Change(
             f"column `{column.name}` was read from field `{old.key}` and is now from `{field_of(column)}`", "conflict"
         )
-    if old.reading != _reading(column.model_dump(mode="json", exclude_defaults=True)):
+    if old.reading != _reading_of(column):
         return Change(f"values of column `{column.name}` are read differently", "outdated")
     if old.nullable and not column.nullable:
         return Change(f"column `{column.name}` was nullable", "outdated")
@@ -119,21 +137,14 @@ def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -
 
 def _effect_of_type(old: str, column: Column) -> Effect:
     """Return `widened` if the present type of a column holds each value of an old type without a change."""
-    if column.type == "string":
-        return "widened" if old in {"integer", "boolean"} else "conflict"
-    if not column.type.startswith("decimal") or not (old == "integer" or old.startswith("decimal")):
-        return "conflict"
-    before = pa.decimal128(_DIGITS_OF_INTEGER) if old == "integer" else arrow_type(old)
-    now = arrow_type(column.type)
-    is_wider = now.scale >= before.scale and now.precision - now.scale >= before.precision - before.scale
-    return "widened" if is_wider else "conflict"
+    return "widened" if is_wider(old, column.type) else "conflict"
 
 
 def _of_new_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -> Change | None:
     if column.was is not None and (old := before.get(column.was)) is not None:
         if old.type != column.type.replace(" ", ""):
             what = f"column `{old.name}` was {old.type}, and `{column.name}` is {column.type}"
-            return Change(what, _effect_of_type(old.type, column), column.name)
+            return Change(what, "conflict")
         return Change(f"column `{old.name}` is called `{column.name}` now, as `was` says", "compatible")
     if (same := _same_field(column, before, now)) is not None:
         return Change(f"column `{same.name}` is called `{column.name}` now, without `was: {same.name}`", "conflict")

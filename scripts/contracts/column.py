@@ -73,7 +73,8 @@ class Column(ContractModel):
     @property
     def is_converted(self) -> bool:
         """Whether values must be converted before they are read as the column's type."""
-        return bool(self.format or self.thousands or self.null_values or self.true_values or self.false_values)
+        forms = self.format or self.thousands or self.null_values or self.true_values or self.false_values
+        return bool(forms) or self.decimal_mark != "."
 
     @field_validator("type")
     @classmethod

@@ -76,10 +76,13 @@ class OffsetPagination(_NumberedPaging):
 
 
 class LinkPagination(_Paging):
-    """The answer contains the URL of the next page, absolute or relative; the last page contains none."""
+    """The answer contains the URL of the next page, absolute or relative; the last page contains none.
+
+    With `stop: empty_page`, a page without rows is the last one too.
+    """
 
     type: Literal["link"]
-    stop: Literal["no_next_link"] = "no_next_link"
+    stop: Literal["no_next_link", "empty_page"] = "no_next_link"
     next_path: FirstPath | None = None
     """Path of the URL in the body; without it and `next_header`, the `Link` header of RFC 8288 is used."""
     next_header: str | None = None
@@ -96,10 +99,13 @@ class LinkPagination(_Paging):
 
 
 class CursorPagination(_Paging):
-    """The answer contains the cursor of the next page; on the last page it is empty, null or missing."""
+    """The answer contains the cursor of the next page; on the last page it is empty, null or missing.
+
+    With `stop: empty_page`, a page without rows is the last one too.
+    """
 
     type: Literal["cursor"]
-    stop: Literal["no_cursor", "has_more_false", "is_last_true"]
+    stop: Literal["no_cursor", "has_more_false", "is_last_true", "empty_page"]
     cursor_param: Annotated[str, Field(min_length=1)]
     cursor_path: FirstPath | None = None
     cursor_header: str | None = None

@@ -14,8 +14,8 @@ Severity = Literal["fail", "quarantine", "warn"]
 class Range(ContractModel):
     """Bounds, both inclusive."""
 
-    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    min: int | Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: int | Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

@@ -28,6 +28,11 @@ _DATA_TYPES = {
 }
 
 
+def sql_type(kind: str) -> str:
+    """Return DuckDB's name for a type of the contract."""
+    return _DATA_TYPES.get(kind, kind.replace(" ", ""))
+
+
 def source_files() -> Mapping[Path, str]:
     """Return the content of dbt's source file and of the generated staging models of every contract, by path."""
     files: dict[Path, str] = {}

@@ -17,6 +17,8 @@ MOMENTS = ("day", "next_day", "start", "end")
 SINCE = "since"
 """Variable of the requests of a watermark load: the moment since which changes are requested."""
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
+_STRAY_BRACE = re.compile(r"\{(?!\s)|(?<!\s)\}|\{\s*\w*\s*\}")
+"""A brace that may be a wrong template; a query language has spaces within its braces: `{ ?item ?is ?this }`."""
 _DIRECTIVE = re.compile(r"%-?(.)")
 _SECONDS = re.compile(r"(?<!%)((?:%%)*)%s")
 """`%s`, for which the C library uses the machine's time zone."""
@@ -125,8 +127,10 @@ def check_templates(value: Any, names: Collection[str], *, strict: bool = True) 
                     problems.append(str(error))
             elif wanted is not None:
                 problems.append(f"`{match[0]}`: only {', '.join(MOMENTS)} take a format")
-        if strict and re.search(r"[{}]", _PLACE.sub("", text)):
-            problems.append(f"`{text}` holds a brace that is not part of a template")
+        if strict and _STRAY_BRACE.search(_PLACE.sub("", text)):
+            problems.append(
+                f"`{text}` holds a brace that is not part of a template; write spaces within braces that are text"
+            )
     return problems
 
 

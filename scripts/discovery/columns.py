@@ -55,7 +55,8 @@ def guess_key(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> tupl
         values = [tuple(row.get(_field(column)) for column in group) for row in rows]
         if rows and all(None not in value for value in values) and len(set(values)) == len(values):
             return [column["name"] for column in group], True
-    return [column["name"] for column in ordered[:3] or columns[:1]], False
+    plain = [column for column in columns if column["type"] != "json"]
+    return [column["name"] for column in ordered[:3] or plain[:1] or columns[:1]], False
 
 
 def _field(column: Column) -> str:

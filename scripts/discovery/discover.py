@@ -74,6 +74,10 @@ def discover(client: Client, name: str, path: str, params: dict[str, str]) -> Di
         )
     key, is_unique = guess_key(rows, columns)
     state = f"{', '.join(key)} tell{'s' if len(key) == 1 else ''} {len(rows)} rows apart"
+    if not is_unique:
+        state = (
+            f"no column or pair of columns tells {len(rows)} rows apart: choose the key; {', '.join(key)} is a guess"
+        )
     found.findings.append(Finding("key", "likely" if is_unique and len(rows) > 1 else "unknown", state))
     found.keys = {
         "description": f"Rows of {path}.",
@@ -84,16 +88,16 @@ def discover(client: Client, name: str, path: str, params: dict[str, str]) -> Di
         **({"pagination": paging.pagination} if paging.pagination else {}),
         **({"total": paging.total} if paging.total else {}),
         "primary_key": key,
-        "columns": [_described(column, rows, column["name"] in key) for column in columns],
+        "columns": [_described(column, rows, is_key=column["name"] in key, is_unique=is_unique) for column in columns],
         **_children(rows, key, columns),
     }
     return found
 
 
-def _described(column: dict[str, Any], rows: list[dict[str, Any]], is_key: bool) -> dict[str, Any]:  # noqa: FBT001
+def _described(column: dict[str, Any], rows: list[dict[str, Any]], *, is_key: bool, is_unique: bool) -> dict[str, Any]:
     field = str(column.get("field", column["name"]))
     missing = sum(row.get(field) is None for row in rows) if not field.startswith("$") else 0
-    seen = "Identifies the row" if is_key else f"`{field}` as the source has it"
+    seen = "Identifies the row" if is_key and is_unique else f"`{field}` as the source has it"
     note = f", missing or null in {missing} of {len(rows)} rows" if missing and not is_key else ""
     fields = {key: column[key] for key in ("field", "type", "format") if key in column}
     return {
@@ -122,7 +126,8 @@ def _children(rows: list[dict[str, Any]], key: list[str], columns: list[dict[str
         marked = [
             {**{f"\0{number}": row[fields[name]] for number, name in enumerate(key)}, **item}
             for row in rows
-            for item in row.get(field) or []
+            if isinstance(row.get(field), list)
+            for item in row[field]
         ]
         child_key, is_unique = _child_key(marked, own, len(key))
         if not is_unique:
@@ -133,12 +138,13 @@ def _children(rows: list[dict[str, Any]], key: list[str], columns: list[dict[str
             for name, origin in zip(carry, key, strict=True)
         ]  # fmt: skip
         keys = [*carry, *child_key]
+        described = [_described(child, inner, is_key=child["name"] in keys, is_unique=True) for child in own]
         found[_snake(column["name"])] = {
             "description": f"Items of `{field}` within each row.",
             "path": field if re.fullmatch(r"\w+", field) else f"$['{field}']",
             "carry": carry,
             "primary_key": keys,
-            "columns": [*parent, *(_described(child, inner, child["name"] in keys) for child in own)],
+            "columns": [*parent, *described],
         }
     return {"children": found} if found else {}
 

@@ -26,7 +26,7 @@ _TOTAL = re.compile(
     r"^(total(_?(count|size|results|items|records|rows))?|count|@odata\.count|__count|rowCount|element_count)$",
     re.IGNORECASE,
 )
-_TOTAL_HEADERS = ("X-Total-Count", "X-Total", "Total-Count", "Content-Range")
+_TOTAL_HEADERS = ("X-Total-Count", "X-Total", "Total-Count", "X-WP-Total", "Content-Range")
 _CURSOR_PARAMS = (
     "cursor",
     "after",

@@ -46,6 +46,7 @@ _log = get_logger("answers")
 _NO_CONTENT = 204
 _PARTIAL_CONTENT = 206
 """What a source may say of each page but the last."""
+_FIRST_REFUSAL, _FIRST_SERVER_ERROR = 400, 500
 _NAMED = 5
 """The most failed parents that a message names."""
 
@@ -240,6 +241,8 @@ class Fetcher:
         empty = {_NO_CONTENT, *resource.no_rows.status}
         last = () if isinstance(resource.pagination, NoPagination) else resource.pagination.end_status
         partial = () if isinstance(resource.pagination, NoPagination) else (_PARTIAL_CONTENT,)
+        # a refusal may say in its body that trying again helps
+        refusals = range(_FIRST_REFUSAL, _FIRST_SERVER_ERROR) if resource.error and resource.error.retry_values else ()
         content = request.content
         headers = {**request.headers, **content.pop("headers", {})}
 
@@ -249,6 +252,10 @@ class Fetcher:
         def parse(response: requests.Response) -> Answer:
             if response.status_code in empty:
                 return reader.empty()
+            if response.status_code in refusals:
+                reader.check_retry(response.content, response.headers)
+                if response.status_code not in last:
+                    retries.check_status(response)
             if response.status_code in last:
                 try:
                     retries.check_status(response)
@@ -271,7 +278,7 @@ class Fetcher:
             params=request.query,
             headers=headers,
             retries=self._attempts,
-            passing=empty | {*last, *partial},
+            passing=empty | {*last, *partial, *refusals},
         )
 
 

@@ -31,8 +31,34 @@ _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 
+_MISFIT = b'{"misfit":'
+"""Around a text that has another form than the contract says, but that the column's type would accept."""
+_LENIENT = ("date", "timestamp", "decimal")
+_MOST_DIGITS = 400
+"""Numbers with more digits or a larger exponent stay as written: no column holds them."""
+
+
+def unmarked(value: msgspec.Raw) -> msgspec.Raw:
+    """Return a value as the source sent it, without the mark of `convert`."""
+    text = bytes(value)
+    return msgspec.Raw(text[len(_MISFIT) : -1]) if text.startswith(_MISFIT) else value
+
+
 def convert(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
-    """Return a value as JSON of its column's type; unchanged if it does not fit."""
+    """Return a value as JSON of its column's type.
+
+    A value that does not fit stays unchanged; it is marked if the type would accept the text in its own form.
+    """
+    converted = _convert(raw, column)
+    is_misfit = converted is raw and bytes(raw)[:1] == b'"' and column.type.startswith(_LENIENT) and _has_form(column)
+    return msgspec.Raw(b"%s%s}" % (_MISFIT, bytes(raw))) if is_misfit else converted
+
+
+def _has_form(column: Column) -> bool:
+    return column.format is not None or column.thousands is not None or column.decimal_mark != "."
+
+
+def _convert(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
     value = _scalar(raw)
     if value is None:
         return raw
@@ -86,22 +112,29 @@ def _json(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
 
 def _number(value: str, raw: msgspec.Raw, column: Column) -> msgspec.Raw:
     text = value.strip()
-    if column.thousands is not None:
+    is_text = bytes(raw)[:1] == b'"'
+    if is_text and column.thousands is not None:
         whole, mark, rest = text.partition(column.decimal_mark)
         groups = whole.split(column.thousands)
         if len(groups) > 1 and (len(groups[0].lstrip("+-")) not in {1, 2, 3} or any(len(g) != 3 for g in groups[1:])):  # noqa: PLR2004 — thousands
             return raw
         text = "".join(groups) + mark + rest
-    if column.decimal_mark != ".":
+    if is_text and column.decimal_mark != ".":
         if "." in text:
             return raw
         text = text.replace(column.decimal_mark, ".")
-    if not _NUMBER.fullmatch(text) or not text.isascii():
+    if not _NUMBER.fullmatch(text) or not text.isascii() or (number := _decimal(text)) is None:
         return raw
-    number = decimal.Decimal(text)
     if column.type == "integer" and number == number.to_integral_value() and abs(number) < 2**63:
         return msgspec.Raw(str(int(number)).encode())
     return msgspec.Raw(str(number).replace("E+", "E").encode())
+
+
+def _decimal(text: str) -> decimal.Decimal | None:
+    with contextlib.suppress(decimal.DecimalException):
+        number = decimal.Decimal(text)
+        return number if len(text) <= _MOST_DIGITS and abs(number.adjusted()) <= _MOST_DIGITS else None
+    return None
 
 
 def _moment(value: str, form: str | None) -> dt.datetime | None:
@@ -126,8 +159,9 @@ def _moment(value: str, form: str | None) -> dt.datetime | None:
 
 
 def _since_epoch(value: str, microseconds: int) -> dt.datetime | None:
-    if not _NUMBER.fullmatch(value):
+    if not _NUMBER.fullmatch(value) or (number := _decimal(value)) is None:
         return None
     # digits beyond microseconds are cut off, since rounding could change the day
-    whole = (decimal.Decimal(value) * microseconds).to_integral_value(rounding=decimal.ROUND_FLOOR)
+    exact = decimal.Context(prec=3 * _MOST_DIGITS)
+    whole = exact.multiply(number, decimal.Decimal(microseconds)).to_integral_value(decimal.ROUND_FLOOR, exact)
     return _EPOCH + dt.timedelta(microseconds=int(whole))

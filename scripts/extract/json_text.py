@@ -125,18 +125,25 @@ def _recode(body: bytes, encoding: str) -> bytes:
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
-        raise SourceRejectedError(
-            f"the response has the charset {encoding!r}, which is unknown",
-            expected="UTF-8, or a charset that Python knows",
-        ) from None
+        raise _unknown_charset(encoding) from None
     if name in {"utf-8", "ascii"}:
         return body
     try:
         # half a surrogate pair must only affect the record that contains it
         errors = "surrogatepass" if name.startswith(("utf-16", "utf-32")) else "strict"
         return body.decode(name, errors).encode("utf-8", "surrogatepass")
+    except LookupError:
+        # a codec of Python that is no charset, such as `hex`
+        raise _unknown_charset(encoding) from None
     except (UnicodeError, ValueError) as error:
         raise msgspec.DecodeError(f"the body is not text in {name}: {error}") from None
+
+
+def _unknown_charset(encoding: str) -> SourceRejectedError:
+    return SourceRejectedError(
+        f"the response has the charset {encoding!r}, which is unknown",
+        expected="UTF-8, or a charset that Python knows",
+    )
 
 
 def _encoding_of_zeros(body: bytes) -> str:

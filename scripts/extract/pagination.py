@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import itertools
 import math
+import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,17 @@ class _Numbers:
             if self._is_complete(answer):
                 return
 
+    def _later(self, number: int) -> Answer:
+        try:
+            return self._get(self._numbered(number))
+        except SourceRejectedError as error:
+            if status := re.match(r"HTTP (4\d\d)", error.what):
+                error.hint = (
+                    f"if the source answers so after its last page, `end_status: [{status[1]}]` in pagination ends the"
+                    f" load there; else {error.hint}"
+                )
+            raise
+
     def _numbered(self, number: int) -> Request:
         return self._request.placing(self._pagination.send_in, number_params(self._pagination, number, self._size))
 
@@ -158,7 +170,7 @@ class _Numbers:
         numbers = iter(range(1, known)) if known else itertools.count(1)
         if self._executor is None or first.more is not None:
             # a source that says whether there is more may refuse to be asked for a page that it does not have
-            yield from (self._get(self._numbered(number)) for number in numbers)
+            yield from (self._later(number) for number in numbers)
             return
         # if no total declares the number of pages, begin with one page, since a short collection has no others
         wanted = self._ahead if known else 1
@@ -167,7 +179,7 @@ class _Numbers:
         try:
             while True:
                 more = itertools.islice(numbers, max(0, pages_ahead(wanted, answer) - len(pending)))
-                pending.extend(self._executor.submit(self._get, self._numbered(number)) for number in more)
+                pending.extend(self._executor.submit(self._later, number) for number in more)
                 if not pending:
                     return
                 answer = pending.popleft().result()
@@ -199,15 +211,20 @@ class _Links:
         size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
         request = start.placing(pagination.send_in, size)
         visited = set()
+        end = _End(pagination)
         while True:
             answer = self._get(request)
             yield answer
-            if answer.next_url is None or answer.ended:
+            if answer.next_url is None or end.is_at(answer):
                 _warn_of_full_page(answer, pagination, "next address")
                 return
             url = _same_host(start.url, join_url(request.url, answer.next_url))
             if url in visited:
-                raise SourceRejectedError(f"the next link leads back to {url}", where=start.url, expected="a last page")
+                if end.has_all:
+                    return
+                raise SourceRejectedError(
+                    f"the next link leads back to {url}", where=start.url, expected="a last page", hint=_NO_LAST_PAGE
+                )
             visited.add(url)
             request = dataclasses.replace(request, url=url, params={})
 
@@ -227,17 +244,41 @@ class _Cursors:
         request = (
             start.placing("template", {pagination.cursor_param: ""}) if pagination.send_in == "template" else start
         )
+        end = _End(pagination)
         while True:
             answer = self._get(request)
             yield answer
-            if answer.cursor is None or answer.ended:
+            if answer.cursor is None or end.is_at(answer):
                 _warn_of_full_page(answer, pagination, "cursor")
                 return
             text = answer.cursor_text
             if text in visited:
-                raise SourceRejectedError(f"cursor `{text}` repeats", where=start.url, expected="a last page")
+                if end.has_all:
+                    return
+                raise SourceRejectedError(
+                    f"cursor `{text}` repeats", where=start.url, expected="a last page", hint=_NO_LAST_PAGE
+                )
             visited.add(text)
             request = start.placing(pagination.send_in, {pagination.cursor_param: answer.cursor})
+
+
+_NO_LAST_PAGE = "if the source names a next page on its last one too, set `stop: empty_page` in pagination, or `total`"
+
+
+class _End:
+    """Whether pages that name a next page have come to their end."""
+
+    def __init__(self, pagination: LinkPagination | CursorPagination) -> None:
+        self._ends_empty = pagination.stop == "empty_page"
+        self._seen = 0
+        self.has_all = False
+        """Whether the declared total of rows has come."""
+
+    def is_at(self, answer: Answer) -> bool:
+        """Return whether an answer, the next one to count, is the last page although it names another one."""
+        self._seen += answer.records
+        self.has_all = answer.total is not None and self._seen >= answer.total
+        return answer.ended or (not answer.records and (self._ends_empty or self.has_all))
 
 
 def _refuse_repeats(request: Request, answers: Iterator[Answer], most_empty: int) -> Iterator[Answer]:
@@ -252,7 +293,8 @@ def _refuse_repeats(request: Request, answers: Iterator[Answer], most_empty: int
                 f"{empty} consecutive pages have no rows",
                 where=request.url,
                 expected="rows, or a last page",
-                hint="check how the contract's pagination finds the next page; `max_empty_pages` allows more",
+                hint="check how the contract's pagination finds the next page; with `stop: empty_page` the first page"
+                " without rows is the last one, `max_empty_pages` allows more of them",
             )
         if answer.records and answer.fingerprint in pages:
             raise SourceRejectedError(
@@ -276,6 +318,8 @@ def _only_page(answer: Answer) -> Answer:
 
 
 def _warn_of_full_page(answer: Answer, pagination: LinkPagination | CursorPagination, what: str) -> None:
+    if answer.ended or answer.more is False:
+        return
     if answer.records >= pagination.page_size and pagination.size_param and answer.total is None:
         _log.warning(
             "the last page is full (%d rows) and has no %s: rows may be missing; check pagination in the contract",

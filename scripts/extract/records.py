@@ -20,6 +20,7 @@ from scripts.extract import formats
 from scripts.extract.find import find, find_one
 from scripts.extract.flat_maps import flat_records
 from scripts.extract.json_text import first_character, split_list, split_object, to_utf8
+from scripts.security.outside_text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Resource
 
 _SHOWN_KEYS = 8
+_LONGEST_KEY = 80
 
 
 class Found(NamedTuple):
@@ -60,7 +62,7 @@ def split(records: bytes | list[bytes]) -> Sequence[bytes]:
 
 def key_names(pairs: Sequence[tuple[str, bytes]]) -> str:
     """Return the names of the first keys of an object for a message."""
-    return ", ".join(key for key, _ in pairs[:_SHOWN_KEYS]) or "none"
+    return ", ".join(cut(key, _LONGEST_KEY) for key, _ in pairs[:_SHOWN_KEYS]) or "none"
 
 
 def _find(body: bytes, resource: Resource, content_type: str) -> Found:

@@ -154,6 +154,23 @@ class ResponseReader:
                 " rows or flat_map; an error with HTTP 200 is declared by `error`",
             ) from None
 
+    def check_retry(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Check whether a refused request can be sent again, as `error.retry_values` says.
+
+        Raises:
+            SourceUnavailableError: The body has one of these values.
+        """
+        flag = self._resource.error
+        if flag is None:
+            return
+        try:
+            raw = find_one(to_utf8(body, headers.get("Content-Type") or ""), flag.path)
+            value = None if raw is None else msgspec.json.decode(raw)
+        except MISREAD:
+            return
+        if raw is not None and _is_in(value, flag.retry_values):
+            raise SourceUnavailableError(f"the response says that it is an error: `{flag.path}` is {shorten(raw)}")
+
     def empty(self, refused: SourceRejectedError | None = None) -> Answer:
         """Return the answer of a response whose status means that it has no rows."""
         return Answer(self._rows.read(b"[]"), 0, None, None, None, 0, refused=refused, ended=True)

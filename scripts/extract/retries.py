@@ -193,7 +193,8 @@ def describe(error: BaseException) -> str:
         if "RemoteDisconnected" in text or "reset by peer" in text:
             return "the connection was closed without an answer"
         return "connection refused" if "refused" in text else one_line(text, longest=_SNIPPET)
-    return one_line(f"{type(error).__name__}: {error}" if not isinstance(error, _RetryableError) else str(error))
+    is_told = isinstance(error, (_RetryableError, PipelineError))
+    return one_line(str(error) if is_told else f"{type(error).__name__}: {error}")
 
 
 class _OwnFaultError(Exception):

@@ -76,7 +76,9 @@ class Rewriter:
             for name, path in nested.carry.items():
                 value = find_one(parent, path)
                 extra[name] = msgspec.Raw(b"null" if value is None else value)
-            if len(found) == 1 and found[0][:1] == b"[":
+            if len(found) == 1 and found[0] == b"null":
+                found = []
+            elif len(found) == 1 and found[0][:1] == b"[":
                 found = split_list(found[0])
             elif len(found) == 1 and found[0][:1] != b"{":
                 msgspec.json.decode(found[0])  # NaN is no JSON: the record as a whole goes to quarantine
@@ -84,7 +86,7 @@ class Rewriter:
             return [Rewritten(parent, _said_twice(nested.path))]
         except MISREAD:
             return [Rewritten(parent, parent)]
-        return [self._rewrite(record, extra) for record in found if record != b"null"]
+        return [self._rewrite(record, extra) for record in found]
 
     def _rewrite(self, record: bytes, extra: Mapping[str, object]) -> Rewritten:
         fields = _fields(record)
@@ -169,8 +171,11 @@ def _as_text(column: Column, resource: Resource) -> Column:
 def _without(value: msgspec.Raw, taken: Taken) -> msgspec.Raw | None:
     """Return a value without the parts that are read into columns; None if nothing is left."""
     begin = bytes(value)[:1]
-    if not taken or begin not in {b"{", b"["}:
-        return None if not taken else value
+    if not taken or begin == b"n":
+        # null where the contract names a field within: the column is null
+        return None
+    if begin not in {b"{", b"["}:
+        return value
     if begin == b"{":
         level = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
         left = {key: _without(item, taken[key]) if key in taken else item for key, item in level.items()}

@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from scripts.contracts.types import ROW, MisfitError, arrow_schema, compact, to_array, wire_type
 from scripts.errors import DataError
+from scripts.extract.convert import unmarked
 from scripts.extract.drift import Drift
 from scripts.extract.json_text import MISREAD, count_escaped, count_keys, has_repeated_key, split_list, split_object
 from scripts.security.outside_text import HIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from scripts.contracts.column import Column
     from scripts.contracts.source import Action, Resource
@@ -208,7 +209,7 @@ class RowReader:
 
     def _set_null(self, row: _Row, column: Column, error: Exception) -> None:
         """Apply the contract's policy to a value that does not fit its column."""
-        found = row.fields[column.key]
+        found = row.fields[column.key] = unmarked(row.fields[column.key])
         action = self._policy(column, self._resource.on_mistyped)
         shown = HIDDEN if column.sensitive else _shorten(found)
         words = "" if column.sensitive else f" ({_words(error)})"
@@ -246,7 +247,7 @@ class _Row:
 
     position: int
     raw: bytes
-    fields: Mapping[str, msgspec.Raw]
+    fields: dict[str, msgspec.Raw]
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
     kept: dict[str, msgspec.Raw] = dataclasses.field(default_factory=dict)
     notes: list[Drift] = dataclasses.field(default_factory=list)
@@ -260,7 +261,7 @@ class _SetAside(Exception):  # noqa: N818 — not an error, but an expected resu
         self.rule = rule
 
 
-def _decode_fields(raw: bytes) -> Mapping[str, msgspec.Raw]:
+def _decode_fields(raw: bytes) -> dict[str, msgspec.Raw]:
     try:
         if not raw.isascii():
             raw.decode()
@@ -283,7 +284,7 @@ def _words(error: Exception) -> str:
         return f"byte {error.object[error.start]:#04x} is not UTF-8"
     # the message of msgspec for half a surrogate pair
     text = str(error)
-    return "half a surrogate pair" if text == "Input data was truncated" else text
+    return "it ends too early, or holds half a surrogate pair" if text == "Input data was truncated" else text
 
 
 def _shorten(value: msgspec.Raw) -> str:

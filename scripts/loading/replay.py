@@ -57,7 +57,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             entry = loaded_entry(run, partition)
             verify(run.store, entry)
             differences = changes_since(run.store, entry, resource)
-            if any(change.effect == "conflict" for change in differences):
+            if any(change.effect in {"widened", "conflict"} for change in differences):
                 raise outdated_error(entry, differences, "the columns")
             is_current = all(change.effect == "compatible" for change in differences)
             resource = contract_of_record(run.store, entry, resource)

@@ -60,7 +60,11 @@ def check_contracts(store: Store, project: Project, plan: BuildPlan, state: Stat
             expected="days of one contract, or `was` in the contract if a column was only renamed",
             hint="; ".join(days.remedy for days in conflicts) + "; then `pipeline build --full-refresh`",
         )
-    kept = [node.node for node in plan.made() if project.nodes[node.node].strategy and node.node in state.nodes]
+    kept = [
+        node.node
+        for node in plan.made()
+        if project.nodes[node.node].strategy and node.mode != "history" and node.node in state.nodes
+    ]
     for days in outdated:
         resource = f"{days.source}/{days.resource}"
         now = state.types.get(resource, {})

@@ -24,6 +24,7 @@ from scripts.warehouse.project_reading import ask_dbt, project_to_build
 from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
+from scripts.warehouse.widening import widen_histories
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -266,6 +267,7 @@ def _prepare(
         if wanted:
             accounting.check_bronze(build.store, sorted(wanted))
             accounting.check_contracts(build.store, project, plan, state)
+        widen_histories(connection, project, plan, state)
         build_state.write_plan(connection, project, plan, state)
     if any(project.nodes[node.node].materialized == "external" for node in plan.made()):
         make_dir(target.files(target.next_version()))

@@ -4,7 +4,7 @@
     nodes        each node: its fingerprint and its data version
     consumed     the data version of each parent that a node was built from
     readers      which nodes read which resource of Bronze
-    read_types   the types of the resource's columns when such a node was last built in full
+    read_types   for each node, the types of the columns of all resources below it when it was last built in full
     held         the content of each partition that each reader holds
     tests        the last result of each test
     models       the row count of each node
@@ -170,8 +170,8 @@ def record(
         if planned.node in ended and ended[planned.node].status == "success":
             node = project.nodes[planned.node]
             _record_node(connection, node, planned.mode, version)
-            if planned.mode == "full":
-                _record_types(connection, node, types)
+            if planned.mode != "incremental":
+                _record_types(connection, node, project.bronze_below(node.id), types)
     current = dict(connection.execute("select node, data_version from _pipeline.nodes").fetchall())
     for test_plan in plan.run_tests():
         if (result := ended.get(test_plan.test)) is None or result.status == "skipped":
@@ -317,10 +317,16 @@ def copy_histories(connection: duckdb.DuckDBPyConnection, previous: Path) -> Non
     for node, relation in rows:
         connection.execute(f"create schema if not exists {relation.partition('.')[0]}")
         connection.execute(f"create table {relation} as from previous.{relation}")
-        for table in ("nodes", "consumed", "readers", "held"):
-            query = f"insert into _pipeline.{table} select * from previous._pipeline.{table} where node = ?"  # noqa: S608 — one of four names
+        for table in ("nodes", "consumed", "readers", "held", *_if_there(connection, "read_types")):
+            query = f"insert into _pipeline.{table} select * from previous._pipeline.{table} where node = ?"  # noqa: S608 — one of five names
             connection.execute(query, [node])
     connection.execute("detach previous")
+
+
+def _if_there(connection: duckdb.DuckDBPyConnection, table: str) -> Sequence[str]:
+    """Return the name of a table, if the previous version has it: one of an earlier pipeline may lack it."""
+    query = "select table_name from duckdb_tables() where database_name = 'previous' and table_name = ?"
+    return [row[0] for row in connection.execute(query, [table]).fetchall()]
 
 
 def _record_node(connection: duckdb.DuckDBPyConnection, node: Node, mode: str, version: str) -> None:
@@ -354,10 +360,11 @@ def _forget(connection: duckdb.DuckDBPyConnection, node: str) -> None:
         connection.execute(f"delete from _pipeline.{table} where node = ?", [node])  # noqa: S608 — one of six names
 
 
-def _record_types(connection: duckdb.DuckDBPyConnection, node: Node, types: Mapping[str, Mapping[str, str]]) -> None:
+def _record_types(
+    connection: duckdb.DuckDBPyConnection, node: Node, resources: Iterable[str], types: Mapping[str, Mapping[str, str]]
+) -> None:
     connection.execute("delete from _pipeline.read_types where node = ?", [node.id])
-    for source, resource in node.resources:
-        name = f"{source}/{resource}"
+    for name in sorted(resources):
         values = [node.id, name, json.dumps(types.get(name, {}))]
         connection.execute("insert into _pipeline.read_types values (?, ?, ?)", values)
 

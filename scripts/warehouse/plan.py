@@ -39,7 +39,8 @@ class NodeState(msgspec.Struct, frozen=True):
     """The data version of each node that it read when it was built."""
     columns: frozenset[str] = frozenset()
     types: dict[str, dict[str, str]] = {}
-    """By resource of Bronze (`source/resource`): the type of each column when the node was last built in full."""
+    """By resource of Bronze below it (`source/resource`): the type of each column when it was last built in full; if it
+    keeps history, when it was last built."""
 
 
 class TestState(msgspec.Struct, frozen=True):

@@ -106,6 +106,11 @@ class Project(msgspec.Struct, frozen=True):
     pseudonym_key: str = ""
     """The id of the key that the fingerprints depend on; empty if no node reads pseudonyms."""
 
+    def bronze_below(self, node: str) -> set[str]:
+        """Return the resources of Bronze (`source/resource`) that a node reads, directly or by other nodes."""
+        found = {"/".join(resource) for resource in self.nodes[node].resources}
+        return found.union(*(self.bronze_below(parent) for parent in self.nodes[node].parents if parent in self.nodes))
+
     def readers(self) -> Iterable[tuple[str, str, str]]:
         """Yield each node that reads Bronze, with the source and the resource."""
         for node in self.nodes.values():

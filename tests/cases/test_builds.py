@@ -75,6 +75,39 @@ def test_contract_changes_a_type_in_the_source_too(cases_dir, tmp_path, env, mon
         assert case.silver() == [(1, "x5", FIRST, SECOND)]
 
 
+SNAPSHOT = """
+{% snapshot items_snapshot %}
+{{ config(unique_key='id', strategy='check', check_cols=['v'], schema='gold') }}
+select id, v from {{ ref('stg_demo__items') }}
+{% endsnapshot %}
+"""
+
+
+@pytest.mark.parametrize("kept", ["a snapshot", "an incremental model that is never rebuilt"])
+def test_contract_changes_a_type_below_history(kept, cases_dir, tmp_path, env, monkeypatch, capsys):
+    """Tables that keep history get the new type: DuckDB would cast the text `007` to the old type, without a word."""
+    with case_of("contract_changes_a_type", tmp_path, env, monkeypatch, capsys) as case:
+        if kept == "a snapshot":
+            (case.project / "dbt" / "snapshots").mkdir()
+            (case.project / "dbt" / "snapshots" / "items_snapshot.sql").write_text(SNAPSHOT)
+        else:
+            model = case.project / "dbt" / "models" / "staging" / "demo" / "stg_demo__items.sql"
+            model.write_text(model.read_text().replace("config(", "config(full_refresh=false, "))
+        case.load("2024-01-01")
+        case.build()
+        case.use_contract("contract2.yml")
+        case.source.answer = lambda _: (200, {}, b'[{"id": 1, "v": "007"}, {"id": 2, "v": "5"}]')
+        case.load("2024-01-02")
+        case.build("--full-refresh")
+
+        assert case.silver("id", "v") == [(1, "007"), (2, "5")]
+        if kept == "a snapshot":
+            found = case.silver("id", "v", "dbt_valid_to is null", table="gold.items_snapshot")
+            assert found == [(1, "007", True), (1, "5", False), (2, "5", True)]
+        else:
+            assert case.build().count("nothing to build") == 1
+
+
 def test_contract_renames_a_column(case):
     """A build refuses days with the column's old name, and keeps every value after they are loaded again."""
     case.load("2024-01-01")

@@ -8,7 +8,7 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.bronze.loaded_contracts import is_outdated, outdated_days
+from scripts.bronze.loaded_contracts import contract_of_record, is_outdated, outdated_days
 from scripts.bronze.store import quarantined_rows
 from scripts.cli.printing import show_build_plan
 from scripts.contracts.catalog import Catalog
@@ -109,6 +109,33 @@ def test_a_type_is_widened_if_it_holds_each_value_without_a_change(before, after
     assert (found.widened_columns, found.is_conflict) == ((["m"], False) if is_widened else ([], True))
 
 
+def test_a_type_is_not_widened_if_values_were_read_in_a_form_of_their_own(load, run):
+    flag = {"name": "n", "type": "boolean", "true_values": ["Y"], "false_values": ["N"], "description": "d"}
+    load(contract(ID, flag), [{"id": 1, "n": "Y"}])
+
+    (found,) = outdated_days(run.store, [contract(ID, TEXT)])
+
+    assert (found.is_conflict, found.widened_columns) == (True, [])
+
+
+def test_replay_of_a_day_with_a_narrower_type_is_refused(load, run):
+    before = load(contract(ID, N), [{"id": 1, "n": 1}, {"id": 2, "n": "what"}])
+
+    with pytest.raises(BronzeError, match=r"column `n` was integer and is string.*backfill --outdated"):
+        replay_partition(contract(ID, TEXT, on_mistyped="evolve"), before.partition, run)
+    assert run.store.entry(before.partition) == before
+
+
+def test_the_columns_of_a_day_are_read_and_hidden_as_they_were(load, run):
+    number = N | {"format": "text", "null_values": ["-"], "sensitive": True}
+    before = load(contract(ID, number), [{"id": 1, "n": "1"}])
+
+    found = contract_of_record(run.store, before, contract(ID, TEXT | {"sensitive": True}).resources["items"])
+
+    column = {column.name: column for column in found.columns}["n"]
+    assert (column.type, column.format, column.null_values, column.sensitive) == ("integer", "text", ("-",), True)
+
+
 NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min": 0}}
 
 
@@ -132,7 +159,8 @@ NEGATIVE = {"name": "r", "severity": "quarantine", "column": "n", "range": {"min
             "is called `w` now",
             "compatible",
         ),
-        ([ID, N, {"name": "w", "was": "m", "type": "string", "description": "d"}], "`w` is string", "widened"),
+        ([ID, N, {"name": "w", "was": "m", "type": "string", "description": "d"}], "`w` is string", "conflict"),
+        ([ID, TEXT | {"null_values": ["-"]}, M], "column `n` was integer and is string", "conflict"),
         ([ID, N | {"type": "number"}, M], "column `n` was integer and is number", "conflict"),
         ([ID, N, M | {"field": "q"}], "was read from field `m`", "conflict"),
         ([ID, N, M | {"nullable": False}], "column `m` was nullable", "outdated"),
@@ -379,7 +407,7 @@ def test_replay_reads_values_as_loading_does(load, run):
     corrected = contract(ID, at | {"format": "epoch"}, mail)
     replayed = replay_partition(corrected, before.partition, run)
     rows = pq.read_table(run.store.root / run.store.entry(before.partition).path).to_pylist()
-    loaded = load(corrected, sent)
+    loaded = load(corrected, [sent[0], sent[1] | {"at": 1704067200}])
 
     assert (replayed.admitted, replayed.remaining) == (1, 0)
     assert [(row["at"].isoformat(), row["mail"], row["_extra"]) for row in rows] == [

@@ -905,3 +905,109 @@ def test_rows_may_come_from_a_tap(load, tmp_path):
     assert load(lambda _: ok([]), contract)[1].column("id").to_pylist() == [20240310]
     with pytest.raises(SourceRejectedError, match="the tap ended with exit code 1: broken"):
         load(lambda _: ok([]), contract, day=DAY + dt.timedelta(days=1))
+
+
+# forms of values that a column's type would accept in another meaning
+
+
+@pytest.mark.parametrize(
+    ("column", "sent", "expected"),
+    [
+        ({"type": "decimal(12,3)", "decimal_mark": ","}, ["1.234", "1,5"], [None, "1.500"]),
+        ({"type": "decimal(12,2)", "decimal_mark": ",", "thousands": "."}, ["1.5", "1.234,5"], [None, "1234.50"]),
+        ({"type": "number", "decimal_mark": ",", "thousands": "."}, [1.234, "1.234,5"], [1.234, 1234.5]),
+        ({"type": "date", "format": "%Y-%d-%m"}, ["2024-01-13", "2024-13-01"], [None, "2024-01-13"]),
+        (
+            {"type": "timestamp", "format": "%d.%m.%Y"},
+            ["2024-01-13T00:00:00Z", "13.01.2024"],
+            [None, "2024-01-13 00:00:00+00:00"],
+        ),
+        ({"type": "integer", "format": "text"}, ["1e9999999", "5"], [None, 5]),
+        ({"type": "integer", "format": "text"}, ["1e99999999999999999999", "5e0"], [None, 5]),
+        ({"type": "decimal(9,2)", "format": "text"}, ["1e99999999999999999999", "5"], [None, "5.00"]),
+        ({"type": "timestamp", "format": "epoch"}, ["1e999999999", 0], [None, "1970-01-01 00:00:00+00:00"]),
+        (
+            {"type": "timestamp", "format": "epoch"},
+            ["1704067199.9999999999999999999999999", 0],
+            ["2023-12-31 23:59:59.999999+00:00", "1970-01-01 00:00:00+00:00"],
+        ),
+    ],
+)
+def test_a_value_in_another_form_is_a_misfit_and_kept_as_it_came(load, column, sent, expected):
+    body = [{"id": number, "v": value} for number, value in enumerate(sent)]
+    columns = [ID, {"name": "v", "description": "x", **column}]
+
+    entry, table, _ = load(lambda _: ok(body), resource(columns=columns, on_mistyped="evolve"))
+
+    found = [value if isinstance(value, int | float | None) else str(value) for value in table["v"].to_pylist()]
+    assert found == expected
+    kept = [None if extra is None else json.loads(extra)["v"] for extra in table["_extra"].to_pylist()]
+    assert kept == [None if value is not None else raw for raw, value in zip(sent, expected, strict=True)]
+    assert [note.example for note in entry.drift] == [json.dumps(raw) for raw in kept if raw is not None]
+
+
+def test_a_json_number_without_an_end_spares_its_neighbours(load):
+    column = {"name": "v", "type": "number", "null_values": [-1], "description": "x"}
+    body = b'[{"id": 1, "v": 5}, {"id": 2, "v": 1e99999999999999999999}]'
+
+    entry, table, _ = load(lambda _: (200, JSON, body), resource(columns=[ID, column]))
+
+    assert (table["v"].to_pylist(), entry.quarantined) == ([5.0], 1)
+
+
+@pytest.mark.parametrize("charset", ["hex", "rot13", "zip", "no-such"])
+def test_a_charset_that_is_none_is_named(load, charset):
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+
+    with pytest.raises(SourceRejectedError, match=f"charset '{charset}', which is unknown"):
+        load(lambda _: (200, headers, b"[]"), resource())
+
+
+def test_null_where_a_nested_field_is_named_is_null_and_nothing_unknown(load):
+    columns = [ID, {"name": "v", "field": "a.b", "type": "string", "description": "x"}]
+    body = [{"id": 1, "a": {"b": "x"}}, {"id": 2, "a": None}, {"id": 3, "a": {"b": None}}, {"id": 4}]
+
+    entry, table, _ = load(lambda _: ok(body), resource(columns=columns, on_unknown="fail"))
+
+    assert (table["v"].to_pylist(), entry.drift) == (["x", None, None, None], ())
+
+
+def test_a_null_within_a_nested_list_is_set_aside(load):
+    contract = resource(
+        primary_key=["order_id", "id"],
+        columns=[{"name": "order_id", "type": "integer", "nullable": False, "description": "x"}, ID],
+        nested={"path": "lines", "carry": {"order_id": "id"}},
+    )
+    body = [{"id": 1, "lines": [{"id": 1}, None]}, {"id": 2, "lines": None}, {"id": 3}]
+
+    entry, table, _ = load(lambda _: ok(body), contract)
+
+    assert (entry.fetched, table.num_rows, entry.quarantined) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_refusal_that_says_so_is_tried_again(load, status):
+    answers = iter([(status, JSON, b'{"error": {"code": 17}}'), ok({"data": rows(0, 2)})])
+    error = {"path": "error.code", "retry_values": [17]}
+
+    entry, table, _ = load(lambda _: next(answers), resource(response=envelope("data"), error=error))
+
+    assert (table.num_rows, entry.retries) == (2, 1)
+    with pytest.raises(SourceRejectedError, match=f"HTTP {status}"):
+        load(lambda _: (status, JSON, b'{"error": {"code": 1}}'), resource(response=envelope("data"), error=error))
+
+
+def test_a_query_with_spaces_within_its_braces_is_text(load):
+    query = "SELECT ?x WHERE { ?x wdt:P31 wd:Q5 . } LIMIT 2"
+
+    _, _, asked = load(lambda _: ok([]), resource(params={"query": query}))
+
+    assert asked[0].query == {"query": query}
+
+
+def test_many_keys_of_any_length_do_not_hide_what_to_do(load):
+    body = {"x" * 5000 + str(number): 1 for number in range(20)}
+
+    with pytest.raises(SourceRejectedError, match="its keys are xxx") as error:
+        load(lambda _: ok(body), resource(response=envelope("data")))
+    assert len(str(error.value)) < 1500

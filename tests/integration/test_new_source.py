@@ -180,6 +180,29 @@ def test_an_answer_without_rows_is_refused(answer, words, discover):
         discover(base, "/items")
 
 
+def test_a_list_that_is_an_object_in_some_rows_is_no_table_of_its_own(discover):
+    body = [{"id": 1, "lines": [{"sku": "a"}, {"sku": "b"}]}, {"id": 2, "lines": {"sku": "c"}}]
+    with answering(lambda _: ok(body)) as (base, _):
+        text, _ = discover(base, "/items")
+
+    assert "name: lines" in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"added_at": "2024-01-01T00:00:00Z", "track": {"id": f"t{n}"}} for n in range(9)],
+        [{"metric": {"instance": f"i{n}"}, "value": 1.5} for n in range(3)],
+    ],
+)
+def test_a_key_that_tells_no_rows_apart_is_called_a_guess(body, discover):
+    with answering(lambda _: ok(body)) as (base, _):
+        text, _ = discover(base, "/items")
+
+    assert "key (unknown): no column or pair of columns tells" in text
+    assert "Identifies the row" not in text
+
+
 @pytest.mark.parametrize("text", ["bearer", "bearer:", "digest:X", "basic:A", "header:X"])
 def test_an_auth_that_is_not_understood_is_refused(text):
     with pytest.raises(UsageError, match="bearer:TOKEN_NAME"):

@@ -77,3 +77,9 @@ def test_what_cannot_be_understood_is_no_last_page(text):
 @pytest.mark.parametrize("text", [None, "", " ", '<x>; rel="next"; anchor="#part"'])
 def test_what_names_no_next_page_is_the_last(text):
     assert next_link(text) is None
+
+
+def test_a_next_page_that_the_header_calls_empty_is_none():
+    """Sentry names a next page on the last one too."""
+    assert next_link('<https://x/?cursor=a>; rel="next"; results="true"; cursor="a"') == "https://x/?cursor=a"
+    assert next_link('<https://x/?cursor=a>; rel="next"; results="false"; cursor="a"') is None

@@ -96,13 +96,14 @@ def test_a_source_that_does_not_know_the_parameter_is_refused():
         fetched(Source(100, deaf=True), resource({**KINDS["page"], "stop": "total"}, {"header": "X-Total-Count"}))
 
 
-def chain(**steps):
+def chain(total=None, empty=(), **steps):
     def get(request):
         url = request.url
         key = request.params.get("cursor", url)
-        batch = pa.record_batch({"id": pa.array([1], pa.int64())})
+        ids = [] if key in empty else [1]
+        batch = pa.record_batch({"id": pa.array(ids, pa.int64())})
         cursor, next_url = steps.get("cursors", {}).get(key), steps.get("links", {}).get(url)
-        return Answer(Page(batch, range(1), (), {}), 1, None, cursor, next_url, hash(key))
+        return Answer(Page(batch, range(len(ids)), (), {}), len(ids), total, cursor, next_url, hash(key))
 
     return get
 
@@ -138,8 +139,43 @@ def test_cursors_are_followed_to_the_page_without_one():
 
 
 def test_a_cursor_that_comes_again_is_refused():
-    with pytest.raises(SourceRejectedError, match="cursor `a` repeats"):
+    with pytest.raises(SourceRejectedError, match=r"cursor `a` repeats.*`stop: empty_page`"):
         follow(chain(cursors={URL: "a", "a": "a"}), resource(CURSOR))
+
+
+LINK = {"type": "link", "stop": "no_next_link"}
+SECOND = f"{URL}?p=2"
+
+
+@pytest.mark.parametrize("more", ["another page", "the same page"])
+@pytest.mark.parametrize("stop", ["empty_page", "a total"])
+def test_a_source_that_always_names_a_next_page_has_an_end(more, stop):
+    total = 1 if stop == "a total" else None
+    counted = {"header": "X-Total-Count"} if total else None
+    changes = {} if total else {"stop": stop}
+    cursors = chain(total, ["a"], cursors={URL: "a", "a": "b" if more == "another page" else "a"})
+    links = chain(total, [SECOND], links={URL: SECOND, SECOND: "/x?p=3" if more == "another page" else "/x?p=2"})
+
+    assert [answer.records for answer in follow(cursors, resource(CURSOR | changes, counted))] == [1, 0]
+    assert [answer.records for answer in follow(links, resource(LINK | changes, counted))] == [1, 0]
+
+
+def test_a_cursor_that_comes_again_after_all_rows_of_the_total_is_the_end():
+    get = chain(2, cursors={URL: "a", "a": "a"}, links={URL: SECOND, SECOND: "/x?p=2"})
+    counted = {"header": "X-Total-Count"}
+
+    assert len(follow(get, resource(CURSOR, counted))) == 2
+    assert len(follow(get, resource(LINK, counted))) == 2
+
+
+def test_a_page_that_is_refused_after_the_first_names_the_key_for_that():
+    def get(request):
+        if request.params["page"] > 1:
+            raise SourceRejectedError("HTTP 400 Bad Request", hint="check `params`")
+        return Source(25).get(request)
+
+    with pytest.raises(SourceRejectedError, match=r"`end_status: \[400\]`.*check `params`"):
+        follow(get, resource({**KINDS["page"], "stop": "short_page"}))
 
 
 def test_pages_are_fetched_only_a_few_ahead_of_their_reader():

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scripts.contracts.rules import Range
 from scripts.contracts.source import Resource
 from scripts.contracts.types import arrow_schema
 from scripts.loading import rule_checks
@@ -95,3 +96,7 @@ def test_the_number_of_rows_can_be_a_rule(tmp_path, bounds, is_broken):
     findings = rule_checks.check_file(path, contract).finish(path, tmp_path)
 
     assert bool(findings) is is_broken
+
+
+def test_a_bound_keeps_every_digit():
+    assert Range.model_validate({"min": 9007199254740993}).min == 9007199254740993
