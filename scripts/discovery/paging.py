@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import urllib.parse
@@ -13,11 +14,13 @@ from scripts.errors import PipelineError, SourceRejectedError
 from scripts.extract.links import next_link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _SMALL = 2
 _SIZE = 100
 _MOST_REQUESTS = 30
+_MOST_FOLLOWED = 12
+"""How many pages of links or cursors are followed to see how they end."""
 _NEXT = re.compile(r"^(next|next_?(page_?)?(url|link|href)|nextRecordsUrl|@odata\.nextLink|__next)$", re.IGNORECASE)
 _CURSOR = re.compile(r"cursor|token|^after$|^offset$|continuation|^next$", re.IGNORECASE)
 _MORE = re.compile(r"^(has_?(more|next(_?page)?))$", re.IGNORECASE)
@@ -114,19 +117,21 @@ def _by_link(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[di
         return {}, None
     if address is None:
         return {}, None
-    return _follow(first, ask, address, {"type": "link"}, "the Link header")
+    return _follow(first, ask, lambda asked: next_link(asked.headers.get("Link")), {"type": "link"}, "the Link header")
 
 
 def _by_address(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[dict[str, Any], Finding | None]:
     for name, links in first.document.items() if isinstance(first.document, dict) else ():
         if (found := _next_of_links(links)) is not None:
-            relation, key, address = found
+            relation, key, _address = found
             place = f"$.{name}[?@.{relation}=='next'].{key}"
-            return _follow(first, ask, address, {"type": "link", "next_path": place}, f"`{place}`")
+            keys = {"type": "link", "next_path": place}
+            return _follow(first, ask, functools.partial(_address_in, name), keys, f"`{place}`")
     for path, value in _leaves(first.document):
         if _NEXT.match(path[-1]) and isinstance(value, str) and re.match(r"https?://|/|\?", value):
             place = path_text(path)
-            return _follow(first, ask, value, {"type": "link", "next_path": place}, f"`{place}`")
+            keys = {"type": "link", "next_path": place}
+            return _follow(first, ask, functools.partial(_address_at, path), keys, f"`{place}`")
     return {}, None
 
 
@@ -139,18 +144,56 @@ def _next_of_links(links: Any) -> tuple[str, str, str] | None:  # noqa: ANN401 â
     return None
 
 
+def _address_at(path: Sequence[str], asked: Asked) -> str | None:
+    found: str | None = _at(asked.document, path)
+    return found
+
+
+def _address_in(name: str, asked: Asked) -> str | None:
+    found = _next_of_links(_at(asked.document, [name]))
+    return None if found is None else found[2]
+
+
+def _at(document: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 â€” any JSON
+    """Return the value at a path of keys; None if there is none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
 def _follow(
-    first: Asked, ask: Callable[..., Asked], address: str, pagination: dict[str, Any], place: str
+    first: Asked,
+    ask: Callable[..., Asked],
+    next_of: Callable[[Asked], str | None],
+    pagination: dict[str, Any],
+    place: str,
 ) -> tuple[dict[str, Any], Finding | None]:
     try:
-        second = ask(address)
+        second = ask(next_of(first))
     except PipelineError as error:
         return {}, Finding("pages", "unknown", f"{place} names a next page, which fails: {error}")
     if second.records == first.records:
         return {}, Finding("pages", "unknown", f"{place} names a next page, which is the same")
-    return pagination, Finding(
-        "pages", "proven", f"{place} names the next page, which has {len(second.records)} other rows"
+    stop, text = _end_of(second, lambda asked: ask(next_of(asked)) if next_of(asked) else None)
+    return pagination | stop, Finding(
+        "pages", "proven", f"{place} names the next page, which has {len(second.records)} other rows; {text}"
     )
+
+
+def _end_of(second: Asked, further: Callable[[Asked], Asked | None]) -> tuple[dict[str, Any], str]:
+    """Follow the pages after the second one; return how paging stops, if not by itself, and a sentence about it."""
+    page = second
+    for number in range(2, _MOST_FOLLOWED):
+        if not page.records:
+            return {"stop": "empty_page"}, f"page {number} has no rows, and names a next page"
+        try:
+            following = further(page)
+        except PipelineError as error:
+            return {}, f"page {number + 1} fails: {error}"
+        if following is None:
+            return {}, f"page {number} is the last"
+        page = following
+    return {}, f"the pages after number {_MOST_FOLLOWED} were not requested"
 
 
 def _by_cursor(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[dict[str, Any], Finding | None]:
@@ -170,8 +213,20 @@ def _by_cursor(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[
             if second is not None and second.records and second.records != first.records and _is_other(first, second):
                 place = path_text(path)
                 keys = {"type": "cursor", "cursor_param": name, "cursor_path": place, "stop": "no_cursor"}
-                return keys, Finding("pages", "proven", f"`{name}={value}` from `{place}` gives other rows{flag[1]}")
+                stop, text = _end_of(second, _by_value(ask, name, path))
+                told = f"`{name}={value}` from `{place}` gives other rows; {text}{flag[1]}"
+                return keys | stop, Finding("pages", "proven", told)
     return {}, None
+
+
+def _by_value(ask: Callable[..., Asked], name: str, path: Sequence[str]) -> Callable[[Asked], Asked | None]:
+    """Return a function that requests the page after another one by the cursor at a path."""
+
+    def further(asked: Asked) -> Asked | None:
+        cursor = _at(asked.document, path)
+        return None if cursor in (None, "", False) else ask(None, **{name: cursor})
+
+    return further
 
 
 def _by_last_row(first: Asked, ask: Callable[..., Asked], _: int | None) -> tuple[dict[str, Any], Finding | None]:

@@ -110,7 +110,7 @@ def _place(body: bytes, resource: Resource) -> bytes:
     found = _inner(body, shape.data_path, resource)
     if isinstance(shape, ColumnarResponse):
         return _columnar(_object(found, shape.shape))
-    return _keyed(_object(found, shape.shape), shape) if isinstance(shape, KeyedResponse) else _single(found)
+    return _keyed(found, shape) if isinstance(shape, KeyedResponse) else _single(found)
 
 
 def _envelope(body: bytes, shape: EnvelopeResponse, resource: Resource) -> bytes:
@@ -181,9 +181,11 @@ def _nothing_at(body: bytes, path: str) -> SourceRejectedError:
     )
 
 
-def _keyed(level: Sequence[tuple[str, bytes]], shape: KeyedResponse) -> bytes:
+def _keyed(found: bytes | None, shape: KeyedResponse) -> bytes:
     records: list[bytes] = []
-    for key, value in level:
+    # PHP writes an object without keys as an empty list
+    is_empty = found is not None and first_character(found) == b"[" and not split(found)
+    for key, value in [] if is_empty else _object(found, shape.shape):
         items = split(value) if first_character(value) == b"[" else [value]
         if all(first_character(item) == b"{" for item in items):
             records += [_with_field(item, shape.key_column, key) for item in items]

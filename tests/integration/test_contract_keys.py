@@ -1011,3 +1011,14 @@ def test_many_keys_of_any_length_do_not_hide_what_to_do(load):
     with pytest.raises(SourceRejectedError, match="its keys are xxx") as error:
         load(lambda _: ok(body), resource(response=envelope("data")))
     assert len(str(error.value)) < 1500
+
+
+def test_an_object_without_keys_may_be_an_empty_list(load):
+    keyed = {"shape": "keyed", "data_path": "data", "key_column": "id"}
+    columns = [{"name": "id", "type": "string", "nullable": False, "description": "x"}]
+
+    _, table, _ = load(lambda _: ok({"data": []}), resource(response=keyed, columns=columns))
+
+    assert table.num_rows == 0
+    with pytest.raises(SourceRejectedError, match="a list where"):
+        load(lambda _: ok({"data": [{"id": 1}]}), resource(response=keyed, columns=columns))

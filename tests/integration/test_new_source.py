@@ -180,6 +180,29 @@ def test_an_answer_without_rows_is_refused(answer, words, discover):
         discover(base, "/items")
 
 
+@pytest.mark.parametrize("kind", ["link", "cursor"])
+@pytest.mark.parametrize("ends", ["named", "unnamed"])
+def test_pages_are_followed_to_their_end(kind, ends, discover, run):
+    """A source that names a next page on its last one too needs `stop: empty_page`: the load by the contract works."""
+
+    def answer(ask):
+        page = int(ask.query.get("cursor", 0))
+        rows = [{"id": 3 * page + number} for number in range(3)] if page < 3 else []
+        more = page < 2 if ends == "unnamed" else True
+        where = {"next": f"/items?cursor={page + 1}"} if kind == "link" else {"cursor": str(page + 1)}
+        return ok({"items": rows, **(where if more else {})})
+
+    with answering(answer) as (base, _):
+        text, found = discover(base, "/items")
+        source = Source.model_validate(yaml.safe_load(text))
+        with Client(source) as connection:
+            entry = ingest_partition(source, found[0].name, TODAY, run, connection)
+
+    assert f"page {4 if ends == 'named' else 3} {'has no rows' if ends == 'named' else 'is the last'}" in text
+    assert ("stop: empty_page" in text) is (ends == "named")
+    assert entry.bronze == 9
+
+
 def test_a_list_that_is_an_object_in_some_rows_is_no_table_of_its_own(discover):
     body = [{"id": 1, "lines": [{"sku": "a"}, {"sku": "b"}]}, {"id": 2, "lines": {"sku": "c"}}]
     with answering(lambda _: ok(body)) as (base, _):
