@@ -21,8 +21,10 @@ class ForEach(ContractModel):
     """The parent: another resource of the source."""
     take: dict[Name, OnePath] = Field(default_factory=dict)
     """Variables of templates, each with the field of the parent's row that contains its value."""
-    values: dict[Name, Annotated[tuple[str | int, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    values: dict[Name, Annotated[tuple[str | int | float, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Variables of templates, each with its values; every combination is requested."""
+    rows: tuple[Annotated[dict[Name, str | int | float], Field(min_length=1)], ...] = ()
+    """Values of several variables that belong together, such as `{lat: 52.5, lon: 13.4}`; each row is requested."""
     carry: dict[str, Name] = Field(default_factory=dict)
     """Columns of each row that are taken from a variable."""
     on_error: Literal["fail", "skip"] = "fail"
@@ -32,12 +34,15 @@ class ForEach(ContractModel):
     @property
     def names(self) -> tuple[str, ...]:
         """The variables."""
-        return (*self.take, *self.values)
+        return (*self.take, *self.values, *(self.rows[0] if self.rows else ()))
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.resource is None) == (not self.values):
-            message = "give `resource` with `take`, or `values`"
+        if (self.resource is None) == (not self.values and not self.rows):
+            message = "give `resource` with `take`, or `values`, or `rows`"
+            raise ValueError(message)
+        if any(set(row) != set(self.rows[0]) for row in self.rows) or len(set(self.names)) != len(self.names):
+            message = "every row of `rows` has the same variables, and a variable is given once"
             raise ValueError(message)
         if (self.resource is None) != (not self.take):
             message = "`resource` and `take` go together: which fields of the parent's row fill the templates"

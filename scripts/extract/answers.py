@@ -166,8 +166,8 @@ class Fetcher:
             return
         seen = set()
         for taken in self._taken(resource) if each.resource else [{}]:
-            for combination in itertools.product(*each.values.values()):
-                found = {**taken, **dict(zip(each.values, combination, strict=True))}
+            for row, combination in itertools.product(each.rows or ({},), itertools.product(*each.values.values())):
+                found = {**taken, **row, **dict(zip(each.values, combination, strict=True))}
                 variables = {name: as_text(value) for name, value in found.items()}
                 if (key := tuple(variables.values())) not in seen:
                     seen.add(key)

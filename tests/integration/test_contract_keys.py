@@ -9,8 +9,10 @@ from io import BytesIO
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from scripts.bronze.store import quarantined_rows
+from scripts.contracts.request import ForEach
 from scripts.contracts.source import Source
 from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError, UsageError
 from scripts.extract.client import Client
@@ -1022,3 +1024,25 @@ def test_an_object_without_keys_may_be_an_empty_list(load):
     assert table.num_rows == 0
     with pytest.raises(SourceRejectedError, match="a list where"):
         load(lambda _: ok({"data": [{"id": 1}]}), resource(response=keyed, columns=columns))
+
+
+def test_values_that_belong_together_are_requested_together(load):
+    places = [{"lat": 52.5, "lon": 13.4}, {"lat": 53.55, "lon": 10}]
+    columns = [ID, {"name": "lat", "type": "number", "nullable": False, "description": "x"}]
+    each = {"rows": places, "values": {"unit": ["C", "F"]}, "carry": {"lat": "lat"}}
+    params = {"lat": "{lat}", "lon": "{lon}", "unit": "{unit}"}
+
+    _, table, asked = load(
+        lambda ask: ok([{"id": len(ask.query["unit"] + ask.query["lat"])}]),
+        resource(params=params, for_each=each, columns=columns, primary_key=["id", "lat"]),
+    )
+
+    found = sorted((ask.query["lat"], ask.query["lon"], ask.query["unit"]) for ask in asked)
+    assert found == [("52.5", "13.4", "C"), ("52.5", "13.4", "F"), ("53.55", "10", "C"), ("53.55", "10", "F")]
+    assert sorted(table["lat"].to_pylist()) == [52.5, 52.5, 53.55, 53.55]
+
+
+@pytest.mark.parametrize("rows", [[{"a": 1}, {"b": 1}], [{}], [{"a": 1, "c": 2}]])
+def test_rows_of_values_have_the_same_variables(rows):
+    with pytest.raises(ValidationError, match="rows"):
+        ForEach.model_validate({"rows": rows, "values": {"c": [1]}})
