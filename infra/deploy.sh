@@ -6,11 +6,11 @@
 # Exit codes: 0 deployed; 1 nothing changed, or it went back; 2 neither release is healthy, a person has to repair it.
 set -eu
 
-record() { # record IMAGE: writes the image to .env, atomically
+record() ( # record IMAGE: writes the image to .env, atomically; in a subshell, so that the umask ends with it
     umask 077
     { grep -v '^PIPELINE_IMAGE=' .env; [ -z "$1" ] || echo "PIPELINE_IMAGE=$1"; } >.env.new
     mv .env.new .env
-}
+)
 
 start() {
     mkdir -p data

@@ -169,4 +169,6 @@ def write_secret_files(folder: Path, path: Path = ENV_FILE) -> Sequence[str]:
         contents = {name: values[name] for name in _SECRETS} | {"settings.env": settings_text}
         for name, text in contents.items():
             write_atomically(folder / name, text.encode(), mode=0o644)
+            # whatever the umask of the user is
+            (folder / name).chmod(0o644)
     return list(contents)

@@ -137,6 +137,18 @@ def test_ports_are_free_ones_and_the_user_is_this_one(tmp_path):
     assert len(found) == len(set(found)) == 7
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_containers_may_read_the_files_of_secrets_whatever_the_umask_is(umask, tmp_path):
+    path = tmp_path / ".env"
+    init_env(path)
+    before = os.umask(umask)
+    try:
+        names = write_secret_files(tmp_path / "secrets", path)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE((tmp_path / "secrets" / name).stat().st_mode) for name in names} == {0o644}
+
+
 def test_each_secret_is_a_file_and_the_rest_is_one_too(tmp_path):
     path = tmp_path / ".env"
     path.write_text("SHOP_TOKEN='s p$ace'\n")
