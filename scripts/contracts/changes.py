@@ -123,7 +123,7 @@ def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -
     if old.type != column.type.replace(" ", ""):
         what = f"column `{column.name}` was {old.type} and is {column.type}"
         is_plain = old.key == field_of(column) and not old.reading and not _reading_of(column)
-        return Change(what, _effect_of_type(old.type, column) if is_plain else "conflict", column.name)
+        return Change(what, "widened" if is_plain and is_wider(old.type, column.type) else "conflict", column.name)
     if old.key != field_of(column):
         return Change(
             f"column `{column.name}` was read from field `{old.key}` and is now from `{field_of(column)}`", "conflict"
@@ -135,16 +135,10 @@ def _of_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -
     return None
 
 
-def _effect_of_type(old: str, column: Column) -> Effect:
-    """Return `widened` if the present type of a column holds each value of an old type without a change."""
-    return "widened" if is_wider(old, column.type) else "conflict"
-
-
 def _of_new_column(column: Column, before: Mapping[str, OldColumn], now: Resource) -> Change | None:
     if column.was is not None and (old := before.get(column.was)) is not None:
         if old.type != column.type.replace(" ", ""):
-            what = f"column `{old.name}` was {old.type}, and `{column.name}` is {column.type}"
-            return Change(what, "conflict")
+            return Change(f"column `{old.name}` was {old.type}, and `{column.name}` is {column.type}", "conflict")
         return Change(f"column `{old.name}` is called `{column.name}` now, as `was` says", "compatible")
     if (same := _same_field(column, before, now)) is not None:
         return Change(f"column `{same.name}` is called `{column.name}` now, without `was: {same.name}`", "conflict")

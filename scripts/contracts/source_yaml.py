@@ -30,7 +30,7 @@ _DATA_TYPES = {
 
 def sql_type(kind: str) -> str:
     """Return DuckDB's name for a type of the contract."""
-    return _DATA_TYPES.get(kind, kind.replace(" ", ""))
+    return _DATA_TYPES.get(kind, kind)
 
 
 def source_files() -> Mapping[Path, str]:
@@ -94,7 +94,7 @@ def _table(source: Source, name: str, resource: Resource) -> dict[str, object]:
             *(
                 _column(
                     column.name,
-                    "varchar" if column.sensitive == "hash" else _DATA_TYPES.get(column.type, column.type),
+                    "varchar" if column.sensitive == "hash" else sql_type(column.type),
                     plain_text(column.description),
                 )
                 for column in resource.columns

@@ -39,11 +39,11 @@ def next_link(header: str | None) -> str | None:
         anchored = any(name.lower() == "anchor" and value for name, value in link.attributes)
         # RFC 8288 ignores a second `rel`
         relations = next((str(value) for name, value in link.attributes if name.lower() == "rel"), "").split()
-        # some servers write rel='next'
         # Sentry names a next page on the last one too, with results="false"
         is_empty = any(name.lower() == "results" and value == "false" for name, value in link.attributes)
         if is_empty:
             continue
+        # some servers write rel='next'
         if "next" in {relation.strip("'").lower() for relation in relations} and not anchored:
             return str(link.target)
     return None

@@ -210,8 +210,7 @@ class _Links:
         pagination, start = self._pagination, self._start
         size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
         request = start.placing(pagination.send_in, size)
-        visited = set()
-        end = _End(pagination)
+        end = _End(pagination, start.url)
         while True:
             answer = self._get(request)
             yield answer
@@ -219,13 +218,8 @@ class _Links:
                 _warn_of_full_page(answer, pagination, "next address")
                 return
             url = _same_host(start.url, join_url(request.url, answer.next_url))
-            if url in visited:
-                if end.has_all:
-                    return
-                raise SourceRejectedError(
-                    f"the next link leads back to {url}", where=start.url, expected="a last page", hint=_NO_LAST_PAGE
-                )
-            visited.add(url)
+            if end.is_repeated(url, f"the next link leads back to {url}"):
+                return
             request = dataclasses.replace(request, url=url, params={})
 
 
@@ -240,25 +234,18 @@ class _Cursors:
         pagination = self._pagination
         size = {pagination.size_param: pagination.page_size} if pagination.size_param else {}
         start = self._start.placing(pagination.send_in, size)
-        visited = set()
         request = (
             start.placing("template", {pagination.cursor_param: ""}) if pagination.send_in == "template" else start
         )
-        end = _End(pagination)
+        end = _End(pagination, start.url)
         while True:
             answer = self._get(request)
             yield answer
             if answer.cursor is None or end.is_at(answer):
                 _warn_of_full_page(answer, pagination, "cursor")
                 return
-            text = answer.cursor_text
-            if text in visited:
-                if end.has_all:
-                    return
-                raise SourceRejectedError(
-                    f"cursor `{text}` repeats", where=start.url, expected="a last page", hint=_NO_LAST_PAGE
-                )
-            visited.add(text)
+            if end.is_repeated(answer.cursor_text, f"cursor `{answer.cursor_text}` repeats"):
+                return
             request = start.placing(pagination.send_in, {pagination.cursor_param: answer.cursor})
 
 
@@ -268,17 +255,31 @@ _NO_LAST_PAGE = "if the source names a next page on its last one too, set `stop:
 class _End:
     """Whether pages that name a next page have come to their end."""
 
-    def __init__(self, pagination: LinkPagination | CursorPagination) -> None:
-        self._ends_empty = pagination.stop == "empty_page"
-        self._seen = 0
-        self.has_all = False
+    def __init__(self, pagination: LinkPagination | CursorPagination, where: str) -> None:
+        self._ends_empty, self._where = pagination.stop == "empty_page", where
+        self._rows = 0
+        self._has_all = False
         """Whether the declared total of rows has come."""
+        self._visited: set[str] = set()
 
     def is_at(self, answer: Answer) -> bool:
         """Return whether an answer, the next one to count, is the last page although it names another one."""
-        self._seen += answer.records
-        self.has_all = answer.total is not None and self._seen >= answer.total
-        return answer.ended or (not answer.records and (self._ends_empty or self.has_all))
+        self._rows += answer.records
+        self._has_all = answer.total is not None and self._rows >= answer.total
+        return answer.ended or (not answer.records and (self._ends_empty or self._has_all))
+
+    def is_repeated(self, place: str, problem: str) -> bool:
+        """Return whether the next page was already requested, after all declared rows.
+
+        Raises:
+            SourceRejectedError: It was, and no total says that all rows have come.
+        """
+        if place not in self._visited:
+            self._visited.add(place)
+            return False
+        if not self._has_all:
+            raise SourceRejectedError(problem, where=self._where, expected="a last page", hint=_NO_LAST_PAGE)
+        return True
 
 
 def _refuse_repeats(request: Request, answers: Iterator[Answer], most_empty: int) -> Iterator[Answer]:

@@ -164,8 +164,7 @@ class ResponseReader:
         if flag is None:
             return
         try:
-            raw = find_one(to_utf8(body, headers.get("Content-Type") or ""), flag.path)
-            value = None if raw is None else msgspec.json.decode(raw)
+            raw, value = _value_of(to_utf8(body, headers.get("Content-Type") or ""), flag)
         except MISREAD:
             return
         if raw is not None and _is_in(value, flag.retry_values):
@@ -305,10 +304,15 @@ def _scalar(raw: bytes | None) -> str | msgspec.Raw | None:
     return msgspec.Raw(raw)
 
 
+def _value_of(body: bytes, flag: ErrorFlag) -> tuple[bytes | None, Any]:
+    """Return the value of an error flag, as received and decoded."""
+    raw = find_one(body, flag.path)
+    return raw, None if raw is None else msgspec.json.decode(raw)
+
+
 def _check_error(body: bytes, flag: ErrorFlag) -> None:
     try:
-        raw = find_one(body, flag.path)
-        value: Any = None if raw is None else msgspec.json.decode(raw)
+        raw, value = _value_of(body, flag)
     except MISREAD:
         return
     if flag.ok_values is not None:

@@ -93,12 +93,7 @@ class ModelRows(NamedTuple):
 
 def is_ours(connection: duckdb.DuckDBPyConnection, *, database: str | None = None) -> bool:
     """Return whether a pipeline build of the present format wrote the open file, or an attached one."""
-    rows = connection.execute(
-        "select 1 from duckdb_tables() where database_name = coalesce(?, current_database())"
-        " and schema_name = '_pipeline' and table_name = 'held'",
-        [database],
-    ).fetchall()
-    return bool(rows)
+    return _has_table(connection, "held", database)
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
@@ -266,7 +261,7 @@ def column_types(connection: duckdb.DuckDBPyConnection) -> Mapping[str, dict[str
     """Return, by node and resource, the types of the resource's columns when the node was last built in full."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     # a file of an earlier version of the pipeline has no such table
-    if connection.execute("select 1 from duckdb_tables() where table_name = 'read_types'").fetchall():
+    if _has_table(connection, "read_types"):
         for node, resource, types in connection.execute("from _pipeline.read_types").fetchall():
             found.setdefault(node, {})[resource] = json.loads(types)
     return found
@@ -311,22 +306,27 @@ def copy_histories(connection: duckdb.DuckDBPyConnection, previous: Path) -> Non
     create_tables(connection)
     connection.execute(f"attach '{str(previous).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
     rows = []
+    tables = ["nodes", "consumed", "readers", "held"]
     if is_ours(connection, database="previous"):
+        if _has_table(connection, "read_types", "previous"):
+            tables.append("read_types")
         query = "select node, relation from previous._pipeline.nodes where keeps_history"
         rows = connection.execute(query).fetchall()
     for node, relation in rows:
         connection.execute(f"create schema if not exists {relation.partition('.')[0]}")
         connection.execute(f"create table {relation} as from previous.{relation}")
-        for table in ("nodes", "consumed", "readers", "held", *_if_there(connection, "read_types")):
+        for table in tables:
             query = f"insert into _pipeline.{table} select * from previous._pipeline.{table} where node = ?"  # noqa: S608 — one of five names
             connection.execute(query, [node])
     connection.execute("detach previous")
 
 
-def _if_there(connection: duckdb.DuckDBPyConnection, table: str) -> Sequence[str]:
-    """Return the name of a table, if the previous version has it: one of an earlier pipeline may lack it."""
-    query = "select table_name from duckdb_tables() where database_name = 'previous' and table_name = ?"
-    return [row[0] for row in connection.execute(query, [table]).fetchall()]
+def _has_table(connection: duckdb.DuckDBPyConnection, table: str, database: str | None = None) -> bool:
+    query = (
+        "select 1 from duckdb_tables() where database_name = coalesce(?, current_database())"
+        " and schema_name = '_pipeline' and table_name = ?"
+    )
+    return bool(connection.execute(query, [database, table]).fetchall())
 
 
 def _record_node(connection: duckdb.DuckDBPyConnection, node: Node, mode: str, version: str) -> None:

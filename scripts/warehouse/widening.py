@@ -37,7 +37,7 @@ def widen_histories(connection: duckdb.DuckDBPyConnection, project: Project, pla
             ).fetchall()
         )
         for name, before, now in _widened(state.nodes[node.node].types, state.types):
-            if columns.get(name) == sql_type(before).upper():
+            if columns.get(name) == sql_type(before).replace(" ", "").upper():
                 quoted = name.replace('"', '""')
                 connection.execute(f'alter table {relation} alter column "{quoted}" set data type {sql_type(now)}')
                 _log.info("column `%s` of %s has the type %s now", name, node.name, now)

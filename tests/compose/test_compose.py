@@ -98,10 +98,12 @@ def test_production_starts_the_same_way_with_secrets_in_files(tmp_path_factory):
         assert stack.built_days() >= days
 
 
+QUESTION = {"start_date": "2024-01-01", "end_date": "2024-01-01", "dry_run": True}
+
+
 def webhook_answers(stack):
     """Send a request until it is answered: while the machine is busy, Airflow may be too slow for n8n (502)."""
-    question = {"start_date": "2024-01-01", "end_date": "2024-01-01", "dry_run": True}
-    wait_for(lambda: stack.webhook(json=question)[0] == 200, "the webhook to answer", 300)
+    wait_for(lambda: stack.webhook(json=QUESTION)[0] == 200, "the webhook to answer", 300)
 
 
 def logs_in(stack, password):
@@ -120,9 +122,8 @@ def rotates(stack):
     stack.make("up")
     all_well(stack)
     assert all(stack.env[name] != old[name] for name in names)
-    question = {"start_date": "2024-01-01", "end_date": "2024-01-01", "dry_run": True}
     url, secret = f"{stack.url('N8N')}/webhook/backfill", old["BACKFILL_WEBHOOK_SECRET"]
-    assert requests.post(url, auth=("backfill", secret), json=question, timeout=60).status_code == 401
+    assert requests.post(url, auth=("backfill", secret), json=QUESTION, timeout=60).status_code == 401
     webhook_answers(stack)
     assert logs_in(stack, old["AIRFLOW_OPERATOR_PASSWORD"]) == 401
     assert logs_in(stack, stack.env["AIRFLOW_OPERATOR_PASSWORD"]) == 201

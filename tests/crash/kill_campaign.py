@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
@@ -143,7 +144,8 @@ class Campaign:
             occurred = self._wait(process, event, self.random.uniform(0, self.seconds.get(name, 3)))
             victims = _victims(process.pid, kind) if occurred else []
             for victim in victims:
-                _kill(victim)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
             process.wait()
             if not victims:
                 self.seconds[name] = time.monotonic() - began
@@ -175,7 +177,7 @@ class Campaign:
         period = ["--source", "demo", "--start-date", DAYS[0], "--end-date", DAYS[-1]]
         for command in (["backfill", *period], ["build"], ["status", "--verify"]):
             done = subprocess.run(
-                [sys.executable, "-m", "scripts.cli.main", *command],
+                [sys.executable, *_cli(*command)],
                 cwd=self.home,
                 env=self.environ,
                 text=True,
@@ -254,10 +256,8 @@ def _files(folder: Path, pattern: str) -> frozenset[str]:
 def _size_of_logs(data: Path) -> int:
     sizes = 0
     for path in _files(data / "warehouse", "*.wal"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             sizes += Path(path).stat().st_size
-        except FileNotFoundError:
-            continue
     return sizes
 
 
@@ -289,13 +289,6 @@ def _victims(pid: int, kind: str) -> list[int]:
         if int(stat[3]) == pid and (kind == "session" or b"scripts.warehouse.worker" in words):
             found.append(int(folder.name))
     return found
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def main() -> None:
