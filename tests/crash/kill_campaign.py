@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import fnmatch
 import json
 import os
 import random
@@ -250,7 +251,10 @@ def _project(home: Path) -> Path:
 
 
 def _files(folder: Path, pattern: str) -> frozenset[str]:
-    return frozenset(str(path) for path in folder.rglob(pattern)) if folder.exists() else frozenset()
+    # os.walk, unlike Path.rglob, goes on where a folder disappears while it reads
+    return frozenset(
+        f"{parent}/{name}" for parent, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern)
+    )
 
 
 def _size_of_logs(data: Path) -> int:
