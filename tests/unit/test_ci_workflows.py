@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import zipfile
@@ -219,6 +220,40 @@ def test_n8n_and_its_node_come_from_lock_files_with_hashes():
             assert "://" not in package.get("resolved", ""), "another registry, for those who have one"
     script = (PROJECT_DIR / "infra/install-n8n.sh").read_text()
     assert re.findall(r"\$npm (?!ci|rebuild)\w+", script) == []
+
+
+def test_n8n_is_installed_once_for_each_lock_file_and_again_after_a_failure(tmp_path):
+    """The installer with an npm that only writes down what it was asked for, and fails where it is told to."""
+    shutil.copytree(PROJECT_DIR / "infra/n8n", tmp_path / "infra/n8n")
+    shutil.copy2(PROJECT_DIR / "infra/install-n8n.sh", tmp_path / "infra")
+    asked, fails = tmp_path / "asked", tmp_path / "fails"
+    programs = {
+        "node": "echo v24.0.0",
+        "npm": f'echo "$@" >>{asked}; [ ! -e {fails} ] || exit 1; mkdir -p node_modules/.bin;'
+        " printf '#!/bin/sh\necho 2.0\n' >node_modules/.bin/n8n; chmod +x node_modules/.bin/n8n",
+    }
+    for name, text in programs.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def install():
+        asked.unlink(missing_ok=True)
+        command = [tmp_path / "infra/install-n8n.sh", tmp_path / "a folder"]
+        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        done = subprocess.run(command, env=os.environ | {"PATH": path}, check=False, capture_output=True, text=True)
+        return done.returncode, asked.exists(), done.stdout
+
+    assert install() == (0, True, f"n8n 2.0 is in {tmp_path / 'a folder'}\n")
+    assert install() == (0, False, f"n8n is in {tmp_path / 'a folder'} already\n")
+    with (tmp_path / "infra/n8n/package-lock.json").open("a") as lock:
+        lock.write("\n")
+    fails.touch()
+    assert install() == (1, True, "")
+    fails.unlink()
+    assert install()[:2] == (0, True)
+    assert install()[:2] == (0, False)
 
 
 @pytest.mark.slow
