@@ -22,3 +22,22 @@ def tables(path: Path, schemas: Sequence[str] = ("silver", "gold")) -> dict[str,
             f"{schema}.{name}": connection.execute(f"select * from {schema}.{name} order by all").fetchall()
             for schema, name in names
         }
+
+
+def tables_and_views(path: Path) -> dict[str, tuple[dict[str, str], list[tuple[Any, ...]]]]:
+    """Return the columns with their types and the sorted rows of all that people can query; nothing without a file."""
+    if not path.exists():
+        return {}
+    with duckdb.connect(str(path), read_only=True) as connection:
+        columns: dict[str, dict[str, str]] = {}
+        for schema, table, column, kind in connection.execute(
+            "select schema_name, table_name, column_name, data_type from duckdb_columns()"
+            " where database_name = current_database() and not internal"
+            " and not starts_with(schema_name, '_pipeline') and not ends_with(schema_name, '__audit') order by all"
+        ).fetchall():
+            columns.setdefault(f'"{schema}"."{table}"', {})[column] = kind
+        found = {}
+        for name, kinds in columns.items():
+            names = ", ".join(f'"{column}"' for column in kinds)
+            found[name] = (kinds, connection.execute(f"select {names} from {name} order by all").fetchall())
+        return found
