@@ -17,6 +17,7 @@ WORKERS ?= auto
 COVERAGE_FLOOR ?= 85
 FUZZ_SECONDS ?= 3600
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+LONG = $(if $(QUICK),-m "not long")
 END ?=
 SOURCE ?= jsonplaceholder
 BENCH_ENV ?= $(HOME)/.cache/data-pipeline/bench
@@ -237,6 +238,14 @@ test-integration: setup ## Run the tests of loads against the sample API: faults
 test-cases: setup ## Run the tests of inputs that once went wrong for users; CASES_DIR names their folder
 	@$(PYTEST) --dist worksteal tests/cases
 
+.PHONY: test-cases-dbt
+test-cases-dbt: setup ## Run all cases of ordinary work in dbt; CASES_DBT_DIR names their folder
+	@CASES_DBT=all $(BIN)/pytest -q tests/cases/test_dbt_cases.py
+
+.PHONY: test-histories
+test-histories: setup ## Compare 200 random histories of a dbt project with plain dbt, in about an hour: HISTORIES=20
+	@HISTORIES=$(or $(HISTORIES),200) $(PYTEST) --dist worksteal tests/warehouse/test_histories.py
+
 .PHONY: test-warehouse
 test-warehouse: setup ## Run the tests of builds with dbt: fresh, incremental, killed, read
 	@$(PYTEST) --dist worksteal tests/warehouse
@@ -254,12 +263,12 @@ test-dags: setup ## Run the tests of the rules for DAGs
 	@$(BIN)/pytest -q tests/orchestration
 
 .PHONY: test-e2e
-test-e2e: setup ## Run the end-to-end tests with a real Airflow and other servers; see tests/e2e
-	@$(PYTEST) tests/e2e
+test-e2e: setup ## Run the end-to-end tests with a real Airflow and other servers; QUICK=1 leaves out the long ones
+	@$(PYTEST) $(LONG) tests/e2e
 
 .PHONY: test-compose
-test-compose: setup ## Run the tests of docker compose: new, killed, restarted, copied, in production; needs Docker
-	@$(BIN)/pytest -q tests/compose
+test-compose: setup ## Run the tests of docker compose: new, killed, in production; needs Docker; QUICK=1 as above
+	@$(BIN)/pytest -q $(LONG) tests/compose
 
 .PHONY: fuzz
 fuzz: setup ## Load malformed answers for one hour: make fuzz FUZZ_SECONDS=300

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.cli import options
+from scripts.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,13 +15,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--full-refresh", is_flag=True, help="Rebuild every table from all days in Bronze.")
+@click.option(
+    "--select",
+    metavar="NODES",
+    multiple=True,
+    help="With --full-refresh: rebuild only these nodes and what reads them, as in dbt: stg_events+. May be repeated.",
+)
 @click.option("--full-tests", is_flag=True, help="Run every test over all rows.")
 @click.option("--retry", is_flag=True, help="Resume the failed build: keep the tables that it built.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print what would be built and tested, and why; do nothing.")
 @click.option("--drop", metavar="NAME", multiple=True, help="Drop this history, which the project no longer builds.")
 @options.json_option
 def build(
-    full_refresh: bool, full_tests: bool, retry: bool, only_plan: bool, drop: tuple[str, ...], as_json: bool
+    full_refresh: bool,
+    select: tuple[str, ...],
+    full_tests: bool,
+    retry: bool,
+    only_plan: bool,
+    drop: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Build Silver and Gold from what changed, test them, and publish."""
     from scripts.bronze.loaded_contracts import outdated_days
@@ -32,14 +45,22 @@ def build(
     from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.next_plan import read_plan
 
+    if select and not full_refresh:
+        raise UsageError(
+            "--select is given without --full-refresh",
+            hint="a build builds all that is due, which `pipeline build --plan` prints; add --full-refresh to rebuild"
+            " the selected nodes from all days",
+        )
     started = options.start_run()
     if only_plan:
-        plan = read_plan(started, full_refresh=full_refresh, full_tests=full_tests)
+        plan = read_plan(started, full_refresh=full_refresh, full_tests=full_tests, select=select)
         show_build_plan(plan, outdated_days(started.store, catalog.read_all().sources.values()), as_json=as_json)
         return 0
     try:
         with noting_build(started):
-            done = build_warehouse(started, full_refresh=full_refresh, full_tests=full_tests, retry=retry, drop=drop)
+            done = build_warehouse(
+                started, full_refresh=full_refresh, select=select, full_tests=full_tests, retry=retry, drop=drop
+            )
     finally:
         # the page must also show a failed build
         refresh(started.store)

@@ -21,7 +21,7 @@ from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, project_to_build
-from scripts.warehouse.runner import DbtFailedError, NodeResult, pass_to_dbt, run_dbt, target_dir
+from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, pass_to_dbt, run_dbt, target_dir
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
 from scripts.warehouse.widening import widen_histories
@@ -68,6 +68,7 @@ class _Build(NamedTuple):
     layer: Layer
     layers: Sequence[ProjectLayer]
     full_tests: bool
+    select: Sequence[str]
 
     @property
     def store(self) -> Store:
@@ -86,6 +87,7 @@ def build_warehouse(
     full_refresh: bool = False,
     full_tests: bool = False,
     retry: bool = False,
+    select: Sequence[str] = (),
     drop: Collection[str] = (),
 ) -> BuildResult:
     """Build Silver and Gold from what changed, test them, and publish the result.
@@ -99,12 +101,15 @@ def build_warehouse(
             completes that candidate and publishes it; if there is no candidate, it builds both layers.
         full_refresh: Rebuild every node from all partitions, in a new file.
         full_tests: Run every test over all rows.
+        select: With `full_refresh`, rebuild in full only these nodes, in dbt's syntax for selecting nodes, and what
+            reads them; other nodes are built as in any build.
         retry: Resume the failed build: keep the nodes that it built, unless something that they depend on has changed.
         drop: Names of histories that the project no longer builds and that the build may drop.
 
     Raises:
         BronzeError: A Bronze file is torn, changed or foreign.
         WarehouseError: A model, a test or the accounting failed, or the project is refused.
+        UsageError: `select` selects no node.
         SettingsError: A contract asks for hashes, but `PSEUDONYM_KEY` is not set.
         LockedError, StorageError: The build file cannot be written.
         TransientError: In each attempt, partitions were loaded again while the build read them.
@@ -120,13 +125,13 @@ def build_warehouse(
             made: Layer = "all" if layer == "gold" and going_on is None else layer
             layers: Sequence[ProjectLayer] = ("silver",) if made == "silver" else ("silver", "gold")
             full_tests = full_tests or bool(going_on and going_on.full_tests)
-            build = _Build(run, target, lock, made, layers, full_tests)
+            build = _Build(run, target, lock, made, layers, full_tests, select if full_refresh else ())
             pseudonyms.check_key()
             write_schemas(run.store)
             if not full_refresh and _is_done(build, going_on):
                 _log.info("nothing to build: the tables match the ledger and the project")
                 return BuildResult(None, [], [], time.monotonic() - started)
-            done = _build(build, going_on, started, full_refresh=full_refresh, drop=drop)
+            done = _build(build, going_on, started, full_refresh=full_refresh and not select, drop=drop)
     if done.version:
         _log.info("published version %s in %.1f s", done.version, done.seconds, extra={"version": done.version})
     return done
@@ -192,12 +197,16 @@ def _build(
     if going_on is None:
         _make_copy(target, full_refresh=full_refresh)
     project = project_to_build(target) or ask_dbt(target, build.store.root, inherit=[build.lock])
+    refreshed: frozenset[str] = frozenset()
+    if build.select:
+        refreshed = list_nodes(build.select, target, build.store.root, inherit=[build.lock])
     now = _candidate(build, going_on)
     partitions: dict[Partition, None] = {}
     for attempt in range(_ATTEMPTS):
-        plan = _prepare(build, project, going_on, drop, is_first=attempt == 0)
+        first = attempt == 0
+        plan = _prepare(build, project, going_on, drop, refreshed if first else frozenset(), is_first=first)
         now = msgspec.structs.replace(now, dropped=(*now.dropped, *(item.relation for item in plan.drops)))
-        if plan.is_empty and attempt == 0 and going_on is None:
+        if plan.is_empty and first and going_on is None:
             _log.info("nothing to build: the changes in the dbt project affect no table and no test")
             candidate.forget(target)
             return BuildResult(None, [], [], time.monotonic() - started)
@@ -250,13 +259,19 @@ def _candidate(build: _Build, going_on: Candidate | None) -> Candidate:
 
 
 def _prepare(
-    build: _Build, project: Project, going_on: Candidate | None, drop: Collection[str], *, is_first: bool
+    build: _Build,
+    project: Project,
+    going_on: Candidate | None,
+    drop: Collection[str],
+    refreshed: frozenset[str],
+    *,
+    is_first: bool,
 ) -> BuildPlan:
     """Plan the work on the build's file, check that it is allowed, and write the plan for dbt."""
     target = build.target
     with writing(target.build_path) as connection:
         state = read_state(connection, build.store, project)
-        plan = _plan(build, project, state, going_on if is_first else None)
+        plan = _plan(build, project, state, going_on if is_first else None, refreshed)
         if plan.is_empty and not (going_on and build.layer != "silver"):
             return plan
         _check_histories(plan, drop)
@@ -276,7 +291,9 @@ def _prepare(
     return plan
 
 
-def _plan(build: _Build, project: Project, state: State, going_on: Candidate | None) -> BuildPlan:
+def _plan(
+    build: _Build, project: Project, state: State, going_on: Candidate | None, refreshed: frozenset[str]
+) -> BuildPlan:
     if build.layer == "gold" and going_on:
         # partitions that were loaded after Silver was built belong to the next build
         kept = {
@@ -285,7 +302,7 @@ def _plan(build: _Build, project: Project, state: State, going_on: Candidate | N
             if project.nodes[node].layer == "silver"
         }
         state = msgspec.structs.replace(state, pending={**state.pending, **kept})
-    return plan_build(project, state, layers=build.layers, full_tests=build.full_tests)
+    return plan_build(project, state, layers=build.layers, full_tests=build.full_tests, refreshed=refreshed)
 
 
 def _check_histories(plan: BuildPlan, allowed: Collection[str]) -> None:

@@ -10,11 +10,12 @@ from scripts.warehouse import build_state, candidate
 from scripts.warehouse.build import warehouse, write_schemas
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, known_project
+from scripts.warehouse.runner import list_nodes
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from scripts.bronze.ledger import Partition
     from scripts.bronze.run import Run
@@ -34,10 +35,18 @@ def plan_of_build(store: Store, *, full_refresh: bool = False, full_tests: bool 
     )
 
 
-def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False) -> BuildPlan:
-    """Return what a build would do now; if the project has changed, let dbt read it first."""
+def read_plan(
+    run: Run, *, full_refresh: bool = False, full_tests: bool = False, select: Sequence[str] = ()
+) -> BuildPlan:
+    """Return what a build would do now; if the project has changed, let dbt read it first.
+
+    Raises:
+        UsageError: `select` selects no node.
+    """
     target = warehouse()
-    if (plan := plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)) is not None:
+    full_refresh = full_refresh and not select
+    plan = None if select else plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)
+    if plan is not None:
         return plan
     purpose = f"plan by {run.triggered_by}"
     with (
@@ -47,9 +56,10 @@ def read_plan(run: Run, *, full_refresh: bool = False, full_tests: bool = False)
         write_schemas(run.store)
         if candidate.read(target) is None:
             target.clone()
-        project = ask_dbt(target, run.store.root, inherit=[lock])
+        project = known_project(target) or ask_dbt(target, run.store.root, inherit=[lock])
+        refreshed = list_nodes(select, target, run.store.root, inherit=[lock]) if select else frozenset[str]()
     state = _published_state(target, run.store, project, full_refresh=full_refresh)
-    return plan_build(project, state, full_tests=full_tests)
+    return plan_build(project, state, full_tests=full_tests, refreshed=refreshed)
 
 
 def held_partitions() -> Mapping[Partition, str]:

@@ -130,7 +130,7 @@ def plan_build(
     *,
     layers: Iterable[Layer] = ("silver", "gold"),
     full_tests: bool = False,
-    selected: frozenset[str] | None = None,
+    refreshed: frozenset[str] = frozenset(),
 ) -> BuildPlan:
     """Return what a build has to do.
 
@@ -139,13 +139,14 @@ def plan_build(
         state: The state of the file that the build starts from.
         layers: The layers to build.
         full_tests: Run every test, over all rows.
-        selected: Build only these nodes, by `unique_id`; all by default.
+        refreshed: Rebuild these nodes in full, by `unique_id`; a node that keeps history keeps its rows.
     """
     wanted = frozenset(layers)
     plans: dict[str, NodePlan] = {}
     for node in project.nodes.values():
-        is_wanted = node.layer in wanted and (selected is None or node.id in selected)
-        mode, reason = _decide(node, project, state, plans) if is_wanted else ("skip", "not asked for")
+        mode, reason = _decide(node, project, state, plans) if node.layer in wanted else ("skip", "not asked for")
+        if node.layer in wanted and node.id in refreshed and mode != "full" and not node.keeps_history:
+            mode, reason = "full", "its refresh was asked for"
         plans[node.id] = NodePlan(node.id, node.name, mode, reason)
     drops = _drops(project, state)
     if drops or any(plan.mode != "skip" for plan in plans.values()):

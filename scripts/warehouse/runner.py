@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
-from scripts.errors import MemoryLimitError, WarehouseError
+from scripts.errors import MemoryLimitError, UsageError, WarehouseError
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.database import disk_full, is_disk_full
 from scripts.warehouse.failure_messages import describe_failures, one_line
@@ -45,6 +45,7 @@ _HANDED_ON = frozenset(
 )
 """Variables that dbt gets in addition to its own; it gets no other, so that no model or contract can read a secret."""
 _NODE_ENDS = {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult", "LogSeedResult"}
+_BUILT_TYPES = ("model", "seed", "snapshot")
 _KEPT_VARIABLES = re.compile(r"DBT_ENV_")
 
 DbtMode = Literal["", "build", "fingerprint"]
@@ -140,6 +141,26 @@ def pass_to_dbt(
 ) -> int:
     """Run any dbt command with the input and output of this terminal, and return its exit code."""
     return run_in_terminal(_command(arguments, warehouse, bronze_dir, inherit, mode))
+
+
+def list_nodes(
+    selectors: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+) -> frozenset[str]:
+    """Return the `unique_id` of each node that selectors in dbt's syntax select, such as `stg_events+`.
+
+    Raises:
+        UsageError: They select no node, or are not valid.
+    """
+    arguments = ["ls", "--quiet", "--output", "json", "--output-keys", "unique_id", "--resource-types", *_BUILT_TYPES]
+    arguments += ["--select", *selectors, "--log-level-file", "none"]
+    with running(_command(arguments, warehouse, bronze_dir, inherit, "build")) as process:
+        lines = [line for line in process.stdout or () if line.strip()]
+        process.wait()
+    found = {event.get("unique_id", "") for event in _events(lines)} - {""}
+    if not found:
+        said = one_line(" ".join(lines)) if lines else "no node has such a name, path or tag"
+        raise UsageError(f"--select {' '.join(selectors)} selects no node: {said}", hint="`pipeline dbt ls`")
+    return frozenset(found)
 
 
 def read_results(path: Path) -> Sequence[NodeResult]:

@@ -200,7 +200,7 @@ def test_a_torn_file_stops_the_build_and_reloading_mends_it(load_days, build):
     path.write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(
-        BronzeError, match=r"torn or changed file.*pipeline ingest --source jsonplaceholder --resource posts"
+        BronzeError, match=r"torn or changed file.*pipeline run --source jsonplaceholder --resource posts"
     ) as caught:
         build()
     assert caught.value.exit_code == 8
@@ -309,6 +309,27 @@ def test_the_command_sends_one_message_about_the_rows_in_quarantine(load_days, s
     (text,) = sink.texts
     quarantined = sum(entry.quarantined for entry in Run.create(triggered_by="test").store.entries())
     assert text.startswith(f"ROWS QUARANTINED: {quarantined} of ")
+
+
+def test_only_the_selected_nodes_and_what_reads_them_are_refreshed(load_days, build, start):
+    load_days(DAYS[0])
+    build()
+    before = published()
+
+    planned = start("build", "--full-refresh", "--select", "dim_users", "--plan", "--json")
+    done = build(full_refresh=True, select=["fct_events+"])
+    refused = start("build", "--select", "fct_events")
+    missed = start("build", "--full-refresh", "--select", "no_such_node")
+
+    made = {node["name"] for node in json.loads(planned.stdout)["nodes"] if node["mode"] != "skip"}
+    assert made == {"dim_users"}
+    models = {result.name for result in done.results if result.kind == "model"}
+    assert models == {"fct_events", "fct_user_activity_daily"}
+    assert published() == before
+    assert (refused.returncode, missed.returncode) == (2, 2)
+    assert "--select is given without --full-refresh" in refused.stderr
+    assert "--select no_such_node selects no node" in missed.stderr
+    assert "Traceback" not in missed.stderr
 
 
 def test_dbt_commands_run_on_a_copy(load_days, build, start):

@@ -94,6 +94,13 @@ def test_what_does_not_tell_all_changes_counts_as_changed_whole(changed):
     assert modes(plan_build(PROJECT, state(**changed)))["mart"] == "full"
 
 
+def test_a_refresh_that_is_asked_for_reaches_what_reads_the_node_and_leaves_histories_their_rows():
+    plan = plan_build(PROJECT, state(), refreshed=frozenset({"staging", "snapshot"}))
+    assert modes(plan) == {"staging": "full", "mart": "full", "table": "full", "snapshot": "history"}
+    only = plan_build(PROJECT, state(), refreshed=frozenset({"mart"}))
+    assert modes(only) == {"staging": "skip", "mart": "full", "table": "full", "snapshot": "skip"}
+
+
 def test_changes_that_begin_where_the_mart_stands_are_enough():
     plan = plan_build(PROJECT, state(staging=held(STAGING, data_version="v2", changes_from="v1")))
     assert modes(plan) == {"staging": "skip", "mart": "incremental", "table": "full", "snapshot": "history"}
