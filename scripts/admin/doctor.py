@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from scripts.admin import generated_files, warehouse_checks
 from scripts.admin.check_result import CheckResult
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.store import Store, foreign_files, verify
+from scripts.bronze.store import Store, foreign_files, foreign_files_hint, verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
@@ -151,7 +151,7 @@ def _ledger() -> CheckResult:
         found=f"{len(entries)} partitions"
         if not strangers
         else f"files that belong to no partition: {', '.join(strangers[:3])}",
-        fix=f"load their days with `pipeline ingest`, or move them to a folder outside {store.root}",
+        fix=foreign_files_hint(store, strangers) if strangers else "",
     )
 
 

@@ -238,12 +238,12 @@ def _partition_of(path: Path) -> Partition:
 
 
 def _reload_hint_of(path: Path) -> str:
-    return reload_hint(_partition_of(path)) if _is_record(path.name) else "load the day again with `pipeline ingest`"
+    return reload_hint(_partition_of(path)) if _is_record(path.name) else "load the day again with `pipeline run`"
 
 
 def reload_hint(partition: Partition) -> str:
     """Return the command that loads a partition again."""
     return (
-        f"load it again: `pipeline ingest --source {partition.source} --resource {partition.resource}"
+        f"load it again: `pipeline run --source {partition.source} --resource {partition.resource}"
         f" --start-date {partition.day} --end-date {partition.day}`"
     )

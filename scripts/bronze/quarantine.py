@@ -73,5 +73,5 @@ def read(path: Path) -> Iterator[QuarantinedRow]:
                 raise BronzeError(
                     f"line {number} is not a quarantined row: {error}",
                     where=str(path),
-                    hint="load the day again with `pipeline ingest`",
+                    hint="load the day again with `pipeline run`",
                 ) from None

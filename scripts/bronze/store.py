@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import shutil
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.ledger_index import LedgerIndex
 from scripts.errors import BronzeError, LockedError, UsageError
 from scripts.utils.days import parse_day
-from scripts.utils.files import hash_file, locked, make_dir, storage_errors, sync_dir, sync_file
+from scripts.utils.files import hash_file, locked, make_dir, storage_errors, sync_dir, sync_file, write_atomically
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
@@ -148,15 +149,14 @@ class Store:
     def write_schema(self, source: str, resource: str, schema: pa.Schema) -> None:
         """Update the typed file without rows, which a build reads if no day is loaded yet."""
         path = self.schema_path(source, resource)
+        content = io.BytesIO()
+        pq.write_table(schema.empty_table(), content, compression="zstd")
         with storage_errors(path):
-            if path.exists() and pq.read_schema(path).equals(schema):
+            # every byte is compared, so that a damaged file is replaced
+            if path.exists() and path.read_bytes() == content.getvalue():
                 return
             make_dir(path.parent)
-            staged = path.with_suffix(".staged")
-            pq.write_table(schema.empty_table(), staged, compression="zstd")
-            sync_file(staged)
-            staged.replace(path)
-            sync_dir(path.parent)
+            write_atomically(path, content.getvalue())
 
 
 class Staged:
@@ -303,13 +303,25 @@ def foreign_files(store: Store, known: set[str]) -> Sequence[str]:
     return [name for name in sorted(set(found) - known) if not _has_record_now(store, name)]
 
 
-def _has_record_now(store: Store, name: str) -> bool:
+def foreign_files_hint(store: Store, names: Sequence[str]) -> str:
+    """Return what to do about files that `foreign_files` returned: the first one's day is named if it has one."""
+    partition = _partition_of_file(store, names[0])
+    load = ledger.reload_hint(partition) if partition else "load their days with `pipeline run`"
+    return f"{load}, or move the files to a folder outside {store.root}"
+
+
+def _partition_of_file(store: Store, name: str) -> Partition | None:
     try:
         source, resource, folder, _ = name.split("/")
         partition = Partition(source, resource, parse_day(folder.removeprefix("dt=")))
     except (ValueError, UsageError):
-        return False
-    if store.data_path(partition) != store.root / name:
+        return None
+    return partition if store.data_path(partition) == store.root / name else None
+
+
+def _has_record_now(store: Store, name: str) -> bool:
+    partition = _partition_of_file(store, name)
+    if partition is None:
         return False
     if store.is_decided(partition):
         store.recover_partition(partition, timeout=_COMMIT_SECONDS)

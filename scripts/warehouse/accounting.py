@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scripts.bronze import ledger
 from scripts.bronze.loaded_contracts import outdated_days
-from scripts.bronze.store import DATA_FILE, foreign_files, verify
+from scripts.bronze.store import DATA_FILE, foreign_files, foreign_files_hint, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, WarehouseError
 from scripts.warehouse import build_state
@@ -43,7 +43,7 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
             f"no ledger record names {len(strangers)} Parquet files, such as {strangers[0]}",
             where=str(store.root),
             expected="only files that `pipeline ingest` wrote",
-            hint="load their days with `pipeline ingest`, or move them to a folder outside Bronze",
+            hint=foreign_files_hint(store, strangers),
         )
 
 

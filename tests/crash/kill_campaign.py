@@ -32,7 +32,7 @@ from tests.support.answering import answering
 from tests.support.clone import clone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.support.answering import Answer, Ask
 
@@ -110,6 +110,18 @@ class Campaign:
         Raises:
             CampaignError: What readers see is not whole, a command ended with a traceback, or a repair did not work.
         """
+        with self.serving():
+            self.finish_all()
+            while self.counts["kills"] < kills:
+                before = self.counts["kills"]
+                self._step()
+                if self.counts["kills"] > before and self.counts["kills"] % 10 == 0:
+                    self.finish_all()
+            self.finish_all()
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve the source for the block; commands find it in `environ`."""
         with answering(self.answer) as (url, _):
             self.environ = {
                 **os.environ,
@@ -119,13 +131,18 @@ class Campaign:
                 "API_CONCURRENCY": "1",
                 "WAREHOUSE_KEEP_VERSIONS": "3",
             }
-            self._finish_all()
-            while self.counts["kills"] < kills:
-                before = self.counts["kills"]
-                self._step()
-                if self.counts["kills"] > before and self.counts["kills"] % 10 == 0:
-                    self._finish_all()
-            self._finish_all()
+            yield
+
+    def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the pipeline to its end."""
+        return subprocess.run(
+            [sys.executable, *_cli(*arguments)],
+            cwd=self.home,
+            env=self.environ | environ,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
 
     def _step(self) -> None:
         name = self.random.choice(list(COMMANDS))
@@ -173,18 +190,11 @@ class Campaign:
             time.sleep(0.0005)
         return signs is None and process.poll() is None
 
-    def _finish_all(self) -> None:
+    def finish_all(self) -> None:
         """Load what is not loaded and build, as a person would, and compare the tables with Bronze."""
         period = ["--source", "demo", "--start-date", DAYS[0], "--end-date", DAYS[-1]]
         for command in (["backfill", *period], ["build"], ["status", "--verify"]):
-            done = subprocess.run(
-                [sys.executable, *_cli(*command)],
-                cwd=self.home,
-                env=self.environ,
-                text=True,
-                capture_output=True,
-                check=False,
-            )
+            done = self.command(*command)
             if done.returncode != 0 or "Traceback" in done.stderr:
                 raise self._error(f"`{' '.join(command)}` ended with {done.returncode}\n{done.stderr[-3000:]}")
         validated = self._check(kill_checks.check_bronze, self.data, self.versions)

@@ -186,7 +186,7 @@ def test_doctor_names_a_problem_and_its_fix(start, api, tmp_path):
     done = start("doctor")
 
     assert done.returncode == 1
-    assert "fix ledger: load their days with `pipeline ingest`, or move them to a folder outside" in done.stdout
+    assert "fix ledger: load their days with `pipeline run`, or move the files to a folder outside" in done.stdout
 
 
 def test_sources_check_finds_a_stale_generated_file(start, tmp_path):

@@ -7,13 +7,15 @@ import shutil
 import threading
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scripts.bronze import ledger
 from scripts.bronze import store as store_module
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.store import foreign_files, verify
+from scripts.bronze.store import foreign_files, foreign_files_hint, verify
 from scripts.bronze.verification import verify_part
 from scripts.errors import BronzeError
 from scripts.extract.client import Client
@@ -158,7 +160,31 @@ def test_a_flipped_bit_in_any_file_of_a_partition_is_found(kind, load, run):
 
     with pytest.raises(BronzeError, match="torn or changed") as error:
         verify(run.store, entry)
-    assert "pipeline ingest" in error.value.hint
+    assert "pipeline run" in error.value.hint
+
+
+def test_the_file_of_a_lost_record_is_named_with_the_command_that_loads_its_day_again(load, run):
+    entry = load()
+    run.store.entry_path(POSTS).unlink()
+
+    strangers = foreign_files(run.store, known=set())
+
+    assert strangers == [entry.path]
+    assert "`pipeline run --source jsonplaceholder --resource posts --start-date 2024-01-02" in foreign_files_hint(
+        run.store, strangers
+    )
+
+
+@pytest.mark.parametrize("harm", [lambda content: content[:-9], lambda _: b"", lambda content: content[:-1] + b"x"])
+def test_a_damaged_schema_file_is_written_again(harm, run):
+    schema = pa.schema([pa.field("id", pa.int64())])
+    run.store.write_schema("shop", "orders", schema)
+    path = run.store.schema_path("shop", "orders")
+    path.write_bytes(harm(path.read_bytes()))
+
+    run.store.write_schema("shop", "orders", schema)
+
+    assert pq.read_schema(path).equals(schema)
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_a_file_that_is_not_the_ledgers_is_refused(harm, load, run, blog):
     else:
         path.unlink()
 
-    with pytest.raises(BronzeError, match="pipeline ingest"):
+    with pytest.raises(BronzeError, match="pipeline run"):
         validate_partition(blog, "posts", DAY, run)
 
 
