@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
 from scripts.config import settings
 from scripts.errors import WarehouseError
-from scripts.utils.files import make_dir, storage_errors
+from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.warehouse.build import run_dbt_on_copy, warehouse
+from scripts.warehouse.project import project_digest
 from scripts.warehouse.runner import target_dir
+from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,18 +23,25 @@ if TYPE_CHECKING:
 def write_docs(run: Run) -> Path:
     """Write dbt's site as one page to `docs/dbt/index.html` in `DATA_DIR`, and return its path.
 
+    The page shows the project and the columns of the published tables, and no data. If neither has changed since the
+    page was written, it stays as it is.
+
     Raises:
         WarehouseError: dbt could not generate it.
     """
+    page, known = docs_page(), target_dir(warehouse()) / "docs.digest"
+    shown = _digest_of_what_is_shown()
+    if known.exists() and page.exists() and known.read_text() == f"{shown} {page.stat().st_size}":
+        return page
     code = run_dbt_on_copy(run, ["docs", "generate", "--static", "--quiet"])
     if code != 0:
         raise WarehouseError(f"dbt docs ended with code {code}", where="docs", hint="`pipeline dbt docs generate`")
-    page = docs_page()
     with storage_errors(page):
         make_dir(page.parent)
         temporary = page.with_suffix(".new")
         shutil.copy(target_dir(warehouse()) / "static_index.html", temporary)
         temporary.replace(page)
+        write_atomically(known, f"{shown} {page.stat().st_size}".encode())
     return page
 
 
@@ -55,3 +65,14 @@ def model_url(name: str, kind: str = "model", *, page: str = "docs/dbt/index.htm
     """
     root = settings().docs_url.rstrip("/")
     return f"{f'{root}/dbt/index.html' if '://' in root else page}#!/{kind}/{kind}.data_pipeline.{name}"
+
+
+def _digest_of_what_is_shown() -> str:
+    columns: list[tuple[str, ...]] = []
+    if warehouse().current() is not None:
+        with reading(warehouse().path) as connection:
+            columns = connection.execute(
+                "select schema_name, table_name, column_name, data_type, comment from duckdb_columns()"
+                " where database_name = current_database() order by all"
+            ).fetchall()
+    return hashlib.sha256(repr((project_digest(), columns)).encode()).hexdigest()

@@ -83,6 +83,7 @@ def test_from_nothing_through_kills_and_restarts_to_nothing(tmp_path_factory):
             assert "overwrites nothing" in copy.make("restore", f"FROM={folder}", check=False).stderr
 
 
+@pytest.mark.long
 def test_production_starts_the_same_way_with_secrets_in_files(tmp_path_factory):
     with running_stack(tmp_path_factory.mktemp("prod"), "pipeline-test-prod", PROD="1") as stack:
         all_well(stack)

@@ -122,6 +122,7 @@ def test_the_first_daily_run_goes_through_to_gold(airflow):
 
 
 def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airflow, start, tmp_path, source, env):
+    airflow.wait_for_loads()
     before = len(airflow.runs("pipeline_silver"))
     runs = backfill(airflow, "2024-01-01", "2024-01-10")
     days = [f"2024-01-{day:02d}" for day in range(1, 11)]
@@ -149,6 +150,7 @@ def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airfl
     assert ours == expected
 
 
+@pytest.mark.long
 def test_a_backfill_skips_loaded_days_unless_reprocessing_is_asked_for(airflow, start, source):
     day, other = "2024-02-01", "2024-02-02"
     here = {"DATA_DIR": airflow.data_dir, "API_BASE_URL": source.url}
@@ -199,7 +201,6 @@ def test_a_fault_fails_one_resource_alerts_and_is_repaired_by_clearing_it(airflo
     tasks = airflow.tasks("pipeline_bronze", run_id)
     assert tasks[f"load.ingest jsonplaceholder/posts {day}"]["try_number"] == 1, "only the failed resource ran again"
     assert entry(airflow, "comments", day).status == "validated"
-    airflow.wait_for_loads()
 
 
 def test_a_final_error_fails_at_once_in_words(airflow, source):
@@ -212,7 +213,6 @@ def test_a_final_error_fails_at_once_in_words(airflow, source):
     log = airflow.log(failed)
     assert f"jsonplaceholder/users/{day}" in log
     assert "HTTP 404" in log
-    airflow.wait_for_loads()
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,7 @@ def test_a_run_that_makes_no_sense_is_refused(airflow, request_body, message):
     assert message in airflow.log(plan)
 
 
+@pytest.mark.long
 def test_a_logical_date_names_the_day_and_nothing_filled_in_yesterday(airflow):
     body = {"logical_date": "2024-03-25T00:00:00Z", "conf": {"source": "jsonplaceholder", "resources": ["users"]}}
     run_id = airflow.post("dags/pipeline_bronze/dagRuns", body)["dag_run_id"]
@@ -242,9 +243,9 @@ def test_a_logical_date_names_the_day_and_nothing_filled_in_yesterday(airflow):
     assert "load.ingest jsonplaceholder/users 2024-03-25" in airflow.tasks("pipeline_bronze", run_id)
     assert f"load.ingest jsonplaceholder/users {yesterday}" in airflow.tasks("pipeline_bronze", other)
     assert entry(airflow, "users", yesterday).run_id == other, "a run by hand loads again"
-    airflow.wait_for_loads()
 
 
+@pytest.mark.long
 def test_a_range_by_hand_goes_to_gold(airflow):
     run_id = airflow.trigger(
         "pipeline_bronze", start_date="2024-03-10", end_date="2024-03-12", source="jsonplaceholder", resources=["posts"]
@@ -256,6 +257,7 @@ def test_a_range_by_hand_goes_to_gold(airflow):
     assert {"2024-03-10", "2024-03-11", "2024-03-12"} <= airflow.gold_days()
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_ingest_is_tried_again(airflow, source):
     day = "2024-03-15"
     source.faults.append(Fault("timeout", path="/todos", seconds=60, day=day))
@@ -321,6 +323,7 @@ def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, pro
     assert day in airflow.gold_days()
 
 
+@pytest.mark.long
 def test_the_scheduler_killed_in_the_middle_of_a_backfill_is_started_again(airflow):
     start_backfill(airflow, "2024-04-01", "2024-04-05")
     wait_for((airflow.data_dir / "bronze/_ledger/jsonplaceholder/posts/2024-04-01.json").exists, "a day")
@@ -392,7 +395,6 @@ def test_a_cleared_run_of_a_good_day_loads_it_again(airflow):
     assert airflow.clear(task).ok
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
     assert entry(airflow, "users", day).started_at > before
-    airflow.wait_for_loads()
 
 
 def test_full_tests_by_hand_tests(airflow):

@@ -27,6 +27,7 @@ def is_there(launcher, mark, log, ready):
     return marked(mark) and (not ready or f"{ready} is ready" in log.read_text())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_nothing_is_left_whatever_ends_a_launcher(name):
     if name == "n8n" and not (N8N_DIR / "node_modules/.bin/n8n").exists():

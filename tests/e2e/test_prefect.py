@@ -163,6 +163,7 @@ def test_a_day_that_fails_is_named_stops_no_other_and_is_done_by_a_rerun(prefect
     assert decode(prefect.data_dir / "bronze/_ledger/jsonplaceholder/comments/2024-02-02.json").status == "validated"
 
 
+@pytest.mark.long
 def test_a_final_error_fails_at_once(prefect, source):
     source.faults.append(Fault("status", path="/users", status=404, times=10_000, day="2024-03-01"))
     run = prefect.run("2024-03-01")
@@ -257,6 +258,7 @@ def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project):
     assert published(prefect) == before
 
 
+@pytest.mark.long
 def test_a_build_of_another_door_is_waited_for_and_named(prefect):
     target = Warehouse(prefect.data_dir / "warehouse.duckdb")
     with contextlib.ExitStack() as stack:

@@ -182,6 +182,7 @@ def test_only_its_user_can_read_the_database(n8n):
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
 
 
+@pytest.mark.long
 def test_what_somebody_changes_in_n8n_survives_a_restart_until_it_is_overwritten(tmp_path_factory, stand_in):
     folder = tmp_path_factory.mktemp("kept")
     with running_n8n(folder, stand_in.url, PASSWORD):

@@ -39,36 +39,36 @@ def ended(n8n, backfill_id):
 
 
 def test_five_days_land_in_gold_and_the_same_again_runs_nothing(airflow, n8n):
-    dry = n8n.post({"start_date": "2024-05-01", "end_date": "2024-05-05", "dry_run": True})[1]
+    dry = n8n.post({"start_date": "2024-09-01", "end_date": "2024-09-05", "dry_run": True})[1]
     assert (len(dry["would_run"]), dry["already_done"]) == (5, [])
-    backfill_id = ask(n8n, "2024-05-01", "2024-05-05")
+    backfill_id = ask(n8n, "2024-09-01", "2024-09-05")
     found = ended(n8n, backfill_id)
     assert found["progress"] == {"done": 5, "running": 0, "queued": 0, "failed": 0}
     assert wait_for(lambda: n8n.progress(backfill_id)[1]["silver_and_gold"]["caught_up"], "Silver and Gold")
-    assert {f"2024-05-0{day}" for day in range(1, 6)} <= airflow.gold_days()
+    assert {f"2024-09-0{day}" for day in range(1, 6)} <= airflow.gold_days()
 
     runs = len(airflow.runs("pipeline_bronze", run_type="backfill"))
-    status, again = n8n.post({"start_date": "2024-05-01", "end_date": "2024-05-05"})
+    status, again = n8n.post({"start_date": "2024-09-01", "end_date": "2024-09-05"})
     assert (status, again["backfill_id"]) == (202, backfill_id)
     assert len(airflow.runs("pipeline_bronze", run_type="backfill")) == runs
-    dry = n8n.post({"start_date": "2024-05-01", "end_date": "2024-05-05", "dry_run": True})[1]
+    dry = n8n.post({"start_date": "2024-09-01", "end_date": "2024-09-05", "dry_run": True})[1]
     assert (dry["would_run"], len(dry["already_done"])) == ([], 5)
 
 
 def test_a_day_that_fails_is_shown_is_cleared_and_is_done(airflow, n8n, source):
-    fault = Fault("status", path="/users", status=404, times=10_000, day="2024-05-12")
+    fault = Fault("status", path="/users", status=404, times=10_000, day="2024-09-12")
     source.faults.append(fault)
-    backfill_id = ask(n8n, "2024-05-11", "2024-05-13")
+    backfill_id = ask(n8n, "2024-09-11", "2024-09-13")
     found = ended(n8n, backfill_id)
     source.faults.remove(fault)
     assert found["status"] == "failed"
     assert (found["progress"]["done"], found["progress"]["failed"]) == (2, 1)
     (day,) = found["failed_days"]
-    assert day["day"] == "2024-05-12"
-    assert day["ui_url"].startswith(f"{airflow.url}/dags/pipeline_bronze/runs/backfill__2024-05-12")
+    assert day["day"] == "2024-09-12"
+    assert day["ui_url"].startswith(f"{airflow.url}/dags/pipeline_bronze/runs/backfill__2024-09-12")
 
-    (red,) = [run for run in airflow.runs("pipeline_bronze", state="failed") if run["partition_key"] == "2024-05-12"]
-    task = airflow.tasks("pipeline_bronze", red["dag_run_id"])["load.ingest jsonplaceholder/users 2024-05-12"]
+    (red,) = [run for run in airflow.runs("pipeline_bronze", state="failed") if run["partition_key"] == "2024-09-12"]
+    task = airflow.tasks("pipeline_bronze", red["dag_run_id"])["load.ingest jsonplaceholder/users 2024-09-12"]
     assert airflow.clear(task).status_code == 200
     assert wait_for(lambda: n8n.progress(backfill_id)[1]["silver_and_gold"]["caught_up"], "the cleared day", 240)
     assert n8n.progress(backfill_id)[1]["status"] == "done"
