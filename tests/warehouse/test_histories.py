@@ -185,7 +185,7 @@ def test_readers_see_what_plain_dbt_builds_from_nothing(history):
     history.project.write(history.home)
     history.told.append(repr(history.project))
     try:
-        for _ in range(history.chance.randint(3, 5)):
+        for _ in range(history.chance.randint(2, 3)):
             history.change_days()
             history.edit()
             history.build()
