@@ -243,7 +243,7 @@ test-cases-dbt: setup ## Run all cases of ordinary work in dbt; CASES_DBT_DIR na
 	@CASES_DBT=all $(BIN)/pytest -q tests/cases/test_dbt_cases.py
 
 .PHONY: test-histories
-test-histories: setup ## Compare 200 random histories of a dbt project with plain dbt, in about an hour: HISTORIES=20
+test-histories: setup ## Compare 200 random histories of a dbt project with plain dbt, in two hours: HISTORIES=20
 	@HISTORIES=$(or $(HISTORIES),200) $(PYTEST) --dist worksteal tests/warehouse/test_histories.py
 
 .PHONY: test-warehouse

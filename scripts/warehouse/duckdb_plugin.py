@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
@@ -27,7 +28,7 @@ class Plugin(BasePlugin):
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         listed = ",".join(map(str, plugin_config["folders"])).split(",")
         output_folder = os.environ.get(plugin_config["output_folder_variable"], "../data/dev_files")
-        self._folders = [*(folder.strip() for folder in listed if folder.strip()), output_folder]
+        self._folders = [*(folder.strip() for folder in listed if folder.strip()), output_folder, *_linked_packages()]
         self._pseudonym_key = str(plugin_config.get("pseudonym_key") or "")
 
     @override
@@ -37,3 +38,9 @@ class Plugin(BasePlugin):
     @override
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         hand_over_key(cursor, self._pseudonym_key)
+
+
+def _linked_packages() -> Sequence[str]:
+    """Return the folders of packages of this machine, which dbt installs as links; DuckDB looks where a link leads."""
+    installed = Path("dbt_packages")
+    return [str(path.resolve()) for path in installed.iterdir() if path.is_symlink()] if installed.is_dir() else []

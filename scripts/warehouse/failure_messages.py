@@ -19,7 +19,8 @@ _SHOWN_FAILURES = 5
 _NOTHING_CHANGED = "the published version has not changed"
 _MISSING_VARIABLE = re.compile(r"Env var required but not provided: '([^']+)'")
 _MISSING_NAME = re.compile(r"'(\w+)' is undefined")
-_REFUSED = {
+_REMEDIES = {
+    re.compile(r'Run "dbt deps"'): "`pipeline dbt deps`",
     re.compile(r"Permission Error: Cannot access"): (
         "move the file into dbt/, or add its folder to DUCKDB_ALLOWED_DIRS; builds read nothing from the network"
     ),
@@ -30,7 +31,7 @@ _REFUSED = {
         "set it in dbt/profiles.yml, under `config_options`: builds cannot change settings of DuckDB"
     ),
 }
-"""The remedies for SQL that DuckDB refuses in a build, by the text of DuckDB's error."""
+"""The remedies by the text of the error: of packages that are not installed, and of SQL that a build may not run."""
 _NOISE = re.compile(r"Encountered an error|^Runtime Error$|^Compilation Error$|^Parsing Error$")
 
 
@@ -55,7 +56,7 @@ def describe_failures(bad: Sequence[NodeResult], complaints: Sequence[str], code
             f"the environment variable {found.group(1)} is not set, and {where or 'the dbt project'} reads it",
             f"set it, or give `env_var` a default; {_NOTHING_CHANGED}",
         )
-    remedy = _remedy_of_refusal(complaints) or "correct the project"
+    remedy = _known_remedy(complaints) or "correct the project"
     return f"dbt ended with code {code}: {what}", f"{remedy}, then `pipeline build`; {_NOTHING_CHANGED}"
 
 
@@ -100,21 +101,21 @@ def _remedy(bad: Sequence[NodeResult], nodes: Mapping[str, Mapping[str, Any]]) -
     kinds = {result.kind for result in bad}
     if kinds <= {"test", "unit_test"}:
         return "correct the data, the model or the test"
-    if kinds == {"seed"}:
-        return "correct the CSV file"
     if any("out of memory" in result.message.lower() for result in bad):
         return "raise DUCKDB_MEMORY_LIMIT"
-    if refused := _remedy_of_refusal([result.message for result in bad]):
-        return refused
+    if known := _known_remedy([result.message for result in bad]):
+        return known
+    if kinds == {"seed"}:
+        return "correct the CSV file"
     names = {name for result in bad if (found := _MISSING_NAME.search(result.message)) for name in found.groups()}
     if names:
         return f"define {', '.join(sorted(names))}, or correct the name"
     return "correct the model" if all(result.id in nodes for result in bad) else "correct the project"
 
 
-def _remedy_of_refusal(messages: Sequence[str]) -> str:
-    """Return the remedy if DuckDB refuses SQL that a build may not run; empty for other errors."""
-    found = [remedy for words, remedy in _REFUSED.items() if any(words.search(message) for message in messages)]
+def _known_remedy(messages: Sequence[str]) -> str:
+    """Return the remedy of a known error; empty for other errors."""
+    found = [remedy for words, remedy in _REMEDIES.items() if any(words.search(message) for message in messages)]
     return "; ".join(found)
 
 

@@ -93,8 +93,7 @@ def test_fingerprint(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> st
 def _code(node: Mapping[str, Any], dbt_dir: Path) -> str:
     if node["resource_type"] == "seed":
         # for a large seed, dbt's own checksum covers only its path
-        path = dbt_dir / node["original_file_path"]
-        path = path if path.exists() else (node.get("root_path") and dbt_dir / node["root_path"] / node["path"]) or path
+        path = dbt_dir / (node.get("root_path") or "") / node["original_file_path"]
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else str(node["checksum"])
     code = node.get("compiled_code") or node.get("raw_code") or ""
     if node.get("language") == "python":

@@ -148,7 +148,13 @@ def _dbt_variables(environ: Mapping[str, str]) -> set[str]:
 
 
 def _files(root: Path) -> Iterable[Path]:
-    for folder, folders, names in os.walk(root):
+    seen: set[str] = set()
+    # dbt installs a package of this machine as a link to its folder
+    for folder, folders, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         written = _NOT_THE_PROJECT if Path(folder) == root else set()
         folders[:] = sorted({*folders} - written - {"__pycache__"})
         for name in sorted({*names} - written):

@@ -114,7 +114,12 @@ def _affected_by(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
         return
     read = {manifest["nodes"][parent]["name"] for parent in node_parents(node, manifest) if parent in manifest["nodes"]}
     for name, columns in written.items():
-        if name not in read:
+        if name not in read and name in _ephemeral(node, manifest):
+            yield (
+                f"has an `affected_by` that names `{name}`, which is ephemeral and has no table of its changes",
+                f"name what it reads through `{name}`: {', '.join(sorted(read)) or 'nothing'}",
+            )
+        elif name not in read:
             yield (
                 f"has an `affected_by` that names `{name}`, which it does not read",
                 f"name a model that it reads: {', '.join(sorted(read)) or 'it reads none'}",
@@ -124,6 +129,12 @@ def _affected_by(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
                 f"has an `affected_by` of {len(columns)} columns of `{name}` for a key of {len(unique_key(node))}",
                 f"name one column for each of {', '.join(unique_key(node))}",
             )
+
+
+def _ephemeral(node: Node, manifest: Mapping[str, Any]) -> set[str]:
+    """Return the names of the ephemeral models that a node reads."""
+    parents = [manifest["nodes"].get(parent, {}) for parent in node["depends_on"]["nodes"]]
+    return {parent["name"] for parent in parents if parent.get("config", {}).get("materialized") == "ephemeral"}
 
 
 def _added_columns(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:

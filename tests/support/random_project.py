@@ -188,6 +188,11 @@ def first_project(chance: random.Random) -> RandomProject:
     project = RandomProject({"stg_items": Model("staged", ["items"]), "stg_others": Model("staged", ["others"])})
     for _ in range(chance.randint(3, 7)):
         add_model(project, chance)
+    for model in project.models.values():
+        # `affected_by` cannot name an ephemeral model: the first build is not refused
+        for read in model.reads:
+            if read in project.models and project.models[read].materialized == "ephemeral":
+                project.models[read].materialized = "view"
     project.has_snapshot = chance.random() < 0.3
     return project
 

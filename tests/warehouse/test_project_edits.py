@@ -194,6 +194,16 @@ REFUSED = {
         },
         r"fct_copied.*no_such_model.*fct_events",
     ),
+    "an ephemeral model in affected_by": (
+        {
+            f"{MART}/eph_events.sql": "{{ config(materialized='ephemeral', contract={'enforced': false}) }}"
+            " select event_id from {{ ref('fct_events') }}",
+            f"{MART}/fct_ephemeral.sql": "{{ config(unique_key='event_id', contract={'enforced': false},"
+            " meta={'affected_by': {'eph_events': ['event_id']}}) }} select event_id from {{ ref('eph_events') }} "
+            + FILTER,
+        },
+        r"fct_ephemeral.*names `eph_events`, which is ephemeral.*fct_events",
+    ),
     "no unique_key": (
         {f"{MART}/fct_keyless.sql": "{{ config(contract={'enforced': false}) }} select 1 as id"},
         r"fct_keyless.*unique_key",
