@@ -1,5 +1,6 @@
 """Commands of dbt in the worker: each has its own environment and output, and none needs the worker."""
 
+import importlib
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ import pytest
 
 from scripts.config import settings
 from scripts.warehouse import process as processes
+from scripts.warehouse import worker
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.process import Command, running
 from scripts.warehouse.runner import environment
@@ -51,15 +53,24 @@ def output(command):
 
 def test_commands_of_the_worker_see_nothing_of_each_other(command, programs):
     assert output(command("first")) == ("select 'first'\n", 0)
-    worker = processes._workers[0]._process.pid
+    number = processes._workers[0]._process.pid
     bare = command("second")
     bare.environment.pop("DBT_TEXT")
     text, code = output(bare)
     assert "Env var required but not provided: 'DBT_TEXT'" in text
     assert code == 2
     assert output(command("third")) == ("select 'third'\n", 0)
-    assert processes._workers[0]._process.pid == worker
+    assert processes._workers[0]._process.pid == number
     assert programs == []
+
+
+@pytest.mark.parametrize("classes", [worker.CHECKED_ALWAYS, worker.CHECKED_WHEN_PARSING])
+def test_dbt_has_the_classes_whose_schemas_the_worker_makes_and_keeps_the_schemas(classes):
+    worker.make_schemas(classes)
+    for module, names in classes.items():
+        for name in names:
+            made = getattr(importlib.import_module(module), name).json_schema
+            assert made() is made(), f"{module}.{name}"
 
 
 def test_a_killed_worker_is_replaced(command, programs):
@@ -99,10 +110,10 @@ def test_a_command_that_nobody_waits_for_is_ended(command):
 
 def test_a_copy_of_this_process_has_a_worker_of_its_own(command):
     output(command("first"))
-    worker = processes._workers[0]._process.pid
+    number = processes._workers[0]._process.pid
     if (child := os.fork()) == 0:
         text = output(command("second"))
-        right = text == ("select 'second'\n", 0) and processes._workers[0]._process.pid != worker
+        right = text == ("select 'second'\n", 0) and processes._workers[0]._process.pid != number
         os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert output(command("third")) == ("select 'third'\n", 0)

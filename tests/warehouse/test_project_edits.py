@@ -328,6 +328,42 @@ def test_a_retry_after_another_file_was_corrected_publishes_the_correction(load_
     assert {"fct_first", "coin_labels", "stg_events"} <= {result.name for result in done.results}
 
 
+def test_a_package_of_this_machine_and_a_classic_snapshot_follow_edits(load_days, build, project, write, start):
+    load_days(DAYS[0], resources=["users"], sources=["jsonplaceholder"])
+    write(
+        {
+            "packages.yml": "packages: [{local: ../own_package}]",
+            "../own_package/dbt_project.yml": 'name: own_package\nversion: "1.0"\nconfig-version: 2\n',
+            "../own_package/macros/doubled.sql": "{% macro doubled(x) %}2 * {{ x }}{% endmacro %}",
+            "../own_package/seeds/numbers.csv": "n\n1\n",
+            "snapshots/classic.sql": "{% snapshot classic %}{{ config(schema='gold', unique_key='user_id',"
+            " strategy='check', check_cols=['email']) }} select user_id, email from {{ ref('dim_users') }}"
+            "{% endsnapshot %}",
+            f"{MART}/fct_doubled.sql": "{{ config(materialized='table', contract={'enforced': false}) }}"
+            " select {{ own_package.doubled('n') }} as n from {{ ref('numbers') }}",
+        }
+    )
+    with pytest.raises(DbtFailedError) as caught:
+        build()
+    assert caught.value.hint.startswith("`pipeline dbt deps`, then `pipeline build`")
+    assert start("dbt", "deps", PIPELINE_HOME=project.parent).returncode == 0
+    build()
+    assert published()["gold.fct_doubled"] == ["(2,)"]
+    assert len(published()["gold.classic"]) == len(published()["gold.dim_users"]) > 0
+
+    write(
+        {
+            "../own_package/macros/doubled.sql": "{% macro doubled(x) %}20 * {{ x }}{% endmacro %}",
+            "../own_package/seeds/numbers.csv": "n\n1\n3\n",
+        }
+    )
+    build()
+    assert published()["gold.fct_doubled"] == ["(20,)", "(60,)"]
+    assert start("dbt", "debug", PIPELINE_HOME=project.parent).returncode == 0
+    assert start("dbt", "clean", PIPELINE_HOME=project.parent).returncode == 0
+    assert not (project / "dbt_packages").exists()
+
+
 def test_a_day_that_was_loaded_again_and_not_validated_comes_back(load_days, build, api, tmp_path, env):
     """A full refresh forgets what it did not read."""
     load_days(*DAYS[:2])
