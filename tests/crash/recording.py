@@ -65,6 +65,12 @@ def record(program, root, *, env, timeout=600):
     return list(_operations(trace, os.path.realpath(root)))
 
 
+def run(program, *, env, timeout=600):
+    """Run a Python program without strace, and return how it ended."""
+    command = [sys.executable, *map(str, program)]
+    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=timeout, check=False)
+
+
 def _operations(trace, root):
     parts = {}
     files = _Files(root)

@@ -14,6 +14,7 @@ from scripts.contracts import catalog
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading.replay import replay_partition
+from scripts.utils.exit_codes import run_to_exit_code
 from scripts.validate_data import validate_partition
 from scripts.warehouse import folders
 from scripts.warehouse.versions import Warehouse
@@ -93,4 +94,4 @@ def weaken(fault):
 if __name__ == "__main__":
     for name in sys.argv[3:]:
         weaken(name)
-    UNITS[sys.argv[1]](Path(sys.argv[2]))
+    sys.exit(run_to_exit_code(lambda: UNITS[sys.argv[1]](Path(sys.argv[2]))))
