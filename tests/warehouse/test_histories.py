@@ -76,6 +76,9 @@ class History:
                 {"id": key, "g": self.chance.randint(0, 3), "n": self.chance.choice([*range(9), "none"])}
                 for key in keys
             ]
+            # a load of which no row fits is refused
+            for row in self.rows[resource, day][:1]:
+                row["n"] = 1
             steps = ("ingest",) if what == "load only" else ("ingest", "validate")
             asked = partitions(day_range(day, day), ["demo"], [resource])
             done = load(Run.create(triggered_by="test"), asked, steps=steps)
