@@ -97,7 +97,7 @@ def fetch(
             check_status(response)
         try:
             return parse(response)
-        except (PipelineError, msgspec.ValidationError):
+        except (PipelineError, msgspec.ValidationError, _RetryableError):
             raise
         except MISREAD as error:
             kind = response.headers.get("Content-Type", "no content type")

@@ -999,6 +999,20 @@ def test_a_refusal_that_says_so_is_tried_again(load, status):
         load(lambda _: (status, JSON, b'{"error": {"code": 1}}'), resource(response=envelope("data"), error=error))
 
 
+@pytest.mark.parametrize("status", [408, 425, 429])
+def test_a_status_that_is_tried_again_is_so_too_where_bodies_say_whether_to_try_again(load, status, env):
+    env("API_RETRIES", 2)
+    error = {"path": "error.code", "retry_values": [17]}
+    contract = resource(response=envelope("data"), error=error)
+    answers = iter([(status, JSON, b""), ok({"data": rows(0, 2)})])
+
+    entry, table, _ = load(lambda _: next(answers), contract)
+
+    assert (table.num_rows, entry.retries) == (2, 1)
+    with pytest.raises(SourceUnavailableError, match=f"3 tries; the last: HTTP {status}"):
+        load(lambda _: (status, JSON, b'{"error": {"code": 1}}'), contract)
+
+
 def test_a_query_with_spaces_within_its_braces_is_text(load):
     query = "SELECT ?x WHERE { ?x wdt:P31 wd:Q5 . } LIMIT 2"
 
