@@ -67,10 +67,12 @@ def quarantine_replay(
     from scripts.loading.replay import Replayed, replay_partition
 
     started = options.start_run()
+    # a replay that was stopped before the validation leaves no rows in quarantine
     partitions = [
         partition
         for partition in options.loaded_partitions(started, sources, resources, start_date, end_date)
         if started.store.quarantine_path(partition).exists()
+        or ((entry := started.store.entry(partition)) is not None and entry.status == "ingested")
     ]
 
     def replay(partition: Partition) -> Replayed:

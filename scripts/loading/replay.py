@@ -52,6 +52,11 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
     (name,) = catalog.pick_resources(source, [partition.resource])
     resource = source.resources[name]
     with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
+        known = loaded_entry(run, partition)
+        if known.status == "ingested" and not quarantined_rows(run.store, known):
+            # a replay was stopped between its two commits: complete it
+            validate_partition(source, partition.resource, partition.day, run)
+            return Replayed(partition, 0, 0)
         purpose = f"replay of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
             entry = loaded_entry(run, partition)

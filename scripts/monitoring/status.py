@@ -20,7 +20,7 @@ from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import duckdb
 
@@ -99,7 +99,8 @@ def read_status(store: Store, *, content: bool = False) -> Status:
         built = build_state.held_partitions(connection)
         silver = _silver_by_day(connection)
         rows = [_partition(store, entry, built, silver, content=content) for entry in entries]
-        models = _models(connection, store, entries, built)
+        damaged = {(row.source, row.resource) for row in rows if row.problem}
+        models = _models(connection, store, entries, built, damaged)
     return Status(target.current(), rows, models, problems, notes)
 
 
@@ -139,7 +140,7 @@ def _problem(store: Store, entry: LedgerEntry, *, content: bool) -> str:
         rows = pq.read_metadata(store.root / entry.path).num_rows
         kept = len(quarantined_rows(store, entry))
     except PipelineError as error:
-        return error.what
+        return f"{error.what} (next: {error.hint})" if error.hint else error.what
     except OSError as error:
         return str(error)
     if (rows, kept) != (entry.bronze, entry.quarantined):
@@ -160,14 +161,20 @@ def _silver_by_day(connection: duckdb.DuckDBPyConnection) -> Mapping[Partition, 
 
 
 def _models(
-    connection: duckdb.DuckDBPyConnection, store: Store, entries: Sequence[LedgerEntry], built: Mapping[Partition, str]
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    entries: Sequence[LedgerEntry],
+    built: Mapping[Partition, str],
+    damaged: Collection[tuple[str, str]],
 ) -> Sequence[ModelStatus]:
     rows = []
     counted = build_state.counted_models(connection).values()
     for model in sorted(sorted(counted, key=lambda found: found.model), key=lambda found: found.layer, reverse=True):
         count = _number(connection, f"select count(*) from {model.relation}")  # noqa: S608 — a node of the project
         expected, explanation = model.expected_row_count, model.expected_rows_reason or ""
-        if model.source is not None and model.resource is not None:
+        if (model.source, model.resource) in damaged:
+            expected, explanation = None, "not counted: a Bronze file is damaged"
+        elif model.source is not None and model.resource is not None:
             expected = _distinct_keys(connection, store, entries, built, model.source, model.resource)
             explanation = "distinct keys in Bronze" if expected is not None else "build pending"
         problem = f"{count} rows, expected {expected}: {explanation}" if expected not in (None, count) else ""
@@ -193,14 +200,21 @@ def _distinct_keys(
     resource: Resource | None = _resource(source, name)
     if resource is None or not paths:
         return 0 if resource is not None else None
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
     key = ", ".join(_key_expression(column, resource) for column in resource.primary_key)
     # the day is read from the file's own folder, since other folders of its path may hold a `=` too
-    return _number(
-        connection,
+    query = (
         f"select count(*) from (select distinct {key} from read_parquet(?, hive_partitioning = false,"  # noqa: S608 — columns of a checked contract
-        " filename = 'file of the partition', union_by_name = true))",
-        [paths],
+        " filename = 'file of the partition', union_by_name = true))"
     )
+    try:
+        return _number(connection, query, [paths])
+    except duckdb.Error:
+        # it cannot read one of the files: name it
+        for entry in valid.values():
+            verify(store, entry)
+        raise
 
 
 def _key_expression(name: str, resource: Resource) -> str:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -297,6 +298,27 @@ def test_status_adds_up_and_finds_a_lost_row(load_days, build):
 
     (problem,) = [problem for problem in read_status(store).problems if "stg_events" in problem]
     assert "107 rows, expected 108: distinct keys in Bronze" in problem
+
+
+@pytest.mark.parametrize("place", [0.5, 1], ids=["rows", "footer"])
+def test_status_names_a_damaged_file_and_the_command_that_repairs_it(load_days, build, start, place):
+    load_days(*DAYS[:2], resources=["posts"], sources=["jsonplaceholder"])
+    build()
+    entry = next(iter(Run.create(triggered_by="test").store.entries()))
+    path = config.settings().bronze_path / entry.path
+    content = bytearray(path.read_bytes())
+    content[int((len(content) - 1) * place)] ^= 0x10
+    path.write_bytes(content)
+
+    done = start("status", "--verify")
+    assert done.returncode == 7, done.stderr
+    command = re.search(r"`pipeline ([^`]+)`", done.stderr).group(1)
+    assert command.startswith(f"run --source jsonplaceholder --resource posts --start-date {entry.day}")
+    plain = start("status")
+    assert plain.returncode in {0, 8}, plain.stderr
+    assert ("torn or changed" in plain.stderr) == (plain.returncode == 8)
+    assert start(*command.split()).returncode == 0
+    assert start("status", "--verify").returncode == 0
 
 
 def test_the_command_sends_one_message_about_the_rows_in_quarantine(load_days, start, env):
