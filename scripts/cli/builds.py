@@ -105,6 +105,6 @@ def docs() -> int:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dbt(arguments: Sequence[str]) -> int:
     """Run any dbt command on a private copy of the published warehouse: `pipeline dbt docs generate`."""
-    from scripts.warehouse.build import run_dbt_on_copy
+    from scripts.warehouse.private_copy import run_dbt_on_copy
 
     return run_dbt_on_copy(options.start_run(), arguments)

@@ -21,7 +21,7 @@ from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, project_to_build
-from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, pass_to_dbt, run_dbt, target_dir
+from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, run_dbt, target_dir
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
 from scripts.warehouse.widening import widen_histories
@@ -157,20 +157,6 @@ def roll_back(run: Run, version: str | None = None) -> str:
         return target.rollback(version)
 
 
-def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
-    """Run any dbt command on a private copy of the published warehouse, and return dbt's exit code.
-
-    The copy is never published.
-    """
-    target = warehouse()
-    purpose = f"dbt {' '.join(arguments)} by {run.triggered_by}"
-    with storage_errors(target.root), target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
-        write_schemas(run.store)
-        target.clone()
-        make_dir(target.files(target.next_version()))
-        return pass_to_dbt(arguments, target, run.store.root, inherit=[lock])
-
-
 def _is_done(build: _Build, going_on: Candidate | None) -> bool:
     """Return whether it is known, without asking dbt, that there is nothing to do."""
     base = build.target.build_path if going_on else build.target.path
@@ -197,14 +183,12 @@ def _build(
     if going_on is None:
         _make_copy(target, full_refresh=full_refresh)
     project = project_to_build(target) or ask_dbt(target, build.store.root, inherit=[build.lock])
-    refreshed: frozenset[str] = frozenset()
-    if build.select:
-        refreshed = list_nodes(build.select, target, build.store.root, inherit=[build.lock])
+    refreshed = list_nodes(build.select, target, build.store.root, inherit=[build.lock])
     now = _candidate(build, going_on)
     partitions: dict[Partition, None] = {}
     for attempt in range(_ATTEMPTS):
         first = attempt == 0
-        plan = _prepare(build, project, going_on, drop, refreshed if first else frozenset(), is_first=first)
+        plan = _prepare(build, project, going_on, drop, refreshed, is_first=first)
         now = msgspec.structs.replace(now, dropped=(*now.dropped, *(item.relation for item in plan.drops)))
         if plan.is_empty and first and going_on is None:
             _log.info("nothing to build: the changes in the dbt project affect no table and no test")
@@ -271,7 +255,7 @@ def _prepare(
     target = build.target
     with writing(target.build_path) as connection:
         state = read_state(connection, build.store, project)
-        plan = _plan(build, project, state, going_on if is_first else None, refreshed)
+        plan = _plan(build, project, state, going_on if is_first else None, refreshed if is_first else frozenset())
         if plan.is_empty and not (going_on and build.layer != "silver"):
             return plan
         _check_histories(plan, drop)

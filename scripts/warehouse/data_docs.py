@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from scripts.config import settings
 from scripts.errors import WarehouseError
 from scripts.utils.files import make_dir, storage_errors, write_atomically
-from scripts.warehouse.build import run_dbt_on_copy, warehouse
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.private_copy import run_dbt_on_copy
 from scripts.warehouse.project import project_digest
 from scripts.warehouse.runner import target_dir
 from scripts.warehouse.versions import reading

@@ -57,7 +57,7 @@ def read_plan(
         if candidate.read(target) is None:
             target.clone()
         project = known_project(target) or ask_dbt(target, run.store.root, inherit=[lock])
-        refreshed = list_nodes(select, target, run.store.root, inherit=[lock]) if select else frozenset[str]()
+        refreshed = list_nodes(select, target, run.store.root, inherit=[lock])
     state = _published_state(target, run.store, project, full_refresh=full_refresh)
     return plan_build(project, state, full_tests=full_tests, refreshed=refreshed)
 

@@ -146,11 +146,13 @@ def pass_to_dbt(
 def list_nodes(
     selectors: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
 ) -> frozenset[str]:
-    """Return the `unique_id` of each node that selectors in dbt's syntax select, such as `stg_events+`.
+    """Return the `unique_id` of each node that selectors in dbt's syntax select, such as `stg_events+`; none without.
 
     Raises:
         UsageError: They select no node, or are not valid.
     """
+    if not selectors:
+        return frozenset()
     arguments = ["ls", "--quiet", "--output", "json", "--output-keys", "unique_id", "--resource-types", *_BUILT_TYPES]
     arguments += ["--select", *selectors, "--log-level-file", "none"]
     with running(_command(arguments, warehouse, bronze_dir, inherit, "build")) as process:

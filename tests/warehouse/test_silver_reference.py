@@ -15,7 +15,8 @@ from scripts.contracts import source_yaml
 from scripts.loading.partitions import load, partitions
 from scripts.monitoring.status import read_status
 from scripts.utils.days import day_range
-from scripts.warehouse.build import run_dbt_on_copy, warehouse
+from scripts.warehouse.build import warehouse
+from scripts.warehouse.private_copy import run_dbt_on_copy
 from tests.support.answering import answering
 from tests.support.project import empty_project
 
