@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from scripts.bronze.ledger import LedgerEntry
+    from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.store import Store
     from scripts.contracts.rules import Rule
     from scripts.contracts.source import Resource, Source
@@ -93,6 +93,24 @@ def keep_contract(store: Store, source: str, name: str, resource: Resource) -> N
         make_dir(path.parent)
         document = json.dumps(resource.document, indent=2)
         write_atomically(path, document.encode() + b"\n", mode=0o640)
+
+
+def damaged_contracts(store: Store, entries: Iterable[LedgerEntry]) -> Sequence[str]:
+    """Return a text for each stored contract that is damaged, with the command that makes it unnecessary or new.
+
+    Days of a damaged contract count as loaded with the columns of their files. Days that were loaded before contracts
+    were stored have none, and count so too.
+    """
+    days: dict[Path, list[Partition]] = {}
+    for entry in entries:
+        days.setdefault(_path(store, entry.source, entry.resource, entry.contract_version), []).append(entry.partition)
+    return [
+        f"{path}: the stored contract of {found[0].source}/{found[0].resource} is damaged (next: load its days again:"
+        f" `pipeline run --source {found[0].source} --resource {found[0].resource}"
+        f" --start-date {min(found).day} --end-date {max(found).day}`)"
+        for path, found in days.items()
+        if path.exists() and _read(path) is None
+    ]
 
 
 def changes_since(store: Store, entry: LedgerEntry, resource: Resource) -> Sequence[Change]:

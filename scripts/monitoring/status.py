@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.loaded_contracts import as_of_now, outdated_days
+from scripts.bronze.loaded_contracts import as_of_now, damaged_contracts, outdated_days
 from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
@@ -89,6 +89,8 @@ def read_status(store: Store, *, content: bool = False) -> Status:
         entries = list(as_of_now(store, index.entries(), sources))
         problems = [str(problem) for problem in index.problems()]
         outdated = outdated_days(store, sources.values(), index=index)
+    if content:
+        problems += damaged_contracts(store, entries)
     problems += [f"{days} (next: {days.remedy})" for days in outdated if days.is_conflict]
     notes = [f"{days} (next: {days.remedy})" for days in outdated if not days.is_conflict]
     target = warehouse()

@@ -8,7 +8,7 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.bronze.loaded_contracts import contract_of_record, is_outdated, outdated_days
+from scripts.bronze.loaded_contracts import contract_of_record, damaged_contracts, is_outdated, outdated_days
 from scripts.bronze.store import quarantined_rows
 from scripts.cli.printing import show_build_plan
 from scripts.contracts.catalog import Catalog
@@ -78,6 +78,21 @@ def load(run, env):
         yield load_rows
         server.shutdown()
         thread.join()
+
+
+def test_a_damaged_stored_contract_is_named_with_the_days_that_need_it(load, run):
+    entry = load(contract(*BASE), [{"id": 1}])
+    load(contract(*BASE), [{"id": 1}], day=DAY + dt.timedelta(days=1))
+    assert damaged_contracts(run.store, run.store.entries()) == []
+    (path,) = run.store.root.glob("_contracts/demo/items/*.json")
+    path.write_bytes(path.read_bytes().replace(b"integer", b"intager", 1))
+
+    (problem,) = damaged_contracts(run.store, run.store.entries())
+
+    assert str(path) in problem
+    assert problem.endswith("--resource items --start-date 2024-01-01 --end-date 2024-01-02`)")
+    load(contract(*BASE), [{"id": 1}])
+    assert damaged_contracts(run.store, [entry]) == []
 
 
 @pytest.mark.parametrize(
