@@ -46,7 +46,7 @@ KINDS = {
 NOTICED = {"rows", "record", "quarantine", "report", "contract", "published version"}
 """Kinds of files whose damage a command has to notice."""
 UNNOTICED = {("contract", "missing")}
-"""Days that were loaded before contracts were stored have none: they count as loaded with the columns of their files."""
+"""Days that were loaded before contracts were stored have none, and count as loaded with the columns of their files."""
 _ADVISED = re.compile(r"`pipeline ([^`]+)`")
 _LOOKING = ("status", "doctor", "health")
 """Commands that only look."""
