@@ -256,7 +256,7 @@ test-crash-sample: setup ## Run the tests of power cuts and kills with a sample 
 
 .PHONY: test-crash
 test-crash: setup ## Run the tests of power cuts with all states, and a thousand kills, in some hours
-	@CRASH_STATES=all KILLS=1000 $(PYTEST) tests/crash
+	@CRASH_STATES=all KILLS=1000 RACE_SECONDS=600 $(PYTEST) tests/crash
 
 .PHONY: test-dags
 test-dags: setup ## Run the tests of the rules for DAGs

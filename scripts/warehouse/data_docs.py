@@ -32,7 +32,7 @@ def write_docs(run: Run) -> Path:
     """
     page, known = docs_page(), target_dir(warehouse()) / "docs.digest"
     shown = _digest_of_what_is_shown()
-    if known.exists() and page.exists() and known.read_text() == f"{shown} {page.stat().st_size}":
+    if known.exists() and page.exists() and known.read_bytes() == f"{shown} {page.stat().st_size}".encode():
         return page
     code = run_dbt_on_copy(run, ["docs", "generate", "--static", "--quiet"])
     if code != 0:

@@ -135,8 +135,12 @@ class Campaign:
 
     def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the pipeline to its end."""
+        return self.program(_cli(*arguments), **environ)
+
+    def program(self, arguments: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with arguments, such as those of `COMMANDS`, to its end."""
         return subprocess.run(
-            [sys.executable, *_cli(*arguments)],
+            [sys.executable, *arguments],
             cwd=self.home,
             env=self.environ | environ,
             text=True,

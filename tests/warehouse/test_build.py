@@ -22,6 +22,7 @@ from scripts.monitoring.status import read_status
 from scripts.sample_api import data
 from scripts.validate_data import validate_partition
 from scripts.warehouse.build import warehouse
+from scripts.warehouse.data_docs import write_docs
 from scripts.warehouse.runner import DbtFailedError, target_dir
 from tests.support.alert_sink import alert_sink
 from tests.support.tables import tables
@@ -365,6 +366,24 @@ def test_dbt_commands_run_on_a_copy(load_days, build, start):
     assert "ERROR STALE" in stale.stdout
     assert "comment_count" in shown.stdout, shown.stdout
     assert warehouse().current() == version
+
+
+def test_the_data_documentation_is_written_again_where_it_would_show_something_else(load_days, build, project):
+    load_days(DAYS[0])
+    build()
+    run = Run.create(triggered_by="test")
+    page = write_docs(run)
+    first = page.stat().st_mtime_ns
+    load_days(DAYS[1])
+    build()
+    assert write_docs(run).stat().st_mtime_ns == first
+
+    properties = project / "models" / "marts" / "dim_users.yml"
+    properties.write_text(properties.read_text().replace("One row per user", "NEWWORD per user"))
+    assert "NEWWORD" in write_docs(run).read_text()
+
+    page.write_text("torn")
+    assert "NEWWORD" in write_docs(run).read_text()
 
 
 def test_the_demo_adds_up_and_a_second_one_gives_the_same_tables(tmp_path, start):
