@@ -14,7 +14,7 @@ unexport VIRTUAL_ENV
 START ?=
 # processes of pytest: one for each core; WORKERS=0 runs the tests one after another, for a debugger
 WORKERS ?= auto
-COVERAGE_FLOOR ?= 85
+COVERAGE_FLOOR ?= 83
 FUZZ_SECONDS ?= 3600
 PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 LONG = $(if $(QUICK),-m "not long")
