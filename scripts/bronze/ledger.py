@@ -242,8 +242,13 @@ def _reload_hint_of(path: Path) -> str:
 
 
 def reload_hint(partition: Partition) -> str:
-    """Return the command that loads a partition again."""
+    """Return what to do about a partition that is damaged or missing."""
+    return f"load it again: {reload_command(partition, partition)}"
+
+
+def reload_command(first: Partition, last: Partition) -> str:
+    """Return the command that loads, validates and builds the partitions of a resource from `first` to `last`."""
     return (
-        f"load it again: `pipeline run --source {partition.source} --resource {partition.resource}"
-        f" --start-date {partition.day} --end-date {partition.day}`"
+        f"`pipeline run --source {first.source} --resource {first.resource}"
+        f" --start-date {first.day} --end-date {last.day}`"
     )

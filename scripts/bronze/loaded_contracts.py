@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scripts.bronze.ledger import reload_command
 from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts.changes import Change, changes, field_of, old_columns
 from scripts.contracts.column import Column
@@ -106,8 +107,7 @@ def damaged_contracts(store: Store, entries: Iterable[LedgerEntry]) -> Sequence[
         days.setdefault(_path(store, entry.source, entry.resource, entry.contract_version), []).append(entry.partition)
     return [
         f"{path}: the stored contract of {found[0].source}/{found[0].resource} is damaged (next: load its days again:"
-        f" `pipeline run --source {found[0].source} --resource {found[0].resource}"
-        f" --start-date {min(found).day} --end-date {max(found).day}`)"
+        f" {reload_command(min(found), max(found))})"
         for path, found in days.items()
         if path.exists() and _read(path) is None
     ]

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scripts.bronze.ledger import Partition
+    from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.run import Run
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -85,6 +85,13 @@ def loaded_partitions(
     started: Run, source_names: Sequence[str], resource_names: Sequence[str], start: str | None, end: str | None
 ) -> Sequence[Partition]:
     """Return the loaded partitions that the filter options select."""
+    return [entry.partition for entry in loaded_entries(started, source_names, resource_names, start, end)]
+
+
+def loaded_entries(
+    started: Run, source_names: Sequence[str], resource_names: Sequence[str], start: str | None, end: str | None
+) -> Sequence[LedgerEntry]:
+    """Return the ledger records of the partitions that the filter options select."""
     from scripts.contracts import catalog
     from scripts.utils.days import parse_day
 
@@ -92,7 +99,7 @@ def loaded_partitions(
         catalog.pick(name)
     first, last = start and parse_day(start), end and parse_day(end)
     return [
-        entry.partition
+        entry
         for entry in started.store.entries()
         if (not source_names or entry.source in source_names)
         and (not resource_names or entry.resource in resource_names)

@@ -69,10 +69,9 @@ def quarantine_replay(
     started = options.start_run()
     # a replay that was stopped before the validation leaves no rows in quarantine
     partitions = [
-        partition
-        for partition in options.loaded_partitions(started, sources, resources, start_date, end_date)
-        if started.store.quarantine_path(partition).exists()
-        or ((entry := started.store.entry(partition)) is not None and entry.status == "ingested")
+        entry.partition
+        for entry in options.loaded_entries(started, sources, resources, start_date, end_date)
+        if entry.status == "ingested" or started.store.quarantine_path(entry.partition).exists()
     ]
 
     def replay(partition: Partition) -> Replayed:

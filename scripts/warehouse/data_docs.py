@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from scripts.config import settings
 from scripts.errors import WarehouseError
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.warehouse.build import warehouse
+from scripts.warehouse.fingerprints import hash_of
 from scripts.warehouse.private_copy import run_dbt_on_copy
 from scripts.warehouse.project import project_digest
 from scripts.warehouse.runner import target_dir
@@ -76,4 +76,4 @@ def _digest_of_what_is_shown() -> str:
                 "select schema_name, table_name, column_name, data_type, comment from duckdb_columns()"
                 " where database_name = current_database() order by all"
             ).fetchall()
-    return hashlib.sha256(repr((project_digest(), columns)).encode()).hexdigest()
+    return hash_of(project_digest(), columns)

@@ -1,14 +1,11 @@
 """Faults of the environment: one call to the file system of a unit of work fails, by strace's injection of errors."""
 
 import dataclasses
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.crash.recording import STRACE
+from tests.crash.recording import run, strace
 
 ERRORS = {
     "write": ("ENOSPC", "EIO"),
@@ -62,15 +59,7 @@ def run_with(fault, program, root, *, env):
 
 def _traced(program, env, options):
     trace = Path(env["TRACE_DIR"]) / "faults.txt"
-    command = [STRACE, "-f", "--seccomp-bpf", "-y", "-s", "0", "-e", "signal=none", *options, "-o", str(trace)]
-    done = subprocess.run(
-        [*command, sys.executable, *map(str, program)],
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = run(program, env=env, under=strace(trace, "-s", "0", *options))
     return done, trace.read_text(errors="replace").splitlines()
 
 

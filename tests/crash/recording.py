@@ -38,36 +38,20 @@ class Operation:
 def record(program, root, *, env, timeout=600):
     """Run a Python program under strace, and return the operations that it made below a folder."""
     trace = Path(env["TRACE_DIR"]) / "trace.txt"
-    done = subprocess.run(
-        [
-            *(
-                STRACE,
-                "-f",
-                "--seccomp-bpf",
-                "-y",
-                "-xx",
-                "-s",
-                "10000000",
-                "-e",
-                f"trace={_CALLS}",
-                "-e",
-                "signal=none",
-            ),
-            *("-o", str(trace), sys.executable, *map(str, program)),
-        ],
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    options = ["-xx", "-s", "10000000", "-e", f"trace={_CALLS}"]
+    done = run(program, env=env, timeout=timeout, under=strace(trace, *options))
     assert done.returncode == 0, done.stderr[-3000:]
     return list(_operations(trace, os.path.realpath(root)))
 
 
-def run(program, *, env, timeout=600):
-    """Run a Python program without strace, and return how it ended."""
-    command = [sys.executable, *map(str, program)]
+def strace(trace, *options):
+    """Return the command that runs a program, with its threads and children, under strace."""
+    return [STRACE, "-f", "--seccomp-bpf", "-y", "-e", "signal=none", *options, "-o", str(trace)]
+
+
+def run(program, *, env, timeout=600, under=()):
+    """Run a Python program, under another program if one is given, and return how it ended."""
+    command = [*under, sys.executable, *map(str, program)]
     return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -9,6 +9,7 @@ and `kill_checks`, which shares no code with `scripts/`, has to find every row i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shutil
@@ -21,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.crash import kill_checks
 from tests.crash.kill_campaign import DAYS, Campaign
+from tests.support.flip import flip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DAY = DAYS[2]
 KINDS = {
@@ -52,15 +54,6 @@ _LOOKING = ("status", "doctor", "health")
 """Commands that only look."""
 
 
-def _flip(share: float, bits: int = 0x10) -> Callable[[Path], None]:
-    def damage(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[int((len(content) - 1) * share)] ^= bits
-        path.write_bytes(content)
-
-    return damage
-
-
 def _not_utf8(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 3] = 0x80
@@ -73,9 +66,9 @@ def _half(path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
-    "a bit at the start": _flip(0.02),
-    "a bit in the middle": _flip(0.5),
-    "a bit at the end": _flip(1),
+    "a bit at the start": lambda path: flip(path, 0.02, 0x10),
+    "a bit in the middle": lambda path: flip(path, 0.5, 0x10),
+    "a bit at the end": lambda path: flip(path, 1.0, 0x10),
     "byte 0x80": _not_utf8,
     "half": _half,
     "empty": lambda path: path.write_bytes(b""),
@@ -100,22 +93,14 @@ class Verdict:
 class Rot:
     """A data folder with some days and two versions, of which each damage gets a copy."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load and build twice; the campaign serves its source until `close`."""
-        self.campaign = Campaign(folder, seed=1)
-        self.data = self.campaign.data
-        self.base = folder / "base"
-        self._serving = self.campaign.serving()
-        self._serving.__enter__()
-        self.campaign.finish_all()
-        self.campaign.versions[DAYS[0]] += 1
+    def __init__(self, campaign: Campaign, base: Path) -> None:
+        """Load and build twice, and keep the data in `base`; the campaign serves its source."""
+        self.campaign, self.data, self.base = campaign, campaign.data, base
+        campaign.finish_all()
+        campaign.versions[DAYS[0]] += 1
         day = ("--source", "demo", "--start-date", DAYS[0], "--end-date", DAYS[0])
-        assert self.campaign.command("backfill", "--reprocess", *day).returncode == 0
-        self.data.rename(self.base)
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._serving.__exit__(None, None, None)
+        assert campaign.command("backfill", "--reprocess", *day).returncode == 0
+        self.data.rename(base)
 
     def judge(self, kind: str, damage: str) -> Verdict:
         """Damage a file in a copy of the data, follow the advice of the commands, and check what came of it."""
@@ -125,10 +110,7 @@ class Rot:
         is_harmless = kind == "published version" and self._can_be_read()
         verdict = Verdict({}, [], [])
         for command in (("status", "--verify"), ("doctor", "--deep"), ("build",)):
-            done = self.campaign.command(*command)
-            verdict.codes[command[0]] = done.returncode
-            if "Traceback" in done.stdout + done.stderr:
-                verdict.problems.append(f"`{' '.join(command)}`: {(done.stdout + done.stderr)[-1500:]}")
+            verdict.codes[command[0]] = self._run(verdict, *command)
         for _ in range(4):
             if not self._follow_advice(verdict):
                 break
@@ -153,11 +135,15 @@ class Rot:
         said = "\n".join(done.stdout + done.stderr for done in looked)
         advised = [text for text in dict.fromkeys(_ADVISED.findall(said)) if not text.startswith(_LOOKING)]
         for text in advised:
-            done = self.campaign.command(*text.split())
-            verdict.advised.append(f"{text} ({done.returncode})")
-            if "Traceback" in done.stdout + done.stderr:
-                verdict.problems.append(f"`pipeline {text}`: {(done.stdout + done.stderr)[-1500:]}")
+            verdict.advised.append(f"{text} ({self._run(verdict, *text.split())})")
         return bool(advised)
+
+    def _run(self, verdict: Verdict, *arguments: str) -> int:
+        """Run a command, which may fail but not with a traceback, and return its exit code."""
+        done = self.campaign.command(*arguments)
+        if "Traceback" in done.stdout + done.stderr:
+            verdict.problems.append(f"`pipeline {' '.join(arguments)}`: {(done.stdout + done.stderr)[-1500:]}")
+        return done.returncode
 
     def _check(self, verdict: Verdict) -> None:
         for command in (("build",), ("status", "--verify")):
@@ -174,11 +160,18 @@ class Rot:
                 verdict.problems.append(f"at the end only {sorted(validated)} are validated")
 
 
+@contextlib.contextmanager
+def prepared(folder: Path) -> Iterator[Rot]:
+    """Prepare the data below a folder, and serve its source for the block."""
+    campaign = Campaign(folder, seed=1)
+    with campaign.serving():
+        yield Rot(campaign, folder / "base")
+
+
 def main() -> int:
     """Print a line for each kind and damage; return 1 if one of them has a problem."""
     bad = 0
-    with tempfile.TemporaryDirectory() as folder:
-        rot = Rot(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, prepared(Path(folder)) as rot:
         for kind in sys.argv[1:] or KINDS:
             for damage in DAMAGES:
                 verdict = rot.judge(kind, damage)
@@ -187,7 +180,6 @@ def main() -> int:
                 for problem in verdict.problems:
                     sys.stdout.write(f"    {problem}\n")
                 bad += bool(verdict.problems)
-        rot.close()
     sys.stdout.write(f"{bad} with problems\n")
     return bool(bad)
 

@@ -14,14 +14,7 @@ import pytest
 from tests.crash import recording
 from tests.crash.faults import faults_of, run_with
 from tests.crash.states import read_tree
-from tests.crash.test_power_cuts import (
-    LOADS,
-    WAREHOUSE_UNITS,
-    disk,  # noqa: F401 — a fixture
-    old_or_new,
-    partition_of,
-    whole_versions,
-)
+from tests.crash.test_power_cuts import LOADS, WAREHOUSE_UNITS, old_or_new, partition_of, whole_versions
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,7 +27,7 @@ EXPECTED = {0, 7, 8, 9, 10, 11, 12}
 
 
 @pytest.mark.parametrize("unit", [*LOADS, *WAREHOUSE_UNITS])
-def test_a_call_that_fails_is_one_line_and_the_same_work_succeeds_afterwards(api, unit, disk, tmp_path, capsys):  # noqa: F811
+def test_a_call_that_fails_is_one_line_and_the_same_work_succeeds_afterwards(api, unit, disk, tmp_path, capsys):
     prepare = {**LOADS, **WAREHOUSE_UNITS}[unit]
     root, kept = disk / "root", disk / "kept"
     root.mkdir()

@@ -9,7 +9,6 @@ import os
 import posixpath
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -26,19 +25,6 @@ pytestmark = [
     pytest.mark.skipif(recording.STRACE is None and not os.environ.get("REQUIRE_STRACE"), reason="needs strace"),
 ]
 SAMPLE = {"all": None, "": 60}[os.environ.get("CRASH_STATES", "")]
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A folder in memory, where it is possible: each state is written out."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path / "disk"
-        return
-    folder = memory / f"crash-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

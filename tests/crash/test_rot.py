@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.crash.rot import DAMAGES, KINDS, Rot
+from tests.crash.rot import DAMAGES, KINDS, prepared
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20000)]
 
@@ -18,9 +18,8 @@ TRIED = [(kind, damage) for kind in KINDS for damage in DAMAGES] if os.environ.g
 @pytest.fixture(scope="module")
 def rot(tmp_path_factory):
     """A data folder of which each damage gets a copy."""
-    made = Rot(tmp_path_factory.mktemp("rot"))
-    yield made
-    made.close()
+    with prepared(tmp_path_factory.mktemp("rot")) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("kind", "damage"), TRIED)

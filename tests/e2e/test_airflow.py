@@ -73,16 +73,10 @@ def cli(airflow, *arguments):
     )
 
 
-def start_backfill(airflow, first, last, **options):
-    """Start a backfill when the one before is over."""
-    body = {"dag_id": "pipeline_bronze", "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z", **options}
-    wait_for(lambda: airflow.ask("POST", "/api/v2/backfills", body).ok, "the former backfill to be over")
-
-
 def backfill(airflow, first, last, **options):
     """Run a backfill to its end, when the one before is over, and return its runs by day."""
     known = {run["dag_run_id"] for run in airflow.runs("pipeline_bronze", run_type="backfill")}
-    start_backfill(airflow, first, last, **options)
+    airflow.start_backfill(first, last, **options)
     airflow.wait_for_loads(600)
     runs = [run for run in airflow.runs("pipeline_bronze", run_type="backfill") if run["dag_run_id"] not in known]
     return {run["partition_key"]: run for run in runs}
@@ -325,7 +319,7 @@ def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, pro
 
 @pytest.mark.long
 def test_the_scheduler_killed_in_the_middle_of_a_backfill_is_started_again(airflow):
-    start_backfill(airflow, "2024-04-01", "2024-04-05")
+    airflow.start_backfill("2024-04-01", "2024-04-05")
     wait_for((airflow.data_dir / "bronze/_ledger/jsonplaceholder/posts/2024-04-01.json").exists, "a day")
     scheduler = next(
         child

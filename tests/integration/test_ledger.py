@@ -22,6 +22,7 @@ from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.utils.files import locked
 from scripts.validate_data import validate_partition
+from tests.support.flip import flip
 
 DAY = dt.date(2024, 1, 2)
 POSTS = Partition("jsonplaceholder", "posts", DAY)
@@ -153,10 +154,7 @@ def test_a_foreign_folder_in_the_staging_folder_stops_nothing(load, run):
 @pytest.mark.parametrize("kind", ["quarantine_path", "report_path", "data_path"])
 def test_a_flipped_bit_in_any_file_of_a_partition_is_found(kind, load, run):
     entry = load()
-    path = getattr(run.store, kind)(POSTS)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    flip(getattr(run.store, kind)(POSTS), mask=1)
 
     with pytest.raises(BronzeError, match="torn or changed") as error:
         verify(run.store, entry)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-STAGED = "latest_row_per_key('demo', '{resource}')"
 FILTER = '{{{{% if is_incremental() %}}}}where {{{{{{{{ in_affected_keys(["{key}"]) }}}}}}}}{{{{% endif %}}}}'
 SQL = {
     # staging: one resource, with a filter, of two resources, on another staging model
@@ -56,15 +55,16 @@ PYTHON = (
 )
 STAGING = ("staged", "filtered", "united", "restaged")
 MARTS = ("rows", "sums", "zero as null", "both", "one of both", "seeded", "by macro", "by variable", "joined", "ranked")
+FOLDERS = {"staging": "models/staging/own", "history": "models/history", "marts": "models/marts/own"}
 READS_TWO = ("both", "one of both", "joined")
 FREE = ("table", "view", "ephemeral", "append", "delete+insert", "merge")
 """How a mart is materialized that does not follow the changed keys."""
 TESTS: dict[str, tuple[str, str]] = {
     "unique": ("{name}.yml", "unique"),
     "no null": ("{name}.yml", "not_null"),
-    "few rows": ("tests/{name}_few.sql", "select count(*) as c from {ref} having count(*) > {number} + 12"),
-    "low numbers": ("tests/{name}_low.sql", "select id, n from {ref} where n > 60 + {number}"),
-    "low sum": ("tests/{name}_sum.sql", "select sum(n) as s from {ref} having sum(n) > 400 + {number}"),
+    "few rows": ("own_tests/{name}_few.sql", "select count(*) as c from {ref} having count(*) > {number} + 12"),
+    "low numbers": ("own_tests/{name}_low.sql", "select id, n from {ref} where n > 60 + {number}"),
+    "low sum": ("own_tests/{name}_sum.sql", "select sum(n) as s from {ref} having sum(n) > 400 + {number}"),
 }
 
 
@@ -109,9 +109,7 @@ class RandomProject:
 
     def write(self, home: Path) -> None:
         """Write the files of the project, and remove those of the last state."""
-        for folder in ("models/own", "models/staging/own", "models/marts/own", "models/history", "seeds", "own_tests"):
-            shutil.rmtree(home / folder, ignore_errors=True)
-        for folder in ("snapshots", "macros/own"):
+        for folder in (*FOLDERS.values(), "seeds", "snapshots", "macros/own", "own_tests"):
             shutil.rmtree(home / folder, ignore_errors=True)
         for path, text in self._files().items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)
@@ -137,9 +135,7 @@ class RandomProject:
 
 
 def _model_files(name: str, model: Model) -> dict[str, str]:
-    folder = {True: "models/staging/own", False: "models/marts/own"}[model.kind in STAGING]
-    if model.kind == "history":
-        folder = "models/history"
+    folder = FOLDERS["staging" if model.kind in STAGING else "history" if model.kind == "history" else "marts"]
     refs = [f"{{{{ ref('{read}') }}}}" for read in model.reads]
     values = {"number": model.number, "first": refs[0] if refs else "", "second": refs[-1] if refs else ""}
     if model.kind == "python":
@@ -148,7 +144,7 @@ def _model_files(name: str, model: Model) -> dict[str, str]:
         config = {"enabled": model.is_enabled} | ({"alias": model.alias} if model.alias else {})
     else:
         resource = model.reads[0] if model.kind in ("staged", "filtered") else "items"
-        values["staged"] = "{{ " + STAGED.format(resource=resource) + " }}"
+        values["staged"] = f"{{{{ latest_row_per_key('demo', '{resource}') }}}}"
         code = SQL[model.kind].format(**values)
         if model.is_broken:
             code = code.replace("select ", "select nosuch, ", 1)
@@ -162,7 +158,7 @@ def _model_files(name: str, model: Model) -> dict[str, str]:
         path, sql = TESTS[test]
         if path.endswith(".sql"):
             text = sql.format(ref=f"{{{{ ref('{name}') }}}}", number=model.number)
-            files[path.replace("tests/", "own_tests/").format(name=name)] = text
+            files[path.format(name=name)] = text
     return files
 
 

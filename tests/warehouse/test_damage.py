@@ -11,6 +11,7 @@ from scripts.warehouse import folders, history
 from scripts.warehouse.database import find_damage
 from scripts.warehouse.versions import Warehouse, reading, writing
 from tests.support import toy_warehouse
+from tests.support.flip import flip
 from tests.support.toy_warehouse import numbers
 
 
@@ -22,13 +23,6 @@ def warehouse(tmp_path):
 def build(warehouse, number, **options):
     """A version of 50,000 rows, so that damage hits one of their blocks."""
     return toy_warehouse.build(warehouse, number, rows=50_000, **options)
-
-
-def flip(path, at=None, mask=0x80):
-    path.chmod(0o644)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 if at is None else at] ^= mask
-    path.write_bytes(content)
 
 
 def published_versions(warehouse):
