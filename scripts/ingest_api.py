@@ -41,6 +41,7 @@ from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
 from scripts.loading.completeness import Arrivals, Completeness, compares_keys, require_admitted
 from scripts.loading.rule_checks import RuleChecker
 from scripts.loading.script_arguments import run_script
+from scripts.utils.days import is_ahead
 from scripts.utils.logging_config import get_logger, log_context
 
 if TYPE_CHECKING:
@@ -194,13 +195,19 @@ def ingest_partition(
 
 
 def _watermark(resource: Resource, partition: Partition, run: Run) -> dt.datetime | None:
-    """Return when the load of the latest earlier day started; None if there is no earlier day."""
+    """Return when the load of the latest earlier day started; None if there is no earlier day.
+
+    It leaves out loads that a clock dated in the future: a source asked since then would leave out rows.
+    """
     if not isinstance(resource.load, WatermarkLoad):
         return None
+    now = dt.datetime.now(dt.UTC)
     earlier = [
         entry
         for entry in run.store.entries()
-        if (entry.source, entry.resource) == partition[:2] and entry.day < partition.day
+        if (entry.source, entry.resource) == partition[:2]
+        and entry.day < partition.day
+        and not is_ahead(entry.started_at, now)
     ]
     return max(earlier, key=lambda entry: entry.day).started_at if earlier else None
 

@@ -159,7 +159,7 @@
     {{ return({}) }}
 {%- endmacro %}
 
-{#- Return the days of a resource that the model holds and that were loaded again with other rows, or removed. -#}
+{#- Return the days of a resource that the model holds and whose rows were replaced, removed, or not validated again. -#}
 {% macro reloaded_days(source_name, table_name) -%}
     {%- set query -%}
         select cast(held.dt as varchar)
@@ -167,11 +167,10 @@
         left join _pipeline.partitions as partitions using (source, resource, dt)
         where held.node = {{ string_literal(model.unique_id) }}
             and source = {{ string_literal(source_name) }} and resource = {{ string_literal(table_name) }}
-            and case
-                when partitions.status is null then true
-                when partitions.status = 'validated' then partitions.content_hash is distinct from held.content_hash
-                else held.content_hash = 'unsure'
-            end
+            and (
+                partitions.status is distinct from 'validated'
+                or partitions.content_hash is distinct from held.content_hash
+            )
     {%- endset -%}
     {{ return(run_query(query).columns[0].values()) }}
 {%- endmacro %}

@@ -49,25 +49,17 @@
 {%- endmacro %}
 
 {#- Return the days that the model is built from, latest first, and whether each load is complete. A load with rows in
-    quarantine is not complete: it does not show that a key is deleted. If the model holds a day that was loaded again
-    and is not validated yet, the old state of the day counts.
+    quarantine is not complete: it does not show that a key is deleted.
 -#}
 {% macro loaded_days(source_name, table_name) -%}
     {%- set records = ledger_records(source_name ~ '/' ~ table_name) -%}
     {%- if pipeline_mode() == 'build' -%}
         {%- set query -%}
-            with states as (
-                select dt, content_hash from _pipeline.partitions
-                where source = {{ string_literal(source_name) }} and resource = {{ string_literal(table_name) }}
-                    and status = 'validated'
-                union all
-                select held.dt, held.content_hash from _pipeline.held as held
-                inner join _pipeline.partitions as partitions using (source, resource, dt)
-                where held.node = {{ string_literal(model.unique_id) }}
-                    and source = {{ string_literal(source_name) }} and resource = {{ string_literal(table_name) }}
-                    and partitions.status <> 'validated'
-            )
-            select cast(dt as varchar), not ends_with(content_hash, 'in quarantine') from states order by dt desc
+            select cast(dt as varchar), not ends_with(content_hash, 'in quarantine')
+            from _pipeline.partitions
+            where source = {{ string_literal(source_name) }} and resource = {{ string_literal(table_name) }}
+                and status = 'validated'
+            order by dt desc
         {%- endset -%}
     {%- elif run_query('select count(*) from glob(' ~ string_literal(records) ~ ')').columns[0].values()[0] > 0 -%}
         {%- set query -%}

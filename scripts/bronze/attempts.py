@@ -23,6 +23,7 @@ from scripts.errors import (
     WarehouseError,
 )
 from scripts.security.redaction import redact
+from scripts.utils.days import is_ahead
 from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
@@ -67,7 +68,8 @@ class Attempt(msgspec.Struct, frozen=True):
         """Return what the next try waits for, as text; empty if it can start now."""
         if self.is_final:
             return "" if fingerprint != self.fingerprint else f"a person: {self.message}"
-        if now >= self.retry_at:
+        # after a clock that was ahead, `retry_at` can be far away
+        if now >= self.retry_at or is_ahead(self.failed_at, now):
             return ""
         return f"the next try at {self.retry_at:%H:%M} (UTC), {self.count} failed: {self.message}"
 

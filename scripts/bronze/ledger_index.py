@@ -213,7 +213,7 @@ class LedgerIndex:
         held = dict(rows.fetchall())
         now = ledger.signatures(path)
         changed = [_row(path / f"{day}.json", mark) for day, mark in now.items() if held.get(day) != mark]
-        settled_ns = changed_ns if time.time() - changed_ns / 1e9 > _SETTLED_SECONDS else 0
+        settled_ns = changed_ns if abs(time.time() - changed_ns / 1e9) > _SETTLED_SECONDS else 0
         gone = held.keys() - now.keys()
         if not changed and not gone and settled_ns == known_ns:
             return None

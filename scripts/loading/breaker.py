@@ -35,7 +35,7 @@ def watching(source: str, run: Run) -> Iterator[None]:
     path = attempts.path_of_source(run.store, source)
     known = attempts.read(path)
     is_of_run = known is not None and known.run_id == run.run_id
-    if known and is_of_run and known.count >= FAILURES and dt.datetime.now(dt.UTC) - known.failed_at < _PAUSE:
+    if known and is_of_run and known.count >= FAILURES and abs(dt.datetime.now(dt.UTC) - known.failed_at) < _PAUSE:
         raise SourceUnavailableError(
             f"the source was not asked: {known.count} consecutive loads of this run failed; the last: {known.message}",
             where=source,

@@ -92,7 +92,7 @@ def notify(alert: Alert) -> Sequence[str]:
     )
     note = _note_file(config.data_dir, alert)
     try:
-        if note.exists() and time.time() - note.stat().st_mtime < _REPEAT_AFTER_SECONDS:
+        if note.exists() and abs(time.time() - note.stat().st_mtime) < _REPEAT_AFTER_SECONDS:
             _log.info("the same alert was sent less than an hour ago")
             return []
     except OSError as error:

@@ -7,6 +7,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from scripts.planning.calendar import complete_at, in_words, is_future
+from scripts.utils.days import is_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due)
         since = complete_at(source, item.partition.day)
         if entry is not None and item.step == "validate":
             since = entry.loaded_at
-        if found.at - since > GRACE:
+        if found.at - since > GRACE or is_ahead(since, found.at):
             late[(*item.partition[:2], item.state)].append(item.partition.day)
     for (source_name, resource, state), days in late.items():
         yield (
@@ -107,7 +108,7 @@ def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Itera
         return
     entries = [ledger[partition] for partition in build.partitions if partition in ledger]
     since = min((entry.validated_at or entry.loaded_at for entry in entries), default=None)
-    if since is not None and found.at - since > GRACE:
+    if since is not None and (found.at - since > GRACE or is_ahead(since, found.at)):
         days = in_words({entry.day for entry in entries})
         yield (
             "not published",

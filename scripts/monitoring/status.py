@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.parquet as pq
@@ -19,7 +20,6 @@ from scripts.warehouse.build import warehouse
 from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Collection, Mapping, Sequence
 
     import duckdb
@@ -119,7 +119,7 @@ def _partition(
         state = "built" if (built or {}).get(entry.partition) == entry.content_state else "build pending"
         source = catalog.read_all().sources.get(entry.source)
         if source and entry.resource in source.resources:
-            planned = state_of(source, entry.partition, entry)
+            planned = state_of(source, entry.partition, entry, dt.datetime.now(dt.UTC))
             state += f", {planned}" if planned in {"provisional", "outdated"} else ""
     return PartitionStatus(
         *entry.partition,

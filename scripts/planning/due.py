@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.contracts.load import SnapshotLoad
 from scripts.planning.calendar import complete_at, expected_days, last_complete_day
+from scripts.utils.days import is_ahead
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 State = Literal["loaded", "missing", "failed", "not validated", "provisional", "outdated"]
 """The state of a partition by the ledger.
 
-A `provisional` partition was loaded before its day was complete. An `outdated` one was loaded with another version of
+A `provisional` partition was loaded before its day was complete, or by a machine whose clock was ahead, so that nobody
+knows whether its day was complete. An `outdated` one was loaded with another version of
 its contract.
 """
 
@@ -136,8 +138,8 @@ def due(
     return Due(now, sorted(work), _build(ledger, published, now), broken)
 
 
-def state_of(source: Source, partition: Partition, entry: LedgerEntry | None) -> State:
-    """Return the state of a partition by its ledger record."""
+def state_of(source: Source, partition: Partition, entry: LedgerEntry | None, now: dt.datetime) -> State:
+    """Return the state of a partition by its ledger record; `now` is the present moment."""
     if entry is None:
         return "missing"
     if entry.status == "failed":
@@ -146,12 +148,15 @@ def state_of(source: Source, partition: Partition, entry: LedgerEntry | None) ->
         return "outdated"
     if entry.status == "ingested":
         return "not validated"
-    return "provisional" if entry.started_at < complete_at(source, partition.day) else "loaded"
+    began = entry.started_at
+    return "provisional" if began < complete_at(source, partition.day) or is_ahead(began, now) else "loaded"
 
 
-def plan(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], wanted: Iterable[Partition]) -> Sequence[Planned]:
+def plan(
+    catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], wanted: Iterable[Partition], now: dt.datetime
+) -> Sequence[Planned]:
     """Return the state of each partition of a request; all but `loaded` are due by default."""
-    return [Planned(item, state_of(catalog.sources[item.source], item, ledger.get(item))) for item in wanted]
+    return [Planned(item, state_of(catalog.sources[item.source], item, ledger.get(item), now)) for item in wanted]
 
 
 def _of_resource(
@@ -168,7 +173,7 @@ def _of_resource(
     for day in sorted({*loaded, *attempted, *expected}):
         partition = Partition(source.source, resource, day)
         entry = ledger.get(partition)
-        state = state_of(source, partition, entry)
+        state = state_of(source, partition, entry, now)
         if state == "loaded" or (state != "not validated" and day < last and _is_of_now(source, resource)):
             continue
         attempt = attempts.get(partition)

@@ -14,6 +14,7 @@ from scripts.loading import breaker
 from scripts.loading.partitions import Outcome, load
 from scripts.planning.due import Due, Planned, due, plan, state_of
 from scripts.planning.published import attempt_path, read_published
+from scripts.utils.days import is_ahead
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.build import BuildResult, build_warehouse
 
@@ -72,7 +73,7 @@ def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]
     chosen, sources = list(wanted), catalog.read_all()
     entries = (entry for partition in chosen if (entry := store.entry(partition)) is not None)
     found = {entry.partition: entry for entry in as_of_now(store, entries, sources.sources)}
-    return plan(sources, found, chosen)
+    return plan(sources, found, chosen, dt.datetime.now(dt.UTC))
 
 
 def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry], bool]:
@@ -85,9 +86,11 @@ def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry],
     def is_done(entry: LedgerEntry) -> bool:
         if entry.status == "failed":
             return False
-        if entry.started_at >= asked_at:
+        now = dt.datetime.now(dt.UTC)
+        if entry.started_at >= asked_at and not is_ahead(entry.started_at, now):
             return True
-        return not again and state_of(catalog.pick(entry.source), entry.partition, entry) in {"loaded", "not validated"}
+        state = state_of(catalog.pick(entry.source), entry.partition, entry, now)
+        return not again and state in {"loaded", "not validated"}
 
     return is_done
 

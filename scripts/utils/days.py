@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FORM = re.compile(r"\d{4}-\d{2}-\d{2}")
+_SKEW = dt.timedelta(minutes=5)
+"""Clocks of machines that work together may differ by this much."""
 
 
 def parse_day(text: str) -> dt.date:
@@ -50,6 +52,11 @@ def day_range(start: str | dt.date, end: str | dt.date) -> Sequence[dt.date]:
             hint="ask for fewer days at a time, or raise BACKFILL_MAX_DAYS",
         )
     return [first + dt.timedelta(days=offset) for offset in range(count)]
+
+
+def is_ahead(moment: dt.datetime, now: dt.datetime) -> bool:
+    """Return whether a stored moment lies in the future, so that the clock that wrote it was wrong."""
+    return moment - now > _SKEW
 
 
 def today() -> dt.date:

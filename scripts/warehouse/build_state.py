@@ -65,15 +65,6 @@ create or replace table _pipeline.plan (
 );
 """
 
-# a partition that was loaded again and is not validated yet keeps its row, unless the node was built without it
-_DELETE_HELD = """
-delete from _pipeline.held as held
-where node = ? and (? or content_hash = ? or not exists (
-    select 1 from _pipeline.partitions as seen
-    where (seen.source, seen.resource, seen.dt) = (held.source, held.resource, held.dt) and seen.status <> 'validated'
-))
-"""
-
 
 class ModelRows(NamedTuple):
     """The row count of one node, and the layer below that it follows from."""
@@ -344,7 +335,7 @@ def _record_node(connection: duckdb.DuckDBPyConnection, node: Node, mode: str, v
         "insert into _pipeline.consumed select ?, node, data_version from _pipeline.nodes where list_contains(?, node)",
         [node.id, list(node.parents)],
     )
-    connection.execute(_DELETE_HELD, [node.id, mode == "full", UNSURE])
+    connection.execute("delete from _pipeline.held where node = ?", [node.id])
     connection.execute("delete from _pipeline.readers where node = ?", [node.id])
     for source, resource in node.resources:
         connection.execute("insert into _pipeline.readers values (?, ?, ?)", [node.id, source, resource])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STRATEGIES_OF_DBT = {"append", "delete+insert", "merge", "microbatch", "default"}
 _STORED = {"table", "incremental", "external", "snapshot", "seed"}
+_CHECKED = {"model", "seed", "snapshot"}
 _ADDED_COLUMNS = ("first_seen_date", "last_seen_date")
 _DELETED = "deleted_date"
 
@@ -30,16 +31,17 @@ Refusal = tuple[str, str]
 
 
 def check_project(manifest: Mapping[str, Any]) -> None:
-    """Check every node of the project.
+    """Check every node and test of the project.
 
     Raises:
-        WarehouseError: A node cannot be kept up to date; the message names it, its file and the remedy.
+        WarehouseError: A node cannot be kept up to date, or dbt leaves a test out; the message names it, its file and
+            the remedy.
     """
+    checks = (_schema, _external, _bronze, _strategy, _affected_by, _added_columns, _deletes)
     found = [
         (node, refusal)
         for node in manifest["nodes"].values()
-        if node["resource_type"] in {"model", "seed", "snapshot"}
-        for check in (_schema, _external, _bronze, _strategy, _affected_by, _added_columns, _deletes)
+        for check in (checks if node["resource_type"] in _CHECKED else (_left_out,))
         for refusal in check(node, manifest)
     ]
     if not found:
@@ -162,6 +164,17 @@ def _deletes(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
                 f"reads {source['name']}, whose contract has `deletes`, and does not select `{_DELETED}`",
                 f"add `{_DELETED}` after `last_seen_date`, or remove `deletes` from the contract",
             )
+
+
+def _left_out(test: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
+    # dbt disables such a test and warns; a test that a person disables is not among the nodes
+    if test["resource_type"] == "test" and not test["config"].get("enabled", True):
+        names = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] in _CHECKED}
+        missing = ", ".join(f"`{ref['name']}`" for ref in test["refs"] if ref["name"] not in names)
+        yield (
+            f"reads {missing}, which is disabled or does not exist: dbt leaves the test out",
+            "enable what it reads, or disable the test",
+        )
 
 
 def _tells_deletes(source: Mapping[str, Any]) -> bool:

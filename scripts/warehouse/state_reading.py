@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scripts.bronze.ledger import Partition
 from scripts.contracts import catalog
-from scripts.warehouse.build_state import UNSURE, column_types, is_ours
+from scripts.warehouse.build_state import column_types, is_ours
 from scripts.warehouse.ledger_table import PARTITION_COLUMNS, read_ledger
 from scripts.warehouse.plan import LAST_SEEN, NodeState, PendingPartition, State, TestState
 
@@ -109,7 +109,7 @@ def _pending(
             select node, source, resource, dt, false, true
             from held inner join readers using (node, source, resource)
             left join wanted using (node, source, resource, dt)
-            where wanted.status is null or (wanted.status <> 'validated' and held.content_hash = '{UNSURE}')
+            where wanted.status is distinct from 'validated'
         )
         select node, source, resource, dt, is_new, is_removed, is_new and dt > coalesce(last_held, date '0001-01-01')
         from pending left join last_held using (node, source, resource)

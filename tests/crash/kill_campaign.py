@@ -91,15 +91,17 @@ class Campaign:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)
-        self.home, self.data = _project(folder / "project"), folder / "data"
+        self.home, self.data = make_project(folder / "project"), folder / "data"
         self.versions = dict.fromkeys(DAYS, 0)
         self.seconds: dict[str, float] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.last: list[str] = []
         self.environ: dict[str, str] = {}
+        self.on_request: Callable[[], object] = lambda: None
 
     def answer(self, ask: Ask) -> Answer:
         """Answer a request of the source with the present version of the day."""
+        self.on_request()
         day = ask.headers["X-Logical-Date"]
         rows = kill_checks.sent(day, self.versions.get(day, 0))
         return 200, {"Content-Type": "application/json"}, json.dumps(rows).encode()
@@ -163,17 +165,17 @@ class Campaign:
             process = subprocess.Popen(
                 command, cwd=self.home, env=self.environ, stdout=output, stderr=output, start_new_session=True
             )
-            occurred = self._wait(process, event, self.random.uniform(0, self.seconds.get(name, 3)))
-            victims = _victims(process.pid, kind) if occurred else []
-            for victim in victims:
+            occurred = self.wait(process, event, self.random.uniform(0, self.seconds.get(name, 3)))
+            killed = victims(process.pid, kind) if occurred else []
+            for victim in killed:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
             process.wait()
-            if not victims:
+            if not killed:
                 self.seconds[name] = time.monotonic() - began
             output.seek(0)
             text = output.read().decode(errors="replace")
-        if process.returncode == -signal.SIGKILL or (victims and kind == "dbt"):
+        if process.returncode == -signal.SIGKILL or (killed and kind == "dbt"):
             self.counts.update(["kills", f"of {name}", f"of the {kind}", f"at {event}"])
         elif process.returncode not in ENDINGS:
             raise self._error(f"exit code {process.returncode}\n{text[-3000:]}")
@@ -182,7 +184,7 @@ class Campaign:
         self._check(kill_checks.check_bronze, self.data, self.versions)
         self._check(kill_checks.published, self.data)
 
-    def _wait(self, process: subprocess.Popen[bytes], event: str, delay: float) -> bool:
+    def wait(self, process: subprocess.Popen[bytes], event: str, delay: float) -> bool:
         """Wait for the event, or for the delay; return whether it came before the command ended."""
         signs = _SIGNS.get(event)
         before = signs(self.data) if signs else None
@@ -242,7 +244,7 @@ COMMANDS: dict[str, Callable[[str], Sequence[str]]] = {
 }
 
 
-def _project(home: Path) -> Path:
+def make_project(home: Path) -> Path:
     """Copy this project, with the campaign's source and models instead of its own."""
     clone(home)
     for path in [*(home / "scripts" / "sources").glob("*.y*ml"), *(home / "dbt" / "models").rglob("*.*")]:
@@ -293,7 +295,7 @@ _SIGNS: dict[str, Callable[[Path], object]] = {
 """What changes at an event."""
 
 
-def _victims(pid: int, kind: str) -> list[int]:
+def victims(pid: int, kind: str) -> list[int]:
     """Return the processes to kill: those of the session of `pid`, only `pid`, or only dbt's below it."""
     if kind == "command":
         return [pid]

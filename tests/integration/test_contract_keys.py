@@ -140,6 +140,19 @@ def test_a_watermark_begins_where_the_load_before_began(load):
     assert first.started_at - since - dt.timedelta(hours=2) < dt.timedelta(seconds=1)
 
 
+def test_a_watermark_leaves_out_loads_that_a_clock_dated_in_the_future(load, run):
+    contract = resource(load={"mode": "watermark", "start_param": "since", "lookback_hours": 0})
+    days = [DAY + dt.timedelta(days=number) for number in range(3)]
+    first, _, _ = load(lambda _: ok(rows(0, 1)), contract, day=days[0])
+    second, _, _ = load(lambda _: ok(rows(0, 1)), contract, day=days[1])
+    record = next((run.store.root / "_ledger").rglob(f"{days[1]}.json"))
+    record.write_text(record.read_text().replace(f'"{second.started_at:%Y}-', '"9000-'))
+
+    _, _, asked = load(lambda _: ok(rows(0, 1)), contract, day=days[2])
+
+    assert asked[0].query["since"] == f"{first.started_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def test_a_snapshot_of_now_refuses_a_past_day(load):
     with pytest.raises(UsageError, match="only knows its current state"):
         load(lambda _: ok([]), resource(load={"mode": "snapshot", "of": "now"}))

@@ -387,6 +387,7 @@ def test_all_of_bronze_is_read_within_a_month(run, mocker):
     assert max(part.partitions for part in found) == 3
     assert found[-1].oldest >= first
     read.reset_mock()
+    assert verify_part(run.store, first - dt.timedelta(days=80)).partitions == 60, "dated by a clock that was ahead"
     late = verify_part(run.store, first + dt.timedelta(days=80))
     assert (late.partitions, late.oldest) == (60, first + dt.timedelta(days=80))
 

@@ -116,6 +116,21 @@ def test_a_wish_to_load_again_is_granted(api, run):
     assert api.requests_by_path["/posts"] == 2 * asked
 
 
+def test_a_load_that_a_clock_dated_in_the_future_fulfills_no_request(api, run):
+    day = dt.date(2024, 1, 2)
+    load(run, days(day, ["posts"]))
+    record = next((run.store.root / "_ledger").rglob(f"{day}.json"))
+    year = f'"{dt.datetime.now(dt.UTC):%Y}-'
+    record.write_text(record.read_text().replace(year, '"9000-'))
+    asked = api.requests_by_path["/posts"]
+
+    for again in (True, False):
+        load(run, days(day, ["posts"]), is_done=done_since(dt.datetime.now(dt.UTC), again=again))
+        assert api.requests_by_path["/posts"] > asked
+        asked = api.requests_by_path["/posts"]
+        record.write_text(record.read_text().replace(year, '"9000-'))
+
+
 def test_a_broken_contract_stops_only_its_own_source(api, run, tmp_path, monkeypatch, yesterday):
     folder = tmp_path / "sources"
     folder.mkdir()

@@ -77,6 +77,22 @@ def test_a_day_that_was_loaded_before_it_was_over_is_provisional_and_due_again(k
     assert found.problems == [], "that a day is not over is no problem"
 
 
+def test_a_day_that_was_loaded_with_a_clock_that_was_ahead_is_loaded_again():
+    source = shop()
+
+    found = find(source, entry(source, "2024-01-08"), entry(source, "2024-01-09", started="2024-02-09T00:00"))
+    assert work(found) == {"2024-01-09": ("provisional", "load", "")}
+    # clocks of two machines differ by a little
+    assert work(find(source, entry(source, "2024-01-09", started="2024-01-10T00:31"))) == {}
+
+
+def test_a_failed_load_that_a_clock_dated_in_the_future_is_tried_again_now():
+    source = shop()
+    found = find(source, attempts=failed(source, "2024-01-09", final=False, at_time="2024-02-09T00:00"))
+
+    assert work(found)["2024-01-09"][2] == ""
+
+
 def test_a_day_that_was_loaded_after_its_end_and_settling_is_loaded():
     source = shop(settle_hours=3, time_zone="Europe/Berlin")
 

@@ -58,6 +58,15 @@ def test_what_is_loaded_and_not_published_is_told_after_a_while_and_a_red_build_
     assert "the last build failed, and the next waits for a person: what went wrong" in problem
 
 
+def test_what_a_clock_that_was_ahead_loaded_and_nobody_published_is_told():
+    source = shop()
+    loaded = [entry(source, "2024-01-08", started="2024-02-09T00:00"), entry(source, "2024-01-09")]
+
+    found = told(source, *loaded, published=Published("000001", {loaded[1].partition: "a"}))
+
+    assert any(text.startswith("Gold is not up to date: 2024-01-08 loaded since 2024-02-09") for text in found)
+
+
 def test_quarantine_that_grows_is_told():
     source = shop()
     days = [entry(source, f"2024-01-0{day}", quarantined=3) for day in range(1, 9)]
