@@ -65,8 +65,9 @@ with DAG(
     def check_freshness(*, dag_run: DagRunProtocol) -> list[dict[str, Any]]:
         """Compare the last loaded day of each daily source with the limits of its contract."""
         from scripts.monitoring import health
+        from scripts.planning.reconcile import examine
 
-        found = health.freshness(start_run(dag_run.run_id).store)
+        found = health.freshness(examine(start_run(dag_run.run_id).store))
         if stale := [row for row in found if row.state == "stale"]:
             what = "; ".join(
                 f"{row.source}/{row.resource}: last day {row.last_day or 'never'} (owner {row.owner})" for row in stale

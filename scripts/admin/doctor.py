@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from scripts.admin import generated_files, warehouse_checks
 from scripts.admin.check_result import CheckResult
+from scripts.bronze.foreign_files import foreign_files, foreign_files_hint
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.store import Store, foreign_files, foreign_files_hint, verify
+from scripts.bronze.store import Store, verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ import msgspec
 from scripts.errors import BronzeError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -176,13 +177,6 @@ def folders(root: Path) -> Sequence[Path]:
     return [path for source in sources for path in sorted(source.iterdir()) if path.is_dir()]
 
 
-def entry_files(root: Path) -> Iterator[Path]:
-    """Yield the file of every record below a ledger folder, in the order of source, resource and day."""
-    for folder in folders(root):
-        for day in sorted(signatures(folder)):
-            yield folder / f"{day}.json"
-
-
 def signatures(folder: Path) -> Mapping[str, str]:
     """Return the signature of each record in a resource's folder, by day."""
     found = {}
@@ -219,6 +213,7 @@ def stranger(path: Path) -> BronzeError:
     )
 
 
+@functools.lru_cache(maxsize=100_000)
 def day_of_file(name: str) -> dt.date | None:
     """Return the day in the name of a file; None if the pipeline does not write files of that name."""
     text = name.removesuffix(".json")

@@ -99,10 +99,17 @@ class LedgerIndex:
         for (content,) in self._connection.execute(query):
             yield decoder.decode(content)
 
-    def signatures(self) -> Mapping[Partition, str]:
-        """Return the signature of each record, including records that cannot be read."""
-        rows = self._connection.execute("select source, resource, day, signature from records")
-        return {Partition(row[0], row[1], parse_day(row[2])): row[3] for row in rows}
+    def signatures(self) -> Sequence[tuple[str, str, str, str]]:
+        """Return source, resource, day and signature of each record, including records that cannot be read."""
+        return self._connection.execute("select source, resource, day, signature from records").fetchall()
+
+    def entry(self, partition: Partition) -> LedgerEntry | None:
+        """Return the record of a partition; None if there is none, or if it cannot be read."""
+        row = self._connection.execute(
+            "select content from records where (source, resource, day) = (?, ?, ?)",
+            [partition.source, partition.resource, partition.day.isoformat()],
+        ).fetchone()
+        return msgspec.json.decode(row[0], type=LedgerEntry) if row and row[0] is not None else None
 
     def problems(self) -> Sequence[BronzeError]:
         """Return the problems of the files of the ledger, each with its repair."""

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-from scripts.cli.tables import print_json, print_table
+from scripts.cli.tables import print_json, print_partitions, print_table
 from scripts.errors import ContractError, DataError
 from scripts.monitoring.status import read_status
 from scripts.utils.exit_codes import fail
@@ -52,7 +52,7 @@ def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
         print_json(rows)
     else:
         columns = _PARTITION_COLUMNS[:-1]
-        print_table("Partitions", columns, [[row[column] for column in columns] for row in rows])
+        print_partitions("Partitions", columns, [[row[column] for column in columns] for row in rows])
     _show_errors(outcomes)
 
 
@@ -124,7 +124,7 @@ def show_run(store: Store, outcomes: Sequence[Outcome], done: BuildResult, *, as
     if as_json:
         print_json(
             {
-                "partitions": [dataclasses.asdict(row) for row in rows],
+                "partitions": [row._asdict() for row in rows],
                 "models": [dataclasses.asdict(row) for row in state.models],
                 "build": _build_document(done),
                 "errors": [{"partition": str(o.partition), "error": str(o.error)} for o in outcomes if o.error],
@@ -155,7 +155,7 @@ def show_plan(planned: Sequence[Planned], due: Sequence[Partition], *, as_json: 
         )
         return
     rows = [(*item.partition, item.state, "load" if item.partition in wanted else "skip") for item in planned]
-    print_table("Plan", ("source", "resource", "day", "state", "plan"), rows)
+    print_partitions("Plan", ("source", "resource", "day", "state", "plan"), rows)
     if any(item.state == "outdated" and item.partition not in wanted for item in planned):
         sys.stdout.write("outdated days were loaded with another contract; `--outdated` loads them again\n")
     days = len({item.partition.day for item in planned})
@@ -170,7 +170,7 @@ def show_due(found: Due, *, as_json: bool) -> int:
     else:
         rows = [(*item.partition, item.state, item.waits_for or f"{item.step} now") for item in found.work]
         if rows:
-            print_table("Due", ("source", "resource", "day", "state", "next"), rows)
+            print_partitions("Due", ("source", "resource", "day", "state", "next"), rows)
         for reason in found.build.reasons:
             sys.stdout.write(f"build: {reason}\n")
         if found.build.waits_for:
@@ -217,7 +217,7 @@ def show_status(state: Status, *, as_json: bool) -> int:
         print_json(
             {
                 "version": state.version,
-                "partitions": [dataclasses.asdict(row) for row in state.partitions],
+                "partitions": [row._asdict() for row in state.partitions],
                 "models": [dataclasses.asdict(row) for row in state.models],
                 "problems": state.problems,
             }
@@ -272,7 +272,7 @@ def show_findings(findings: Sequence[CheckResult], *, as_json: bool) -> int:
 
 
 def _show_partitions(rows: Sequence[PartitionStatus]) -> None:
-    print_table(
+    print_partitions(
         "Partitions", _PARTITION_COLUMNS, [[getattr(row, column) for column in _PARTITION_COLUMNS] for row in rows]
     )
     sums = {column: sum(getattr(row, column) or 0 for row in rows) for column in ("fetched", "bronze", "quarantined")}

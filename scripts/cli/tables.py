@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scripts.security.outside_text import one_line
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _WIDEST = 200
+_MOST_ROWS = 60
+"""With more rows than this, rows about partitions become ranges of days."""
+_DAY = dt.timedelta(days=1)
 
 
 def print_json(value: object) -> None:
@@ -50,6 +53,48 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     with console.capture() as capture:
         console.print(table)
     sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+def print_partitions(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows about partitions, which begin with source, resource and day.
+
+    Of many rows, those that follow one another and are alike become one, with the first and the last day, and the sum
+    of each number.
+    """
+    if len(rows) > _MOST_ROWS:
+        header = ["days" if name == "day" else name for name in header]
+        rows = _ranges(sorted(rows, key=lambda row: (row[0], row[1], row[2])))
+    print_table(title, header, rows)
+
+
+def _ranges(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[object]]:
+    groups: list[list[Sequence[Any]]] = []
+    for row in rows:
+        if groups and _kind(groups[-1][-1]) == _kind(row) and row[2] - groups[-1][-1][2] == _DAY:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [_range(group) for group in groups]
+
+
+def _kind(row: Sequence[Any]) -> Sequence[object]:
+    """Return what rows have to have in common; texts may name the day of their row."""
+    day = str(row[2])
+    values = [value.replace(day, "") if isinstance(value, str) else value is None for value in row[3:]]
+    return [row[0], row[1], *values]
+
+
+def _range(group: Sequence[Sequence[Any]]) -> Sequence[object]:
+    first, last = group[0], group[-1]
+    if first is last:
+        return first
+    values: list[object] = [first[0], first[1], f"{first[2]} to {last[2]}"]
+    for at, value in enumerate(first[3:], 3):
+        if isinstance(value, str):
+            values.append(value.replace(f"--end-date {first[2]}", f"--end-date {last[2]}"))
+        else:
+            values.append(None if value is None else sum(row[at] for row in group))
+    return values
 
 
 @contextlib.contextmanager

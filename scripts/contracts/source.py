@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import json
 import zoneinfo
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, PrivateAttr, field_validator, model_validator
+from typing_extensions import override
 
 from scripts.contracts import safety
 from scripts.contracts.column import Column
@@ -21,6 +23,9 @@ from scripts.contracts.request import RequestPart
 from scripts.contracts.resource_checks import check_children, check_resource, lift_children
 from scripts.contracts.response import ArrayResponse, ErrorFlag, NoRows, Response, Total
 from scripts.contracts.rules import FreshnessLimits, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Action = Literal["evolve", "discard", "quarantine", "fail"]
 
@@ -59,7 +64,7 @@ class Resource(RequestPart):
         """The contract as plain data, without defaults, with the keys of the source that affect requests."""
         return {**self.model_dump(mode="json", exclude_defaults=True), "of_source": self._of_source}
 
-    @property
+    @functools.cached_property
     def version(self) -> str:
         """A short hash of everything that decides how rows are read and checked."""
         # without defaults, so that a new optional key does not change the versions of existing contracts
@@ -84,6 +89,14 @@ class Resource(RequestPart):
     def share(self, of_source: dict[str, Any]) -> None:
         """Keep the keys of the source that affect requests, since other requests may return other rows."""
         self._of_source = of_source
+        self.__dict__.pop("version", None)
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, and with its own version."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("version", None)
+        return copied
 
     def column(self, name: str) -> Column:
         """Return the column `name`."""

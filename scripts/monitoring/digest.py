@@ -10,7 +10,7 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.monitoring import alerts, overdue
 from scripts.planning.calendar import in_words
-from scripts.planning.reconcile import examine, read_ledger
+from scripts.planning.reconcile import examine
 from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
@@ -58,7 +58,7 @@ def tell_health(store: Store) -> alerts.Alert | None:
     it left are due, and a reconciling run finds them. Each problem is sent once when it begins and once when it ends.
     """
     found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
-    problems = overdue.silent(catalog.read_all(), read_ledger(store), found)
+    problems = overdue.silent(catalog.read_all(), found)
     known = _read(path)
     new = [text for name, text in problems.items() if name not in known]
     over = [text for name, text in known.items() if name not in problems]

@@ -13,8 +13,7 @@ from scripts.contracts import catalog
 from scripts.monitoring import overdue
 from scripts.monitoring.status import Status, read_status
 from scripts.planning.calendar import end_of, is_future
-from scripts.planning.published import read_published
-from scripts.planning.reconcile import examine, read_ledger
+from scripts.planning.reconcile import examine
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.warehouse.build import published_build
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.store import Store
+    from scripts.planning.due import Due
 
 _HOUR = dt.timedelta(hours=1)
 
@@ -56,12 +56,15 @@ class OldQuarantine(NamedTuple):
     age_days: int
 
 
-def freshness(store: Store, now: dt.datetime | None = None) -> Sequence[ResourceFreshness]:
-    """Return the age of the data of each resource of the daily sources, also if no day was ever loaded."""
-    moment = now or dt.datetime.now(dt.UTC)
-    ledger = read_ledger(store)
-    last = _last_days((partition for partition, entry in ledger.items() if entry.status == "validated"), moment)
-    published = _last_days(read_published(ledger).held, moment)
+def freshness(due: Due) -> Sequence[ResourceFreshness]:
+    """Return the age of the data of each resource of the daily sources, also if no day was ever loaded.
+
+    Args:
+        due: What was due at the moment for which the age is computed.
+    """
+    moment = due.at
+    last = _last_days((partition for partition, entry in due.ledger.items() if entry.status == "validated"), moment)
+    published = _last_days(due.held, moment)
     found = []
     for source_name in catalog.daily_sources():
         source = catalog.pick(source_name)
@@ -97,8 +100,9 @@ def health(store: Store, state: Status | None = None, now: dt.datetime | None = 
     """
     state = state or read_status(store)
     moment = now or dt.datetime.now(dt.UTC)
-    fresh, found = freshness(store, moment), examine(store, moment)
-    problems = [*overdue.problems(catalog.read_all(), read_ledger(store), found), *state.problems]
+    found = examine(store, moment)
+    fresh = freshness(found)
+    problems = [*overdue.problems(catalog.read_all(), found), *state.problems]
     built_at = _built_at()
     states = Counter(item.state for item in found.work)
     return {
@@ -121,12 +125,12 @@ def health(store: Store, state: Status | None = None, now: dt.datetime | None = 
     }
 
 
-def write_health(store: Store, state: Status | None = None) -> Path:
-    """Write the health as JSON to `health.json` in `DATA_DIR`, and return its path."""
+def write_health(found: Mapping[str, Any]) -> Path:
+    """Write what `health` returned as JSON to `health.json` in `DATA_DIR`, and return its path."""
     path = settings().data_dir / "health.json"
     with storage_errors(path):
         make_dir(path.parent)
-        write_atomically(path, json.dumps(health(store, state), indent=2, default=str).encode() + b"\n")
+        write_atomically(path, json.dumps(found, indent=2, default=str).encode() + b"\n")
     return path
 
 

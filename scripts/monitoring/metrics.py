@@ -18,7 +18,7 @@ from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts import catalog
 from scripts.monitoring import overdue
 from scripts.monitoring.health import freshness
-from scripts.planning.reconcile import examine, read_ledger
+from scripts.planning.reconcile import examine
 from scripts.warehouse import candidate
 from scripts.warehouse.build import published_build, warehouse
 from scripts.warehouse.runner import BAD_STATUSES
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from scripts.bronze.ledger import LedgerEntry
     from scripts.bronze.ledger_index import Totals
     from scripts.bronze.store import Store
+    from scripts.monitoring.health import ResourceFreshness
+    from scripts.planning.due import Due
 
 _RESOURCE = ("source", "resource")
 
@@ -55,35 +57,37 @@ class _Metrics(Collector):
         if verified is not None:
             text = "When the Bronze file whose last check is the oldest was compared with the ledger"
             yield GaugeMetricFamily("pipeline_oldest_verification_timestamp_seconds", text, verified.timestamp())
-        yield from self._of_freshness()
-        yield from self._of_due()
+        found = examine(self._store, self._now)
+        yield from _of_freshness(freshness(found))
+        yield from _of_due(found)
         yield from _of_builds()
 
-    def _of_due(self) -> Iterator[Metric]:
-        found = examine(self._store, self._now)
-        partitions = _gauge("due_partitions", "Days that have to be loaded or validated", (*_RESOURCE, "state"))
-        waits = Counter((*item.partition[:2], item.state) for item in found.work)
-        for labels, count in waits.items():
-            partitions.add_metric(labels, count)
-        yield partitions
-        behind = _gauge("unpublished_partitions", "Days that are loaded and valid, and not published", ())
-        behind.add_metric((), len(found.build.partitions))
-        yield behind
-        problems = _gauge("health_problems", "Number of overdue things; `pipeline health` lists them", ())
-        problems.add_metric((), len(overdue.problems(catalog.read_all(), read_ledger(self._store), found)))
-        yield problems
 
-    def _of_freshness(self) -> Iterator[Metric]:
-        age = _gauge("freshness_age_seconds", "Time since the end of the last day that is loaded and valid", _RESOURCE)
-        limit = _gauge("freshness_limit_seconds", "The age from which the contract calls it stale", _RESOURCE)
-        stale = _gauge("freshness_stale", "1 if the data is stale or no day was ever loaded", _RESOURCE)
-        for row in freshness(self._store, self._now):
-            labels = (row.source, row.resource)
-            if row.age_hours is not None:
-                age.add_metric(labels, row.age_hours * 3600)
-            limit.add_metric(labels, row.limit_hours * 3600)
-            stale.add_metric(labels, float(row.state == "stale"))
-        yield from (age, limit, stale)
+def _of_due(found: Due) -> Iterator[Metric]:
+    partitions = _gauge("due_partitions", "Days that have to be loaded or validated", (*_RESOURCE, "state"))
+    waits = Counter((*item.partition[:2], item.state) for item in found.work)
+    for labels, count in waits.items():
+        partitions.add_metric(labels, count)
+    yield partitions
+    behind = _gauge("unpublished_partitions", "Days that are loaded and valid, and not published", ())
+    behind.add_metric((), len(found.build.partitions))
+    yield behind
+    problems = _gauge("health_problems", "Number of overdue things; `pipeline health` lists them", ())
+    problems.add_metric((), len(overdue.problems(catalog.read_all(), found)))
+    yield problems
+
+
+def _of_freshness(rows: Sequence[ResourceFreshness]) -> Iterator[Metric]:
+    age = _gauge("freshness_age_seconds", "Time since the end of the last day that is loaded and valid", _RESOURCE)
+    limit = _gauge("freshness_limit_seconds", "The age from which the contract calls it stale", _RESOURCE)
+    stale = _gauge("freshness_stale", "1 if the data is stale or no day was ever loaded", _RESOURCE)
+    for row in rows:
+        labels = (row.source, row.resource)
+        if row.age_hours is not None:
+            age.add_metric(labels, row.age_hours * 3600)
+        limit.add_metric(labels, row.limit_hours * 3600)
+        stale.add_metric(labels, float(row.state == "stale"))
+    yield from (age, limit, stale)
 
 
 def _of_partitions(totals: Sequence[Totals], last_loads: Sequence[LedgerEntry]) -> Iterator[Metric]:

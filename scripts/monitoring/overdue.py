@@ -23,18 +23,18 @@ _FEWEST_NEW = 10
 """The quarantine of a resource counts as growing only from this number of rows above the average."""
 
 
-def problems(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Sequence[str]:
+def problems(catalog: Catalog, found: Due) -> Sequence[str]:
     """Return the problems of what is due as texts, each with what to do."""
-    texts = [text for _, text in _silent(catalog, ledger, found)]
+    texts = [text for _, text in _silent(catalog, found)]
     return [*texts, *_failing(found), *_red_build(found)]
 
 
-def silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Mapping[str, str]:
+def silent(catalog: Catalog, found: Due) -> Mapping[str, str]:
     """Return the problems that no failed run has reported, by a name that stays the same as long as the problem."""
-    return dict(_silent(catalog, ledger, found))
+    return dict(_silent(catalog, found))
 
 
-def _silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
+def _silent(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
     for name, error in found.broken.items():
         yield f"contract {name}", f"contract `{name}` is broken, its source is not loaded: {error}"
     for name, words in found.unavailable.items():
@@ -43,10 +43,10 @@ def _silent(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Du
             f"source `{name}` does not answer: {words} (next: when it answers, `pipeline reconcile` loads what is due)",
         )
     yield from _missing(found)
-    yield from _late(catalog, ledger, found)
-    yield from _not_published(ledger, found)
-    yield from _growing_quarantine(ledger)
-    yield from _future(catalog, ledger, found.at)
+    yield from _late(catalog, found)
+    yield from _not_published(found)
+    yield from _growing_quarantine(found.ledger)
+    yield from _future(catalog, found.ledger, found.at)
 
 
 def _missing(found: Due) -> Iterator[tuple[str, str]]:
@@ -74,11 +74,11 @@ def _failing(found: Due) -> Iterator[str]:
         yield f"{len(failing) - _SHOWN} more days wait (next: `pipeline due` lists them)"
 
 
-def _late(catalog: Catalog, ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
+def _late(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
     """Yield the days that no run has loaded or validated, although it was possible for longer than the grace time."""
     late: dict[tuple[str, str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.ready:
-        source, entry = catalog.sources[item.partition.source], ledger.get(item.partition)
+        source, entry = catalog.sources[item.partition.source], found.ledger.get(item.partition)
         since = complete_at(source, item.partition.day)
         if entry is not None and item.step == "validate":
             since = entry.loaded_at
@@ -102,11 +102,11 @@ def _red_build(found: Due) -> Iterator[str]:
         )
 
 
-def _not_published(ledger: Mapping[Partition, LedgerEntry], found: Due) -> Iterator[tuple[str, str]]:
+def _not_published(found: Due) -> Iterator[tuple[str, str]]:
     build = found.build
     if not build.is_ready:
         return
-    entries = [ledger[partition] for partition in build.partitions if partition in ledger]
+    entries = [found.ledger[partition] for partition in build.partitions if partition in found.ledger]
     since = min((entry.validated_at or entry.loaded_at for entry in entries), default=None)
     if since is not None and (found.at - since > GRACE or is_ahead(since, found.at)):
         days = in_words({entry.day for entry in entries})

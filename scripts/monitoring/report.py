@@ -53,7 +53,7 @@ class Section(NamedTuple):
     """Notes on single items: a name, and a text."""
 
 
-def write_report(store: Store, state: Status | None = None) -> Path:
+def write_report(store: Store, state: Status | None = None, found: Mapping[str, Any] | None = None) -> Path:
     """Write the page to `docs/health.html` in `DATA_DIR`, and return its path.
 
     Raises:
@@ -62,7 +62,7 @@ def write_report(store: Store, state: Status | None = None) -> Path:
     path = docs_dir() / "health.html"
     with storage_errors(path):
         make_dir(path.parent)
-        write_atomically(path, report(store, state).encode())
+        write_atomically(path, report(store, state, found).encode())
     return path
 
 
@@ -73,7 +73,8 @@ def write_pages(store: Store) -> Sequence[Path]:
         StorageError: They cannot be written.
     """
     state = read_status(store)
-    return [write_health(store, state), write_report(store, state)]
+    found = health(store, state)
+    return [write_health(found), write_report(store, state, found)]
 
 
 def refresh(store: Store) -> None:
@@ -84,10 +85,10 @@ def refresh(store: Store) -> None:
         _log.warning("the health page could not be written: %s", error)
 
 
-def report(store: Store, state: Status | None = None) -> str:
-    """Return the page. Days and times on it are UTC."""
+def report(store: Store, state: Status | None = None, found: Mapping[str, Any] | None = None) -> str:
+    """Return the page, of a status and a health that were read before, or of the present ones. Times are UTC."""
     state, entries = state or read_status(store), list(store.entries())
-    found, published = health(store, state), history.read(warehouse())
+    found, published = found or health(store, state), history.read(warehouse())
     template = jinja2.Template(Path(__file__).with_suffix(".html.j2").read_text(encoding="utf-8"), autoescape=True)
     sections = [
         _rows(state),

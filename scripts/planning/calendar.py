@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -16,12 +17,19 @@ _DAY = dt.timedelta(days=1)
 
 def end_of(source: Source, day: dt.date) -> dt.datetime:
     """Return the moment (UTC) at which a day ends in the source's time zone."""
-    return dt.datetime.combine(day + _DAY, dt.time(), ZoneInfo(source.time_zone)).astimezone(dt.UTC)
+    return _end_of(source.time_zone, day)
+
+
+# all resources of a source ask for the same days
+@functools.lru_cache(maxsize=100_000)
+def _end_of(time_zone: str, day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day + _DAY, dt.time(), ZoneInfo(time_zone)).astimezone(dt.UTC)
 
 
 def complete_at(source: Source, day: dt.date) -> dt.datetime:
     """Return the moment from which a load has all rows of a day: its end plus the contract's `settle_hours`."""
-    return end_of(source, day) + dt.timedelta(hours=source.settle_hours)
+    end = end_of(source, day)
+    return end + dt.timedelta(hours=source.settle_hours) if source.settle_hours else end
 
 
 def last_complete_day(source: Source, now: dt.datetime) -> dt.date:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.contracts.load import SnapshotLoad
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Source
     from scripts.planning.published import Published
 
+_T = TypeVar("_T")
 State = Literal["loaded", "missing", "failed", "not validated", "provisional", "outdated"]
 """The state of a partition by the ledger.
 
@@ -73,6 +75,10 @@ class Due(NamedTuple):
     build: BuildDue
     broken: Mapping[str, str]
     """The errors of invalid contracts, by name; their sources cannot be loaded."""
+    ledger: Mapping[Partition, LedgerEntry]
+    """The record of each partition, as it was then."""
+    held: Mapping[Partition, str]
+    """The content hash of each partition that the published tables held then."""
     unavailable: Mapping[str, str] = MappingProxyType({})
     """The messages about sources that do not answer, by name."""
 
@@ -128,14 +134,17 @@ def due(
         published: What the published version and the candidate hold.
         now: The present moment.
     """
+    loaded, attempted = _by_resource(ledger), _by_resource(attempts)
     work = [
         item
         for source in catalog.sources.values()
         for resource in source.resources
-        for item in _of_resource(source, resource, ledger, attempts, now)
+        for item in _of_resource(
+            source, resource, loaded[source.source, resource], attempted[source.source, resource], now
+        )
     ]
     broken = {name: str(error) for name, error in catalog.broken.items()}
-    return Due(now, sorted(work), _build(ledger, published, now), broken)
+    return Due(now, sorted(work), _build(ledger, published, now), broken, ledger, published.held)
 
 
 def state_of(source: Source, partition: Partition, entry: LedgerEntry | None, now: dt.datetime) -> State:
@@ -159,24 +168,29 @@ def plan(
     return [Planned(item, state_of(catalog.sources[item.source], item, ledger.get(item), now)) for item in wanted]
 
 
+def _by_resource(values: Mapping[Partition, _T]) -> Mapping[tuple[str, str], Mapping[dt.date, _T]]:
+    found: dict[tuple[str, str], dict[dt.date, _T]] = collections.defaultdict(dict)
+    for (source, resource, day), value in values.items():
+        found[source, resource][day] = value
+    return found
+
+
 def _of_resource(
     source: Source,
     resource: str,
-    ledger: Mapping[Partition, LedgerEntry],
-    attempts: Mapping[Partition, Attempt],
+    loaded: Mapping[dt.date, LedgerEntry],
+    attempts: Mapping[dt.date, Attempt],
     now: dt.datetime,
 ) -> Iterator[Work]:
-    loaded = [partition.day for partition in ledger if partition[:2] == (source.source, resource)]
-    attempted = [partition.day for partition in attempts if partition[:2] == (source.source, resource)]
     last = last_complete_day(source, now)
     expected = expected_days(source, min(loaded, default=None), now)
-    for day in sorted({*loaded, *attempted, *expected}):
+    for day in sorted({*loaded, *attempts, *expected}):
         partition = Partition(source.source, resource, day)
-        entry = ledger.get(partition)
+        entry = loaded.get(day)
         state = state_of(source, partition, entry, now)
         if state == "loaded" or (state != "not validated" and day < last and _is_of_now(source, resource)):
             continue
-        attempt = attempts.get(partition)
+        attempt = attempts.get(day)
         # a requested load that failed is retried, also when its day is no longer the last one
         is_asked_for = day == last or source.catchup or attempt is not None
         waits_for = _reason_to_wait(source, partition, state, is_asked_for=is_asked_for, now=now)

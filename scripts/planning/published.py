@@ -64,7 +64,7 @@ def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
         reasons,
         awaits_gold=known is not None and known.awaits_gold and known.validated_digest == validated,
         attempt=attempts.read(attempt_path()),
-        fingerprint=_fingerprint(ledger, project_digest()),
+        fingerprint=fingerprint_of_build(ledger),
     )
 
 
@@ -77,5 +77,6 @@ def _valid(ledger: Mapping[Partition, LedgerEntry]) -> Mapping[Partition, str]:
     return {partition: entry.content_state for partition, entry in ledger.items() if entry.status == "validated"}
 
 
-def _fingerprint(ledger: Mapping[Partition, LedgerEntry], project: str) -> str:
-    return hashlib.sha256(json.dumps([project, candidate.digest(_valid(ledger))]).encode()).hexdigest()
+def fingerprint_of_build(ledger: Mapping[Partition, LedgerEntry]) -> str:
+    """Return a hash of all inputs of a build: the project and the validated partitions."""
+    return hashlib.sha256(json.dumps([project_digest(), candidate.digest(_valid(ledger))]).encode()).hexdigest()

@@ -7,13 +7,14 @@ import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze import attempts
+from scripts.bronze.ledger_index import LedgerIndex
 from scripts.bronze.loaded_contracts import as_of_now
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.loading import breaker
 from scripts.loading.partitions import Outcome, load
 from scripts.planning.due import Due, Planned, due, plan, state_of
-from scripts.planning.published import attempt_path, read_published
+from scripts.planning.published import attempt_path, fingerprint_of_build, read_published
 from scripts.utils.days import is_ahead
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.build import BuildResult, build_warehouse
@@ -57,8 +58,9 @@ def examine(store: Store, now: dt.datetime | None = None) -> Due:
 
 def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
     """Return the record of each partition, with the present contract if the contract's change affects no rows."""
-    found = as_of_now(store, store.entries(), catalog.read_all().sources)
-    return {entry.partition: entry for entry in found}
+    with LedgerIndex(store.root, trust_folders=True) as index:
+        found = as_of_now(store, index.entries(), catalog.read_all().sources)
+        return {entry.partition: entry for entry in found}
 
 
 def last_load(store: Store) -> dt.datetime | None:
@@ -98,7 +100,7 @@ def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry],
 @contextlib.contextmanager
 def noting_build(run: Run) -> Iterator[None]:
     """Record a failure of the build in the `with` block until a build succeeds; what is due depends on it."""
-    fingerprint = read_published(read_ledger(run.store)).fingerprint
+    fingerprint = fingerprint_of_build(read_ledger(run.store))
     with attempts.noting(attempt_path(), run, fingerprint=fingerprint):
         yield
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scripts.bronze import ledger
+from scripts.bronze.foreign_files import foreign_files, foreign_files_hint
 from scripts.bronze.loaded_contracts import outdated_days
-from scripts.bronze.store import DATA_FILE, foreign_files, foreign_files_hint, verify
+from scripts.bronze.store import DATA_FILE, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, WarehouseError
 from scripts.warehouse import build_state
@@ -35,8 +36,9 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
             entry.check()
             verify(store, entry)
     known = {
-        f"{path.parent.parent.name}/{path.parent.name}/dt={path.stem}/{DATA_FILE}"
-        for path in ledger.entry_files(store.root / "_ledger")
+        f"{folder.parent.name}/{folder.name}/dt={day}/{DATA_FILE}"
+        for folder in ledger.folders(store.root / "_ledger")
+        for day in ledger.signatures(folder)
     }
     if strangers := foreign_files(store, known):
         raise BronzeError(

@@ -183,9 +183,8 @@ def doubt(
     readers = {planned.node for planned in plan.made() if project.nodes[planned.node].resources}
     if not readers:
         return []
-    known = connection.execute("select source, resource, dt, record_signature from _pipeline.partitions").fetchall()
     connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
-    read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
+    read_ledger(connection, store)
     rows = connection.execute(
         "select distinct held.source, held.resource, held.dt from _pipeline.held as held"
         " left join ledger using (source, resource, dt)"

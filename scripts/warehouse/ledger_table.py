@@ -1,21 +1,20 @@
-"""The ledger as a table of DuckDB: updated from the records, of which only the changed ones are read."""
+"""The ledger as a table of DuckDB: updated from the ledger's index, of which only the changed records are read."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from scripts.bronze import ledger
-from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.errors import BronzeError, UsageError
+from scripts.bronze.ledger import Partition
+from scripts.bronze.ledger_index import LedgerIndex
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     import duckdb
 
+    from scripts.bronze.ledger import LedgerEntry
     from scripts.bronze.store import Store
 
 _log = get_logger("ledger")
@@ -24,50 +23,30 @@ PARTITION_COLUMNS = (
     " quarantined_rows bigint, path varchar, bytes bigint, content_hash varchar, contract_version varchar,"
     " run_id varchar, loaded_at timestamp, validated_at timestamp, record_signature varchar"
 )
+_SAME = "(ledger.source, ledger.resource, ledger.dt) = (rows.source, rows.resource, cast(rows.dt as date))"
 
 
-def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store, signatures: Mapping[Partition, str]) -> None:
-    """Update the temporary table `ledger` from the records; read only the records that changed."""
-    records = {_partition(path): path for path in ledger.entry_files(store.root / "_ledger")}
-    changed = []
-    for partition, path in records.items():
-        signature = _signature(path)
-        if signatures.get(partition) != signature and (entry := _readable(path)) is not None:
-            changed.append((entry, signature))
-    gone = [*(signatures.keys() - records.keys()), *(entry.partition for entry, _ in changed)]
-    _delete_partitions(connection, gone)
-    _insert_entries(connection, changed)
+def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Update the temporary table `ledger` from the records; read only the records that changed.
+
+    If a record cannot be read, its row stays as it is: the tables then keep the rows that they hold of its day.
+    """
+    with LedgerIndex(store.root) as index:
+        _register(connection, ("source", "resource", "dt", "signature"), index.signatures())
+        names = connection.execute(
+            "select source, resource, cast(dt as date), signature from rows where not exists"  # noqa: S608 — a constant
+            f" (select 1 from ledger where {_SAME} and ledger.record_signature = rows.signature) order by all"
+        ).fetchall()
+        connection.execute(f"delete from ledger where not exists (select 1 from rows where {_SAME})")  # noqa: S608 — a constant
+        found = [(index.entry(Partition(*name[:3])), name) for name in names]
+    for entry, name in found:
+        if entry is None:
+            _log.error("the build skips the ledger record of %s, which cannot be read", Partition(*name[:3]))
+    if changed := [(entry, name[3]) for entry, name in found if entry is not None]:
+        _insert(connection, changed)
 
 
-def _readable(record: Path) -> LedgerEntry | None:
-    """Return a record; None if it cannot be read: the tables then keep the rows that they hold of its day."""
-    try:
-        return ledger.read_entry(record)
-    except BronzeError as error:
-        _log.error("the build skips a ledger record: %s", error)
-        return None
-
-
-def _delete_partitions(connection: duckdb.DuckDBPyConnection, partitions: Sequence[Partition]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
-
-    if partitions:
-        gone = pa.table(
-            {name: [item[place] for item in partitions] for place, name in enumerate(("source", "resource", "dt"))}
-        )
-        connection.register("gone", gone)
-        connection.execute(
-            "delete from ledger where exists (select 1 from gone where (gone.source, gone.resource, gone.dt)"
-            " = (ledger.source, ledger.resource, ledger.dt))"
-        )
-        connection.unregister("gone")
-
-
-def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
-
-    if not entries:
-        return
+def _insert(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:
     names = [column.split()[0] for column in PARTITION_COLUMNS.split(", ")]
     rows = [
         [
@@ -77,26 +56,17 @@ def _insert_entries(connection: duckdb.DuckDBPyConnection, entries: Sequence[tup
         ]
         for entry, signature in entries
     ]
-    connection.register("changed", pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)}))
-    connection.execute("insert into ledger select * from changed")
-    connection.unregister("changed")
+    _register(connection, names, rows)
+    connection.execute(f"delete from ledger where exists (select 1 from rows where {_SAME})")  # noqa: S608 — a constant
+    connection.execute("insert into ledger from rows")
 
 
-def _partition(record: Path) -> Partition:
-    try:
-        return Partition(record.parent.parent.name, record.parent.name, dt.date.fromisoformat(record.stem))
-    except ValueError:
-        raise UsageError(
-            f"the ledger contains a file that is not a record: {record.name}",
-            where=str(record),
-            hint="move it out of the ledger",
-        ) from None
+def _register(connection: duckdb.DuckDBPyConnection, names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Make rows the view `rows`."""
+    import pyarrow as pa  # noqa: PLC0415 — slow to import, and few commands need it
 
-
-def _signature(record: Path) -> str:
-    # a rename replaces a record, so a record with new content is another file
-    stat = record.stat()
-    return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
+    columns = zip(*rows, strict=True) if rows else [[] for _ in names]
+    connection.register("rows", pa.table(dict(zip(names, map(list, columns), strict=True))))
 
 
 def _naive(moment: dt.datetime | None) -> dt.datetime | None:

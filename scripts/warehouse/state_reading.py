@@ -24,11 +24,10 @@ def read_state(connection: duckdb.DuckDBPyConnection, store: Store, project: Pro
     """
     if not is_ours(connection):
         connection.execute(f"create or replace temp table ledger ({PARTITION_COLUMNS})")
-        read_ledger(connection, store, {})
+        read_ledger(connection, store)
         return State({}, {}, _pending(connection, project, is_new=True), catalog.column_types())
     connection.execute("create or replace temp table ledger as select * from _pipeline.partitions")
-    known = connection.execute("select source, resource, dt, record_signature from ledger").fetchall()
-    read_ledger(connection, store, {Partition(*row[:3]): row[3] for row in known})
+    read_ledger(connection, store)
     pending = _pending(connection, project, is_new=False)
     return State(_nodes(connection), _tests(connection), pending, catalog.column_types())
 

@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
 
     def check_days(self):
         ledger, found = reconcile.read_ledger(self.run.store), reconcile.examine(self.run.store)
-        told = " ".join(problems(catalog.read_all(), ledger, found))
+        told = " ".join(problems(catalog.read_all(), found))
         waiting = {item.partition for item in found.work}
         for resource in RESOURCES:
             loaded = [partition.day for partition in ledger if partition.resource == resource]

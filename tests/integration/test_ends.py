@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cli.printing import exit_code, show_outcomes
-from scripts.cli.tables import print_table
+from scripts.cli.tables import print_partitions, print_table
 from scripts.config import PROJECT_DIR, settings
 from scripts.contracts import catalog
 from scripts.errors import SettingsError
@@ -166,3 +166,26 @@ def test_replay_names_what_is_gone_from_the_catalog_and_replays_the_rest(api, ru
     assert "posts" in done.stdout
     assert "error: jsonplaceholder/albums/2024-01-02: resource `albums` is not part of source" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_many_days_that_are_alike_are_one_row_with_their_sum(capsys):
+    """A status of 50,000 partitions is read by a person, and printed within a second."""
+    day = dt.date(2024, 1, 1)
+    rows = []
+    for number in range(100):
+        today = day + dt.timedelta(days=number)
+        state = "missing" if number in (40, 41) else "built"
+        then = f"`pipeline backfill --start-date {today} --end-date {today}`" if state == "missing" else "nothing"
+        rows.append(("shop", "orders", today, state, None if state == "missing" else 10, then))
+    print_partitions("Partitions", ("source", "resource", "day", "state", "rows", "next"), rows[:50])
+    assert capsys.readouterr().out.count("orders") == 50
+
+    print_partitions("Partitions", ("source", "resource", "day", "state", "rows", "next"), rows)
+
+    header, _, *lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()[2:] if line]
+    assert header[2].startswith("days ")
+    assert [" ".join(line[2].split()) for line in lines] == [
+        "2024-01-01 to 2024-02-09 built 400 nothing",
+        "2024-02-10 to 2024-02-11 missing - `pipeline backfill --start-date 2024-02-10 --end-date 2024-02-11`",
+        "2024-02-12 to 2024-04-09 built 580 nothing",
+    ]

@@ -14,6 +14,7 @@ from scripts.admin.prune import prune
 from scripts.errors import StorageError
 from scripts.loading.partitions import load, partitions
 from scripts.monitoring import health
+from scripts.planning.reconcile import examine
 
 
 def at(text):
@@ -37,7 +38,7 @@ def loaded(api, run):
     ],
 )
 def test_freshness_counts_from_the_end_of_the_last_day(loaded, now, state, hours):
-    found = health.freshness(loaded, at(now))
+    found = health.freshness(examine(loaded, at(now)))
     assert {(row.resource, row.state, row.age_hours) for row in found} == {
         (name, state, hours) for name in ("posts", "users", "comments", "todos")
     }
@@ -47,7 +48,7 @@ def test_a_day_of_the_future_makes_nothing_fresh(loaded, run):
     """As where the clock of a machine was wrong: 2024-01-02 is the future on New Year's Eve of 2023."""
     assert all(outcome.entry for outcome in load(run, partitions([dt.date(2023, 12, 25)], ["jsonplaceholder"])))
 
-    found = health.freshness(loaded, at("2023-12-31T12:00"))
+    found = health.freshness(examine(loaded, at("2023-12-31T12:00")))
 
     assert {(row.state, str(row.last_day)) for row in found} == {("stale", "2023-12-25")}
     assert any(
@@ -56,7 +57,7 @@ def test_a_day_of_the_future_makes_nothing_fresh(loaded, run):
 
 
 def test_a_source_that_never_ran_is_stale(run):
-    found = health.freshness(run.store)
+    found = health.freshness(examine(run.store))
     assert {row.source for row in found} == {"jsonplaceholder"}, "sources on request have no freshness"
     assert {(row.state, row.last_day) for row in found} == {("stale", None)}
 

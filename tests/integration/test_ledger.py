@@ -13,9 +13,10 @@ import pytest
 
 from scripts.bronze import ledger
 from scripts.bronze import store as store_module
+from scripts.bronze.foreign_files import foreign_files, foreign_files_hint
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.store import foreign_files, foreign_files_hint, verify
+from scripts.bronze.store import verify
 from scripts.bronze.verification import verify_part
 from scripts.errors import BronzeError
 from scripts.extract.client import Client
@@ -123,7 +124,7 @@ def test_a_file_in_the_ledger_that_is_not_ours_is_named(name, load, run, start):
     shutil.copy(run.store.entry_path(POSTS), run.store.entry_path(POSTS).with_name(name))
 
     assert list(run.store.entries()) == [entry]
-    assert list(ledger.entry_files(run.store.root / "_ledger")) == [run.store.entry_path(POSTS)]
+    assert list(ledger.signatures(run.store.entry_path(POSTS).parent)) == [str(POSTS.day)]
     done = start("status")
     assert done.returncode == 7
     assert f"{name}: a file that the pipeline did not write" in done.stderr

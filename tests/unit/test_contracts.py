@@ -235,6 +235,16 @@ def test_a_secret_in_a_contract_is_not_repeated(read):
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_changed_copy_of_a_resource_has_a_version_of_its_own(read):
+    resource = read(GOOD).resources["orders"]
+    before = resource.version
+    copied = resource.model_copy(update={"path": "/other"})
+
+    assert copied.version != before == resource.version
+    resource.share({"headers": {"X-Other": "y"}})
+    assert resource.version != before
+
+
 def test_the_version_follows_what_decides_about_rows(read):
     first = read(GOOD).resources["orders"].version
 

@@ -10,9 +10,7 @@ from tests.support.shop import entry, failed, find, shop
 
 
 def told(source, *entries, now="2024-01-10T00:10", **options):
-    found = find(source, *entries, now=now, **options)
-    ledger = {item.partition: item for item in entries}
-    return problems(Catalog({source.source: source}, {}), ledger, found)
+    return problems(Catalog({source.source: source}, {}), find(source, *entries, now=now, **options))
 
 
 def test_all_is_well_where_nothing_is_due():
