@@ -7,10 +7,7 @@
 
 {#- Return the contract's `deletes`: `detect`, a mapping with the column that marks deleted rows, or none. -#}
 {% macro bronze_deletes(source_name, table_name) -%}
-    {%- for node in graph.sources.values() if node.source_name == source_name and node.name == table_name -%}
-        {{ return(node.config.meta.deletes or node.meta.deletes or none) }}
-    {%- endfor -%}
-    {{ return(none) }}
+    {{ return(bronze_meta(source_name, table_name).deletes or none) }}
 {%- endmacro %}
 
 {#- Return the SQL of `deleted_date` for rows of Bronze in which a column marks deleted rows. -#}
