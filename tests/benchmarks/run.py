@@ -18,6 +18,7 @@ from pathlib import Path
 
 from building import daily_build
 from entry_points import orchestration, start_up
+from growth import bytes_written, many_partitions, many_resources, memory, tiny_partitions
 from loading import backfill, ingestion, validation
 from measure import REPOSITORY
 
@@ -28,6 +29,11 @@ SECTIONS = {
     "Validation": validation,
     "Daily build": daily_build,
     "Backfill": backfill,
+    "Many partitions": many_partitions,
+    "Many resources": many_resources,
+    "Tiny partitions": tiny_partitions,
+    "Bytes written": bytes_written,
+    "Memory": memory,
     "Orchestration": orchestration,
     "Start-up": start_up,
 }

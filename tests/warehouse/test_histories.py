@@ -1,8 +1,10 @@
 """Random histories of a project: after each build, readers see what plain dbt builds from nothing, or what they saw.
 
+At the end of each, the reconciling run does what is due, and the same has to hold.
 `HISTORIES=200` runs so many of them; the number of a history is its seed, and a failure prints what happened.
 """
 
+import datetime as dt
 import json
 import os
 import random
@@ -16,6 +18,7 @@ from scripts.config import settings
 from scripts.contracts import source_yaml
 from scripts.errors import WarehouseError
 from scripts.loading.partitions import load, partitions
+from scripts.planning import reconcile
 from scripts.utils.days import day_range
 from scripts.warehouse import build as builds
 from scripts.warehouse.process import Command, running
@@ -44,6 +47,7 @@ CONTRACT = {
     "base_url_env": "DEMO_BASE_URL",
     "headers": {"X-Day": "{day}"},
     "default_resource": "items",
+    "daily": False,
     "resources": {name: {**RESOURCE, "path": f"/{name}"} for name in ("items", "others")},
 }
 
@@ -104,6 +108,9 @@ class History:
             self._build(**how)
             if how.get("layer") == "silver":
                 assert self._readers_see() == self.seen, "Silver alone was published"
+                if self.chance.random() < 0.3:
+                    self.told.append("Gold's event is lost")
+                    return
                 if self.chance.random() < 0.5:
                     self.change_days()
                     self.told.append("gold, then all")
@@ -113,6 +120,20 @@ class History:
             self._was_refused(error)
             return
         self.good = self.project.copy()
+        self._equals_plain_dbt()
+
+    def reconcile(self):
+        """Do what is due: whatever happened before, readers then see all validated days, or somebody is told."""
+        self.project = self.good.copy()
+        self.project.write(self.home)
+        done = reconcile.reconcile(Run.create(triggered_by="test"))
+        self.told.append(f"reconcile: {done.error}")
+        assert [item for item in done.stays.ready if item.partition.day <= dt.date.fromisoformat(DAYS[-1])] == []
+        if done.error is not None:
+            assert done.stays.build.waits_for, "a build failed, and nobody is told"
+            self._fails_in_plain_dbt(done.error)
+            return
+        assert done.stays.build.reasons == []
         self._equals_plain_dbt()
 
     def _build(self, **how):
@@ -192,6 +213,7 @@ def test_readers_see_what_plain_dbt_builds_from_nothing(history):
             history.change_days()
             history.edit()
             history.build()
+        history.reconcile()
     except BaseException as error:
         error.add_note("\n".join(history.told))
         raise

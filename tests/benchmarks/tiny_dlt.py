@@ -1,0 +1,50 @@
+"""The peer of many small answers: dlt's rest_api source to Parquet on disk, one resource for each path.
+
+python tiny_dlt.py URL FIRST_DAY DAYS RESOURCES OUT
+"""
+
+import datetime as dt
+import os
+import sys
+
+os.environ |= {
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "ERROR",
+    "EXTRACT__WORKERS": "8",
+    "EXTRACT__MAX_PARALLEL_ITEMS": "20",
+    "NORMALIZE__WORKERS": "2",
+    "NORMALIZE__START_METHOD": "fork",
+    "DATA_WRITER__BUFFER_MAX_ITEMS": "50000",
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false",
+    "DATA_WRITER__COMPRESSION": "zstd",
+}
+
+import dlt
+from dlt.sources.helpers.rest_client import RESTClient
+
+COLUMNS = {"id": {"data_type": "bigint"}, "name": {"data_type": "text"}, "amount": {"data_type": "double"}}
+
+
+def main(url, first, days, resources, out):
+    client = RESTClient(base_url=url)
+    wanted = [str(dt.date.fromisoformat(first) + dt.timedelta(days=number)) for number in range(days)]
+
+    def resource(name):
+        @dlt.resource(name=f"days_{name}", selected=False)
+        def asked():
+            yield from wanted
+
+        @dlt.transformer(name=name, data_from=asked, columns=COLUMNS, write_disposition="replace", parallelized=True)
+        def rows(day):
+            return [{**row, "day": day} for row in client.get(f"/{name}", params={"day": day}).json()]
+
+        return rows
+
+    pipeline = dlt.pipeline(
+        "tiny", pipelines_dir=f"{out}/state", destination=dlt.destinations.filesystem(bucket_url=f"file://{out}/data")
+    )
+    pipeline.run([resource(f"r{number:03}") for number in range(resources)], loader_file_format="parquet")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
