@@ -204,7 +204,7 @@ def history(request, tmp_path, monkeypatch, env):
         yield past
 
 
-@pytest.mark.parametrize("history", range(int(os.environ.get("HISTORIES", "2"))), indirect=True)
+@pytest.mark.parametrize("history", range(int(os.environ.get("HISTORIES", "1"))), indirect=True)
 def test_readers_see_what_plain_dbt_builds_from_nothing(history):
     history.project.write(history.home)
     history.told.append(repr(history.project))
