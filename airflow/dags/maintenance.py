@@ -4,7 +4,7 @@
 The DAG runs every morning, also if no other DAG ran:
 
 - `verify_ledger` checks the sizes of all Bronze files and reads a part of them, so that it reads every file once a
-  month. It fails if a row is missing or duplicated, or if a file differs from its ledger record.
+  month. It fails if row counts do not add up, or if a file differs from its ledger record.
 - `check_freshness` compares the last loaded day of each daily source with the limits of its contract. It fails and
   sends an alert if a source is stale, also if its runs never started.
 - `report_quarantine` sends a reminder about rows that have been in quarantine for more than a week.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import msgspec
 
 from scripts.bronze import ledger
-from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.ledger import LedgerEntry
 from scripts.errors import BronzeError
 from scripts.utils.days import parse_day
 from scripts.utils.files import make_dir
@@ -103,14 +103,6 @@ class LedgerIndex:
         """Return source, resource, day and signature of each record, including records that cannot be read."""
         return self._connection.execute("select source, resource, day, signature from records").fetchall()
 
-    def entry(self, partition: Partition) -> LedgerEntry | None:
-        """Return the record of a partition; None if there is none, or if it cannot be read."""
-        row = self._connection.execute(
-            "select content from records where (source, resource, day) = (?, ?, ?)",
-            [partition.source, partition.resource, partition.day.isoformat()],
-        ).fetchone()
-        return msgspec.json.decode(row[0], type=LedgerEntry) if row and row[0] is not None else None
-
     def problems(self) -> Sequence[BronzeError]:
         """Return the problems of the files of the ledger, each with its repair."""
         rows = self._connection.execute(
@@ -178,12 +170,13 @@ class LedgerIndex:
 
     def _oldest_verifications(self, most: int) -> Sequence[tuple[LedgerEntry, float]]:
         rows = self._connection.execute(
-            "select content, max(loaded_at, coalesce(verified_at, 0)) as seen from records"
+            # a load that a clock dated in the future verified nothing that anybody can rely on
+            "select content, max(iif(loaded_at > ?, 0, loaded_at), coalesce(verified_at, 0)) as seen from records"
             " left join verified on (verified.source, verified.resource, verified.day)"
             " = (records.source, records.resource, records.day)"
             " and verified.content_hash = records.content_hash"
             " where content is not null order by seen limit ?",
-            [most],
+            [time.time(), most],
         )
         return [(msgspec.json.decode(row[0], type=LedgerEntry), row[1]) for row in rows]
 

@@ -91,10 +91,18 @@ def _range(group: Sequence[Sequence[Any]]) -> Sequence[object]:
     values: list[object] = [first[0], first[1], f"{first[2]} to {last[2]}"]
     for at, value in enumerate(first[3:], 3):
         if isinstance(value, str):
-            values.append(value.replace(f"--end-date {first[2]}", f"--end-date {last[2]}"))
+            values.append(_text_of_range(value, first[2], last[2]))
         else:
             values.append(None if value is None else sum(row[at] for row in group))
     return values
+
+
+def _text_of_range(text: str, first: dt.date, last: dt.date) -> str:
+    """Return the text of the first day for the range: a command gets its days, and any other text says whose it is."""
+    command = f"--start-date {first} --end-date {first}"
+    if command in text:
+        return text.replace(command, f"--start-date {first} --end-date {last}")
+    return f"the first: {text}" if str(first) in text else text
 
 
 @contextlib.contextmanager

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--verify", is_flag=True, help="Read every Bronze file and compare its hash.")
+@click.option("--verify", is_flag=True, help="Read every Bronze file: compare its hash, and count the keys for Silver.")
 @options.json_option
 def status(verify: bool, as_json: bool) -> int:
-    """Show the row counts of every partition and model; exit with 7 if they do not add up."""
+    """Show the row counts of every partition and model; exit with 7 if they do not add up.
+
+    More than 60 partitions are shown as ranges of days; with --json, each day is shown.
+    """
     from scripts.cli.printing import show_status
     from scripts.monitoring.status import read_status
 

@@ -14,6 +14,7 @@ from scripts.monitoring import overdue
 from scripts.monitoring.status import Status, read_status
 from scripts.planning.calendar import end_of, is_future
 from scripts.planning.reconcile import examine
+from scripts.utils.days import is_ahead
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.warehouse.build import published_build
 
@@ -89,7 +90,7 @@ def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = Non
     return [
         OldQuarantine(entry.source, entry.resource, entry.day, entry.quarantined, _rules(entry), age)
         for entry in entries
-        if (age := (moment - entry.loaded_at).days) > days
+        if (age := (moment - entry.loaded_at).days) > days or is_ahead(entry.loaded_at, moment)
     ]
 
 

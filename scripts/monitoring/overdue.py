@@ -82,7 +82,7 @@ def _late(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
         since = complete_at(source, item.partition.day)
         if entry is not None and item.step == "validate":
             since = entry.loaded_at
-        if found.at - since > GRACE or is_ahead(since, found.at):
+        if found.at - since > GRACE or (entry is not None and is_ahead(entry.loaded_at, found.at)):
             late[(*item.partition[:2], item.state)].append(item.partition.day)
     for (source_name, resource, state), days in late.items():
         yield (

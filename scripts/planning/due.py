@@ -24,9 +24,8 @@ _T = TypeVar("_T")
 State = Literal["loaded", "missing", "failed", "not validated", "provisional", "outdated"]
 """The state of a partition by the ledger.
 
-A `provisional` partition was loaded before its day was complete, or by a machine whose clock was ahead, so that nobody
-knows whether its day was complete. An `outdated` one was loaded with another version of
-its contract.
+`provisional`: it was loaded before its day was complete, or its record is dated in the future because a clock was
+wrong. `outdated`: it was loaded with another version of its contract.
 """
 
 
@@ -52,7 +51,8 @@ class BuildDue(NamedTuple):
     """Whether a build is due, and why."""
 
     partitions: Sequence[Partition]
-    """Validated partitions whose present content the published version does not hold, and removed partitions."""
+    """Validated partitions whose present content the published version does not hold, and those that it holds although
+    they were removed, or were loaded again with rows that break a rule."""
     reasons: Sequence[str]
     """Why a build is due; empty if no build is due."""
     waits_for: str
@@ -194,6 +194,9 @@ def _of_resource(
         # a requested load that failed is retried, also when its day is no longer the last one
         is_asked_for = day == last or source.catchup or attempt is not None
         waits_for = _reason_to_wait(source, partition, state, is_asked_for=is_asked_for, now=now)
+        if entry is not None and is_ahead(entry.started_at, now):
+            # at once: when its date has come, it can no longer be told from a load after the day's end
+            waits_for = ""
         if not waits_for and attempt:
             waits_for = attempt.reason_to_wait(source.resources[resource].version, now)
         yield Work(partition, state, _step(source, partition, state, entry, now), waits_for)
@@ -230,7 +233,7 @@ def _build(ledger: Mapping[Partition, LedgerEntry], published: Published, now: d
     valid = {partition: entry.content_state for partition, entry in ledger.items() if entry.status == "validated"}
     behind = sorted(
         [partition for partition, content in valid.items() if published.held.get(partition) != content]
-        + [partition for partition in published.held if partition not in ledger]
+        + [partition for partition in published.held if _is_gone(ledger.get(partition))]
     )
     reasons = list(published.reasons)
     if behind:
@@ -238,6 +241,11 @@ def _build(ledger: Mapping[Partition, LedgerEntry], published: Published, now: d
     attempt = published.attempt
     waits_for = attempt.reason_to_wait(published.fingerprint, now) if attempt and reasons else ""
     return BuildDue(behind, reasons, waits_for, published.awaits_gold)
+
+
+def _is_gone(entry: LedgerEntry | None) -> bool:
+    """Return whether a build removes the rows of a partition that the tables hold, and nothing else is due first."""
+    return entry is None or entry.status == "failed"
 
 
 def _without_partition(item: Work) -> dict[str, str]:

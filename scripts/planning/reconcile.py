@@ -7,7 +7,6 @@ import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze import attempts
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.bronze.loaded_contracts import as_of_now
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
@@ -58,16 +57,16 @@ def examine(store: Store, now: dt.datetime | None = None) -> Due:
 
 def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
     """Return the record of each partition, with the present contract if the contract's change affects no rows."""
-    with LedgerIndex(store.root, trust_folders=True) as index:
-        found = as_of_now(store, index.entries(), catalog.read_all().sources)
-        return {entry.partition: entry for entry in found}
+    found = as_of_now(store, store.entries(), catalog.read_all().sources)
+    return {entry.partition: entry for entry in found}
 
 
 def last_load(store: Store) -> dt.datetime | None:
     """Return when the last partition was written; None if no partition was ever written."""
     folders = (store.root / "_ledger").glob("*/*")
-    times = [folder.stat().st_mtime for folder in folders if folder.is_dir()]
-    return dt.datetime.fromtimestamp(max(times), dt.UTC) if times else None
+    times = [dt.datetime.fromtimestamp(folder.stat().st_mtime, dt.UTC) for folder in folders if folder.is_dir()]
+    # a clock that was ahead may have dated some in the future
+    return max((moment for moment in times if not is_ahead(moment, dt.datetime.now(dt.UTC))), default=None)
 
 
 def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:

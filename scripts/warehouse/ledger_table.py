@@ -1,16 +1,19 @@
-"""The ledger as a table of DuckDB: updated from the ledger's index, of which only the changed records are read."""
+"""The ledger as a table of DuckDB: updated from the records that have changed by the ledger's index."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from scripts.bronze import ledger
 from scripts.bronze.ledger import Partition
 from scripts.bronze.ledger_index import LedgerIndex
+from scripts.errors import BronzeError
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import duckdb
 
@@ -38,12 +41,23 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
             f" (select 1 from ledger where {_SAME} and ledger.record_signature = rows.signature) order by all"
         ).fetchall()
         connection.execute(f"delete from ledger where not exists (select 1 from rows where {_SAME})")  # noqa: S608 — a constant
-        found = [(index.entry(Partition(*name[:3])), name) for name in names]
-    for entry, name in found:
-        if entry is None:
-            _log.error("the build skips the ledger record of %s, which cannot be read", Partition(*name[:3]))
-    if changed := [(entry, name[3]) for entry, name in found if entry is not None]:
+    changed = []
+    for *name, signature in names:
+        # from the record itself, since a changed bit of the index would become rows
+        if (entry := _readable(store.entry_path(Partition(*name)))) is not None:
+            changed.append((entry, signature))
+    if changed:
         _insert(connection, changed)
+
+
+def _readable(record: Path) -> LedgerEntry | None:
+    try:
+        return ledger.read_entry(record)
+    except BronzeError as error:
+        _log.error("the build skips a ledger record: %s", error)
+    except FileNotFoundError:
+        _log.info("the ledger record %s was removed in the meantime", record)
+    return None
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:

@@ -52,7 +52,8 @@ def read_project(manifest: Mapping[str, Any], digest: str, dbt_dir: Path) -> Pro
     tests = {
         unique_id: _test(node, manifest, nodes)
         for unique_id, node in sorted(manifest["nodes"].items())
-        if node["resource_type"] == "test"
+        # dbt disables the tests of a disabled model
+        if node["resource_type"] == "test" and node["config"].get("enabled", True)
     }
     has_pseudonyms = any(_meta(source).get("hashed") for source in manifest["sources"].values() if is_bronze(source))
     return Project(digest, nodes, tests, key_id() if has_pseudonyms else "")

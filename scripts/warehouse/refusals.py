@@ -167,10 +167,16 @@ def _deletes(node: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
 
 
 def _left_out(test: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
-    # dbt disables such a test and warns; a test that a person disables is not among the nodes
-    if test["resource_type"] == "test" and not test["config"].get("enabled", True):
+    # dbt disables such a test and warns; a test that a person disables is not among the nodes. The tests of a disabled
+    # model in its own YAML file are disabled with it
+    if test["resource_type"] != "test" or test["config"].get("enabled", True):
+        return
+    if test.get("attached_node") not in manifest.get("disabled", {}):
         names = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] in _CHECKED}
-        missing = ", ".join(f"`{ref['name']}`" for ref in test["refs"] if ref["name"] not in names)
+        known = {(source["source_name"], source["name"]) for source in manifest["sources"].values()}
+        read = [ref["name"] for ref in test["refs"] if ref["name"] not in names]
+        read += [".".join(source) for source in test["sources"] if tuple(source) not in known]
+        missing = ", ".join(f"`{name}`" for name in read)
         yield (
             f"reads {missing}, which is disabled or does not exist: dbt leaves the test out",
             "enable what it reads, or disable the test",

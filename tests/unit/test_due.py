@@ -82,8 +82,22 @@ def test_a_day_that_was_loaded_with_a_clock_that_was_ahead_is_loaded_again():
 
     found = find(source, entry(source, "2024-01-08"), entry(source, "2024-01-09", started="2024-02-09T00:00"))
     assert work(found) == {"2024-01-09": ("provisional", "load", "")}
+    # before the end of its day, too: later nobody could tell it from a good load
+    found = find(source, entry(source, "2024-01-10", started="2024-01-11T00:30"), now="2024-01-10T00:30")
+    assert work(found) == {"2024-01-10": ("provisional", "load", "")}
     # clocks of two machines differ by a little
     assert work(find(source, entry(source, "2024-01-09", started="2024-01-10T00:31"))) == {}
+
+
+def test_a_day_that_was_loaded_again_and_breaks_a_rule_is_taken_out_of_the_tables():
+    source = shop()
+    good, bad = entry(source, "2024-01-08"), entry(source, "2024-01-09", status="failed", content="b")
+    held = {item.partition: "a" for item in (good, bad)}
+
+    found = find(source, good, bad, attempts=failed(source, "2024-01-09", final=True), published=Published("1", held))
+
+    assert found.build.partitions == [bad.partition]
+    assert found.build.is_ready
 
 
 def test_a_failed_load_that_a_clock_dated_in_the_future_is_tried_again_now():

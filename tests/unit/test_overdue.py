@@ -43,6 +43,16 @@ def test_a_load_that_failed_is_told_at_once_with_the_reason():
     assert problem == "shop/orders/2024-01-09: missing, waits for a person: what went wrong"
 
 
+def test_a_failed_load_of_the_present_day_is_no_late_day():
+    source = shop()
+    attempts = failed(source, "2024-01-10", final=False, at_time="2024-01-10T10:00")
+    days = [entry(source, "2024-01-08"), entry(source, "2024-01-09")]
+
+    (problem,) = told(source, *days, attempts=attempts, now="2024-01-10T10:00")
+    assert "no run has corrected it" not in problem
+    assert told(source, *days, attempts=attempts, now="2024-01-10T10:10") == []
+
+
 def test_what_is_loaded_and_not_published_is_told_after_a_while_and_a_red_build_at_once():
     source = shop()
     loaded = [entry(source, "2024-01-08"), entry(source, "2024-01-09")]
