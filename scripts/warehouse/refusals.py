@@ -173,10 +173,7 @@ def _left_out(test: Node, manifest: Mapping[str, Any]) -> Iterator[Refusal]:
         return
     if test.get("attached_node") not in manifest.get("disabled", {}):
         names = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] in _CHECKED}
-        known = {(source["source_name"], source["name"]) for source in manifest["sources"].values()}
-        read = [ref["name"] for ref in test["refs"] if ref["name"] not in names]
-        read += [".".join(source) for source in test["sources"] if tuple(source) not in known]
-        missing = ", ".join(f"`{name}`" for name in read)
+        missing = ", ".join(f"`{ref['name']}`" for ref in test["refs"] if ref["name"] not in names)
         yield (
             f"reads {missing}, which is disabled or does not exist: dbt leaves the test out",
             "enable what it reads, or disable the test",

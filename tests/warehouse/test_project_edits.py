@@ -215,10 +215,6 @@ REFUSED = {
         },
         r"tests/off_is_empty\.sql: test `off_is_empty` reads `fct_off`, which is disabled",
     ),
-    "a test of a table that no contract has": (
-        {"tests/nothing.sql": "select * from {{ source('jsonplaceholder', 'nope') }}"},
-        r"test `nothing` reads `jsonplaceholder\.nope`, which is disabled or does not exist",
-    ),
     "an unknown strategy": (
         {
             f"{MART}/fct_odd.sql": "{{ config(incremental_strategy='replcae', contract={'enforced': false}) }}"
