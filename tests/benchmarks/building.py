@@ -34,7 +34,7 @@ def daily_build(folder, peers):
     tests by DuckDB alone. SQLMesh has the four models that have rows here, with audits of their keys, and neither
     copies nor publishes a file. The seconds of models and tests are dbt's own sums; two run at once.
     """
-    lines = []
+    lines, curves = [], collections.defaultdict(list)
     imports = best(2, PYTHON, "-c", "from dbt.cli.main import cli")
     for days in (10, 100, 1000):
         data = folder / f"days-{days}"
@@ -62,6 +62,8 @@ def daily_build(folder, peers):
         seconds = collections.Counter()
         for node in about["nodes"]:
             seconds["models" if node["kind"] == "model" else "tests"] += node["seconds"]
+        for name, side in (("command", done), ("floor", floor), ("SQLMesh", peer)):
+            curves[name].append(round(side.seconds, 1))
         files = json.loads((data / "statements.json").read_text())["files"]
         lines.append(
             f"| {days:,} | {done.seconds:.1f} | {floor.seconds:.1f} | {peer.seconds:.1f} | {imports.seconds:.1f} |"
@@ -69,7 +71,7 @@ def daily_build(folder, peers):
             f" {made.stat().st_size / 1e6:.0f} | {copy.seconds:.2f} | {done.megabytes:.0f} |"
         )
         shutil.rmtree(data)
-    return HEADER, lines
+    return HEADER, lines, {"x": "days before", "y": "seconds", "at": [10, 100, 1000], "series": curves}
 
 
 def dbt_start(results):

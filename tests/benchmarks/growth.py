@@ -8,7 +8,8 @@ import subprocess
 
 from measure import HERE, PYTHON, REPOSITORY, best, cost, line
 
-CLI = (PYTHON, "-m", "scripts.cli.main")
+# -P: the code of the project that PYTHONPATH names, and not that of the present folder
+CLI = (PYTHON, "-P", "-m", "scripts.cli.main")
 METRICS = (
     "from scripts.bronze.store import Store; from scripts.config import settings;"
     " from scripts.monitoring.metrics import metrics; metrics(Store(settings().bronze_path))"
@@ -18,10 +19,11 @@ COMMANDS = {
     "due": (*CLI, "due"),
     "health": (*CLI, "health"),
     "report": (*CLI, "report"),
-    "metrics, one scrape": (PYTHON, "-c", METRICS),
+    "metrics, one scrape": (PYTHON, "-P", "-c", METRICS),
     "doctor": (*CLI, "doctor"),
     "build, nothing changed": (*CLI, "build"),
 }
+DAYS, RESOURCES, TINY_DAYS, OLD_DAYS = (20, 200, 1000), (5, 50, 200), 365, 1000
 YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 
 
@@ -34,7 +36,7 @@ def _project(folder, resources):
 
 
 def _days(environ, first, count, resource=""):
-    """Write days that end before yesterday, or one day of one resource."""
+    """Write days of each resource, or of one."""
     wanted = [resource] if resource else []
     cost(PYTHON, HERE / "many.py", "days", environ["PIPELINE_HOME"], first, count, *wanted, **environ)
 
@@ -44,14 +46,14 @@ def many_partitions(folder, _):
 
     Goal: at 50,000 partitions, at most 1.5 times the cost at 1,000.
     """
-    counts, found = (20, 200, 1000), {}
-    for days in counts:
+    found = {}
+    for days in DAYS:
         environ = {**_project(folder, 50), "DATA_DIR": folder / f"days-{days}"}
-        _days(environ, YESTERDAY - dt.timedelta(days=days), days)
+        _days(environ, YESTERDAY - dt.timedelta(days=days - 1), days)
         found["build, the first"] = [*found.get("build, the first", ()), cost(*CLI, "build", **environ)]
         for name, command in COMMANDS.items():
             found[name] = [*found.get(name, ()), best(2, *command, **environ)]
-        _days(environ, YESTERDAY, 1, "r000")
+        _days(environ, YESTERDAY - dt.timedelta(days=days), 1, "r000")
         name = "build, one partition changed"
         found[name] = [*found.get(name, ()), cost(*CLI, "build", **environ)]
         shutil.rmtree(folder / f"days-{days}")
@@ -59,7 +61,9 @@ def many_partitions(folder, _):
         f"| {name} | {' | '.join(f'{one.cpu:.1f}' for one in costs)} | {costs[-1].cpu / costs[0].cpu:.1f} |"
         for name, costs in found.items()
     ]
-    return ["command", *(f"{50 * days:,}" for days in counts), "times"], lines
+    series = {name: [round(one.cpu, 1) for one in costs] for name, costs in found.items() if name != "build, the first"}
+    curve = {"x": "partitions", "y": "CPU seconds", "at": [50 * days for days in DAYS], "series": series}
+    return ["command", *(f"{50 * days:,}" for days in DAYS), "times"], lines, curve
 
 
 def many_resources(folder, _):
@@ -67,19 +71,24 @@ def many_resources(folder, _):
 
     Goal: a build of one changed partition costs among 200 resources at most 1.5 times what it costs among 5.
     """
-    counts, found = (5, 50, 200), []
-    for resources in counts:
+    found = []
+    for resources in RESOURCES:
         environ = {**_project(folder, resources), "DATA_DIR": folder / f"resources-{resources}"}
-        _days(environ, YESTERDAY - dt.timedelta(days=3), 3)
+        _days(environ, YESTERDAY - dt.timedelta(days=2), 3)
         first = cost(*CLI, "build", **environ)
-        _days(environ, YESTERDAY, 1, "r000")
+        _days(environ, YESTERDAY - dt.timedelta(days=3), 1, "r000")
         found.append((resources, first, cost(*CLI, "build", **environ)))
         shutil.rmtree(folder / f"resources-{resources}")
     lines = [
         f"| {resources} | {first.cpu:.1f} | {changed.cpu:.1f} | {changed.cpu / found[0][2].cpu:.1f} |"
         for resources, first, changed in found
     ]
-    return ["resources", "build, the first", "build, one partition changed", "times"], lines
+    series = {
+        "build, the first": [round(first.cpu, 1) for _, first, _ in found],
+        "build, one partition changed": [round(changed.cpu, 1) for _, _, changed in found],
+    }
+    curve = {"x": "resources", "y": "CPU seconds", "at": list(RESOURCES), "series": series}
+    return ["resources", "build, the first", "build, one partition changed", "times"], lines, curve
 
 
 @contextlib.contextmanager
@@ -100,9 +109,9 @@ def tiny_partitions(folder, peers):
     """
     environ = {**_project(folder, 20), "DATA_DIR": folder / "tiny"}
     first = dt.date(2024, 1, 1)
-    days = ["--start-date", first, "--end-date", first + dt.timedelta(days=364)]
+    days = ["--start-date", first, "--end-date", first + dt.timedelta(days=TINY_DAYS - 1)]
     with _answering(20) as url:
-        peer = cost(peers / "dlt/bin/python", HERE / "tiny_dlt.py", url, first, 365, 20, folder / "dlt")
+        peer = cost(peers / "dlt/bin/python", HERE / "tiny_dlt.py", url, first, TINY_DAYS, 20, folder / "dlt")
         ours = cost(*CLI, "ingest", "--source", "many", *days, **environ, MANY_BASE_URL=url)
     lines = [line("dlt", peer), line("**data-pipeline**, `ingest`", ours, peer)]
     return ["side", "seconds", "CPU seconds", "peak MB", "times dlt (wall, CPU)"], lines
@@ -117,11 +126,11 @@ def bytes_written(folder, _):
     """
     data = folder / "bytes"
     environ = {"DATA_DIR": data, "PYTHONPATH": REPOSITORY, "WAREHOUSE_KEEP_VERSIONS": 2}
-    start, lines = YESTERDAY - dt.timedelta(days=1003), []
-    cost(PYTHON, HERE / "history.py", start, 1000, 5000, **environ)
+    start, lines = YESTERDAY - dt.timedelta(days=OLD_DAYS + 3), []
+    cost(PYTHON, HERE / "history.py", start, OLD_DAYS, 5000, **environ)
     cost(*CLI, "build", **environ)
     for number in range(4):
-        day = start + dt.timedelta(days=1000 + number)
+        day = start + dt.timedelta(days=OLD_DAYS + number)
         cost(PYTHON, HERE / "history.py", day, 1, 5000, **environ)
         new = next((data / "bronze/jsonplaceholder/posts" / f"dt={day}").glob("*.parquet")).stat().st_size
         done = subprocess.run(
@@ -145,7 +154,7 @@ def memory(folder, _):
     Goal: at most 512 MB.
     """
     lines = []
-    for rows, size in ((500, 100), (2000, 100)):
+    for rows, size in ((500, 50), (2000, 50)):
         done = cost(PYTHON, REPOSITORY / "tests/support/large_rows.py", rows, size, DATA_DIR=folder / f"rows-{rows}")
         lines.append(f"| {rows} rows of 1 MB, {size} a page | {done.seconds:.1f} | {done.megabytes:.0f} |")
     return ["load and validation", "seconds", "peak MB"], lines

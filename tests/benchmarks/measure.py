@@ -1,6 +1,7 @@
 """Measuring processes (wall time, CPU time, peak memory of a command and its children) and comparing what they made."""
 
 import contextlib
+import ctypes
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def cost(*command, **environ):
     """Run a command and return what it took; its output is shown when it fails."""
     values = os.environ | {"LOG_FORMAT": "json", **{name: str(value) for name, value in environ.items()}}
     with tempfile.TemporaryFile() as output:
+        known = adopt_orphans()
         started = time.perf_counter()
         process = subprocess.Popen([str(part) for part in command], env=values, stdout=output, stderr=output)
         ended, peak = threading.Event(), [0.0]
@@ -37,13 +39,32 @@ def cost(*command, **environ):
         watcher.start()
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
+        cpu = used.ru_utime + used.ru_stime
+        # such as dbt's worker, which ends after the command
+        for orphan in children() - known:
+            more = os.wait4(orphan, 0)[2]
+            cpu += more.ru_utime + more.ru_stime
         ended.set()
         watcher.join()
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             output.seek(0)
             sys.exit(f"{command} ended with {process.returncode}: {output.read().decode()[-3000:]}")
-    return Cost(seconds, used.ru_utime + used.ru_stime, peak[0])
+    return Cost(seconds, cpu, peak[0])
+
+
+def adopt_orphans():
+    """Make this process the parent of processes whose parent ends; return the children that it has now."""
+    prctl, set_child_subreaper = ctypes.CDLL(None).prctl, 36
+    assert prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+    return children()
+
+
+def children():
+    """Return the children of this process."""
+    return {
+        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
+    }
 
 
 def _watch(pid, ended, peak):

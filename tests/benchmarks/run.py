@@ -8,6 +8,7 @@ Ratios are what counts: the seconds are this machine's. Nothing here fails for b
 import datetime as dt
 import importlib.metadata
 import inspect
+import json
 import os
 import platform
 import subprocess
@@ -47,7 +48,7 @@ def main(peers, *wanted):
         if wanted and name not in wanted:
             continue
         with tempfile.TemporaryDirectory(prefix="bench-", dir=os.environ.get("BENCH_DIR")) as folder:
-            header, lines = section(Path(folder), peers)
+            header, lines, *curves = section(Path(folder), peers)
         rule = ["---"] + ["--:"] * (len(header) - 1)
         part = [
             f"## {name}",
@@ -58,6 +59,7 @@ def main(peers, *wanted):
             f"| {' | '.join(rule)} |",
             *lines,
             "",
+            *(draw(name, curve, peers) for curve in curves),
         ]
         print("\n".join(part), flush=True)
         parts += part
@@ -70,6 +72,14 @@ def main(peers, *wanted):
         )
         head = ["# Performance", "", about, ""]
         PAGE.write_text("\n".join([*head, *parts]).rstrip() + "\n")
+
+
+def draw(name, curve, peers):
+    """Write the curves of a section beside the page; return the line that shows them."""
+    picture = PAGE.with_name(f"performance-{name.lower().replace(' ', '-')}.svg")
+    program = [peers / "charts/bin/python", Path(__file__).with_name("curves.py")]
+    picture.write_text(subprocess.check_output(program, input=json.dumps(curve), text=True))
+    return f"![{curve['y']} by {curve['x']}]({picture.name})\n"
 
 
 def machine():
