@@ -62,9 +62,8 @@ def adopt_orphans():
 
 def children():
     """Return the children of this process."""
-    return {
-        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
-    }
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 def _watch(pid, ended, peak):
