@@ -275,7 +275,7 @@ fuzz: setup ## Load malformed answers for one hour: make fuzz FUZZ_SECONDS=300
 	@$(BIN)/python tests/fuzz/responses.py --seconds $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: setup ## Compare the speed with the floor, dlt, PyAirbyte and SQLMesh; writes docs/performance.md
+bench: setup ## Compare the speed with the floor, dlt, PyAirbyte and SQLMesh; all of docs/performance.md or SECTIONS="'Daily build'"
 	@for peer in "dlt dlt[filesystem,parquet]==1.31.0" "airbyte airbyte==0.71.3" \
 			"sqlmesh sqlmesh[duckdb]==0.236.4" "charts vl-convert-python==1.9.0.post1"; do \
 		set -- $$peer; folder=$(BENCH_ENV)/$$1; shift; \

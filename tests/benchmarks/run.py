@@ -1,6 +1,8 @@
 """`make bench`: everything side by side in one run on one machine; writes docs/performance.md.
 
-    python run.py PEERS [SECTION...]     without sections, all; PEERS: a folder with an environment for each peer
+    python run.py PEERS [SECTION...]     PEERS: a folder with an environment for each peer
+
+Without sections, it measures all. With sections, it replaces these parts of the page.
 
 Ratios are what counts: the seconds are this machine's. Nothing here fails for being slow.
 """
@@ -14,7 +16,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from building import daily_build
@@ -42,8 +43,12 @@ SECTIONS = {
 
 def main(peers, *wanted):
     """Run the sections and write the page."""
-    started = time.monotonic()
-    parts = []
+    about = (
+        f"Written by `make bench`: each section in one run on one machine. The last run, on {today()}: {machine()};"
+        f" {', '.join(version(peers, name) for name in PEERS)}. Seconds are this machine's; read the ratios. All sides"
+        " do the same work, and their rows are compared."
+    )
+    parts = known_parts() if wanted else {}
     for name, section in SECTIONS.items():
         if wanted and name not in wanted:
             continue
@@ -51,9 +56,7 @@ def main(peers, *wanted):
             header, lines, *curves = section(Path(folder), peers)
         rule = ["---"] + ["--:"] * (len(header) - 1)
         part = [
-            f"## {name}",
-            "",
-            inspect.getdoc(section),
+            f"{inspect.getdoc(section)} Measured on {today()}.",
             "",
             f"| {' | '.join(header)} |",
             f"| {' | '.join(rule)} |",
@@ -61,17 +64,21 @@ def main(peers, *wanted):
             "",
             *(draw(name, curve, peers) for curve in curves),
         ]
-        print("\n".join(part), flush=True)
-        parts += part
-    if not wanted:
-        minutes = (time.monotonic() - started) / 60
-        about = (
-            f"Written by `make bench` on {dt.datetime.now(dt.UTC):%Y-%m-%d}, in {minutes:.0f} minutes, on {machine()};"
-            f" {', '.join(version(peers, name) for name in PEERS)}. Seconds are this machine's; read the ratios. All"
-            " sides do the same work, and their rows are compared."
-        )
-        head = ["# Performance", "", about, ""]
-        PAGE.write_text("\n".join([*head, *parts]).rstrip() + "\n")
+        parts[name] = "\n".join(part).strip()
+        print(f"## {name}\n\n{parts[name]}\n", flush=True)
+        shown = [f"## {one}\n\n{parts[one]}" for one in SECTIONS if one in parts]
+        PAGE.write_text("\n\n".join(["# Performance", about, *shown]) + "\n")
+
+
+def known_parts():
+    """Return the sections of the page as it is, by name."""
+    _, *sections = PAGE.read_text().split("\n## ")
+    return {name: text.strip() for name, _, text in (section.partition("\n") for section in sections)}
+
+
+def today():
+    """Return the present day (UTC)."""
+    return dt.datetime.now(dt.UTC).date()
 
 
 def draw(name, curve, peers):
