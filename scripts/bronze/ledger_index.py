@@ -171,7 +171,8 @@ class LedgerIndex:
     def _oldest_verifications(self, most: int) -> Sequence[tuple[LedgerEntry, float]]:
         rows = self._connection.execute(
             # a load that a clock dated in the future verified nothing that anybody can rely on
-            "select content, max(iif(loaded_at > ?, 0, loaded_at), coalesce(verified_at, 0)) as seen from records"
+            "select content, max(case when loaded_at > ? then 0 else loaded_at end, coalesce(verified_at, 0)) as seen"
+            " from records"
             " left join verified on (verified.source, verified.resource, verified.day)"
             " = (records.source, records.resource, records.day)"
             " and verified.content_hash = records.content_hash"
