@@ -54,15 +54,15 @@ class Store:
 
     def entry_path(self, partition: Partition) -> Path:
         """Return the ledger record of a partition."""
-        return self.root / "_ledger" / partition.source / partition.resource / f"{partition.day}.json"
+        return self.root / _beside("_ledger", partition, ".json")
 
     def quarantine_path(self, partition: Partition) -> Path:
         """Return the quarantine file of a partition; it exists only if rows are quarantined."""
-        return self.root / "_quarantine" / partition.source / partition.resource / f"{partition.day}.jsonl"
+        return self.root / _beside("_quarantine", partition, ".jsonl")
 
     def report_path(self, partition: Partition) -> Path:
         """Return the validation report of a partition."""
-        return self.root / "_reports" / partition.source / partition.resource / f"{partition.day}.json"
+        return self.root / _beside("_reports", partition, ".json")
 
     def schema_path(self, source: str, resource: str) -> Path:
         """Return the file without rows that contains the current schema of a resource."""
@@ -284,17 +284,23 @@ def _difference(store: Store, entry: LedgerEntry, *, content: bool) -> BronzeErr
     return None
 
 
+def _beside(folder: str, of: Partition | LedgerEntry, suffix: str) -> str:
+    """Return the path of a file about a partition, relative to the Bronze folder."""
+    return f"{folder}/{of.source}/{of.resource}/{of.day}{suffix}"
+
+
 def _is_present(store: Store, entry: LedgerEntry) -> bool:
     """Return whether all files of a partition are there, and the data file has its size.
 
     It works on texts: a status of 50,000 partitions would spend most of its time on `Path`.
     """
-    root, name = os.fspath(store.root), f"{entry.source}/{entry.resource}/{entry.day}"
+    root = os.fspath(store.root)
+    rejected, report = _beside("_quarantine", entry, ".jsonl"), _beside("_reports", entry, ".json")
     try:
         return (
             os.stat(f"{root}/{entry.path}").st_size == entry.bytes  # noqa: PTH116 — see above
-            and (not entry.quarantine_hash or os.path.exists(f"{root}/_quarantine/{name}.jsonl"))  # noqa: PTH110
-            and (not entry.report_hash or os.path.exists(f"{root}/_reports/{name}.json"))  # noqa: PTH110
+            and (not entry.quarantine_hash or os.path.exists(f"{root}/{rejected}"))  # noqa: PTH110
+            and (not entry.report_hash or os.path.exists(f"{root}/{report}"))  # noqa: PTH110
         )
     except OSError:
         return False

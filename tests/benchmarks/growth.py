@@ -1,12 +1,12 @@
 """The benchmarks of growth: what commands cost with more partitions, more resources, smaller answers, larger files."""
 
-import contextlib
+import collections
 import datetime as dt
 import os
 import shutil
 import subprocess
 
-from measure import HERE, PYTHON, REPOSITORY, best, cost, line
+from measure import HERE, PYTHON, REPOSITORY, best, cost, line, serving_by
 
 # -P: the code of the project that PYTHONPATH names, and not that of the present folder
 CLI = (PYTHON, "-P", "-m", "scripts.cli.main")
@@ -46,16 +46,15 @@ def many_partitions(folder, _):
 
     Goal: at 50,000 partitions, at most 1.5 times the cost at 1,000.
     """
-    found = {}
+    found = collections.defaultdict(list)
     for days in DAYS:
         environ = {**_project(folder, 50), "DATA_DIR": folder / f"days-{days}"}
         _days(environ, YESTERDAY - dt.timedelta(days=days - 1), days)
-        found["build, the first"] = [*found.get("build, the first", ()), cost(*CLI, "build", **environ)]
+        found["build, the first"].append(cost(*CLI, "build", **environ))
         for name, command in COMMANDS.items():
-            found[name] = [*found.get(name, ()), best(2, *command, **environ)]
+            found[name].append(best(2, *command, **environ))
         _days(environ, YESTERDAY - dt.timedelta(days=days), 1, "r000")
-        name = "build, one partition changed"
-        found[name] = [*found.get(name, ()), cost(*CLI, "build", **environ)]
+        found["build, one partition changed"].append(cost(*CLI, "build", **environ))
         shutil.rmtree(folder / f"days-{days}")
     lines = [
         f"| {name} | {' | '.join(f'{one.cpu:.1f}' for one in costs)} | {costs[-1].cpu / costs[0].cpu:.1f} |"
@@ -91,16 +90,6 @@ def many_resources(folder, _):
     return ["resources", "build, the first", "build, one partition changed", "times"], lines, curve
 
 
-@contextlib.contextmanager
-def _answering(latency):
-    process = subprocess.Popen([PYTHON, HERE / "many_server.py", str(latency)], stdout=subprocess.PIPE, text=True)
-    try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def tiny_partitions(folder, peers):
     """365 days of 20 resources, ten rows each: 7,300 requests of 20 ms. dlt writes one table for each resource.
 
@@ -110,7 +99,7 @@ def tiny_partitions(folder, peers):
     environ = {**_project(folder, 20), "DATA_DIR": folder / "tiny"}
     first = dt.date(2024, 1, 1)
     days = ["--start-date", first, "--end-date", first + dt.timedelta(days=TINY_DAYS - 1)]
-    with _answering(20) as url:
+    with serving_by("many_server.py", 20) as url:
         peer = cost(peers / "dlt/bin/python", HERE / "tiny_dlt.py", url, first, TINY_DAYS, 20, folder / "dlt")
         ours = cost(*CLI, "ingest", "--source", "many", *days, **environ, MANY_BASE_URL=url)
     lines = [line("dlt", peer), line("**data-pipeline**, `ingest`", ours, peer)]

@@ -3,24 +3,9 @@
 python ingest_dlt.py URL ROWS OUT
 """
 
-import os
 import sys
 
-os.environ |= {
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "ERROR",
-    # its best settings on two cores: resources in parallel, large buffers and files, no schema to guess
-    "EXTRACT__WORKERS": "8",
-    "EXTRACT__MAX_PARALLEL_ITEMS": "20",
-    "NORMALIZE__WORKERS": "2",
-    "NORMALIZE__START_METHOD": "fork",
-    "DATA_WRITER__BUFFER_MAX_ITEMS": "50000",
-    "DATA_WRITER__FILE_MAX_ITEMS": "250000",
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false",
-    "DATA_WRITER__COMPRESSION": "zstd",
-}
-
-import dlt
+import dlt_peer
 from dlt.sources.rest_api import rest_api_resources
 
 PARTS = 4
@@ -70,10 +55,7 @@ def main(url, rows, out):
         )
         return resource
 
-    pipeline = dlt.pipeline(
-        "bench", pipelines_dir=f"{out}/state", destination=dlt.destinations.filesystem(bucket_url=f"file://{out}/data")
-    )
-    pipeline.run([part(number) for number in range(PARTS)], loader_file_format="parquet")
+    dlt_peer.load([part(number) for number in range(PARTS)], out)
 
 
 if __name__ == "__main__":

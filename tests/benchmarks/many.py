@@ -92,7 +92,7 @@ def make_days(first_day, days, wanted=None):
             if wanted and name != wanted:
                 continue
             partition = Partition("many", name, day)
-            path = store.root / "many" / name / f"dt={day}" / "part-0.parquet"
+            path = store.data_path(partition)
             path.parent.mkdir(parents=True)
             if first is None:
                 schema = arrow_schema(resource)

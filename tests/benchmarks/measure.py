@@ -89,10 +89,15 @@ def best(times, *command, before=lambda: None, **environ):
     return min(found)
 
 
-@contextlib.contextmanager
 def serving(pages, latency=0, columns=7):
     """Run server.py for the block, and yield its address."""
-    command = [PYTHON, HERE / "server.py", str(pages), str(latency), str(columns)]
+    return serving_by("server.py", pages, latency, columns)
+
+
+@contextlib.contextmanager
+def serving_by(program, *arguments):
+    """Run a server of this folder, which prints its port, for the block, and yield its address."""
+    command = [PYTHON, HERE / program, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"

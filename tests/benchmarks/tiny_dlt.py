@@ -4,22 +4,9 @@ python tiny_dlt.py URL FIRST_DAY DAYS RESOURCES OUT
 """
 
 import datetime as dt
-import os
 import sys
 
-os.environ |= {
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "ERROR",
-    "EXTRACT__WORKERS": "8",
-    "EXTRACT__MAX_PARALLEL_ITEMS": "20",
-    "NORMALIZE__WORKERS": "2",
-    "NORMALIZE__START_METHOD": "fork",
-    "DATA_WRITER__BUFFER_MAX_ITEMS": "50000",
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false",
-    "DATA_WRITER__COMPRESSION": "zstd",
-}
-
-import dlt
+import dlt_peer
 from dlt.sources.helpers.rest_client import RESTClient
 
 COLUMNS = {"id": {"data_type": "bigint"}, "name": {"data_type": "text"}, "amount": {"data_type": "double"}}
@@ -30,20 +17,19 @@ def main(url, first, days, resources, out):
     wanted = [str(dt.date.fromisoformat(first) + dt.timedelta(days=number)) for number in range(days)]
 
     def resource(name):
-        @dlt.resource(name=f"days_{name}", selected=False)
+        @dlt_peer.dlt.resource(name=f"days_{name}", selected=False)
         def asked():
             yield from wanted
 
-        @dlt.transformer(name=name, data_from=asked, columns=COLUMNS, write_disposition="replace", parallelized=True)
+        @dlt_peer.dlt.transformer(
+            name=name, data_from=asked, columns=COLUMNS, write_disposition="replace", parallelized=True
+        )
         def rows(day):
             return [{**row, "day": day} for row in client.get(f"/{name}", params={"day": day}).json()]
 
         return rows
 
-    pipeline = dlt.pipeline(
-        "tiny", pipelines_dir=f"{out}/state", destination=dlt.destinations.filesystem(bucket_url=f"file://{out}/data")
-    )
-    pipeline.run([resource(f"r{number:03}") for number in range(resources)], loader_file_format="parquet")
+    dlt_peer.load([resource(f"r{number:03}") for number in range(resources)], out)
 
 
 if __name__ == "__main__":

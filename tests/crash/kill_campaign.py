@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ class Campaign:
         self.random = random.Random(seed)
         self.home, self.data = make_project(folder / "project"), folder / "data"
         self.versions = dict.fromkeys(DAYS, 0)
+        self.lock = threading.Lock()
         self.seconds: dict[str, float] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.last: list[str] = []
@@ -139,11 +141,29 @@ class Campaign:
         """Run a command of the pipeline to its end."""
         return self.program(_cli(*arguments), **environ)
 
-    def program(self, arguments: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    def work(self, name: str, day: str, home: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run one of `COMMANDS`, in the campaign's project or in another one.
+
+        Raises:
+            CampaignError: It did not succeed, and did not refuse its work either.
+        """
+        if name in LOADS:
+            with self.lock:
+                self.versions[day] += 1
+        if home is not None:
+            environ = {"PYTHONPATH": str(home), **environ}
+        done = self.program(COMMANDS[name](day), home, **environ)
+        if done.returncode not in ENDINGS or "Traceback" in done.stderr:
+            raise CampaignError(f"{name} {day}: exit code {done.returncode}: {done.stderr[-3000:]}")
+        return done
+
+    def program(
+        self, arguments: Sequence[str], home: Path | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run Python with arguments, such as those of `COMMANDS`, to its end."""
         return subprocess.run(
             [sys.executable, *arguments],
-            cwd=self.home,
+            cwd=home or self.home,
             env=self.environ | environ,
             text=True,
             capture_output=True,

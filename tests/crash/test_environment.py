@@ -3,6 +3,7 @@
 A few commands in CI, more with `make test-crash` (CRASH_STATES=all).
 """
 
+import concurrent.futures
 import json
 import os
 import random
@@ -16,7 +17,7 @@ import duckdb
 import pytest
 
 from tests.crash import kill_checks
-from tests.crash.kill_campaign import COMMANDS, CONTRACT, DAYS, ENDINGS, LOADS, MART, Campaign, make_project, victims
+from tests.crash.kill_campaign import COMMANDS, CONTRACT, DAYS, LOADS, MART, Campaign, make_project, victims
 from tests.support.required import without
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20_000)]
@@ -33,16 +34,6 @@ def campaign(tmp_path):
     with found.serving():
         found.finish_all()
         yield found
-
-
-def work(campaign, name, day, **environ):
-    """Run a command of the campaign, which may refuse, but not fail; return how it ended."""
-    if name in LOADS:
-        campaign.versions[day] += 1
-    done = campaign.program(COMMANDS[name](day), **environ)
-    assert done.returncode in ENDINGS, f"{name} {day}: exit code {done.returncode}: {done.stderr[-3000:]}"
-    assert "Traceback" not in done.stderr, done.stderr[-3000:]
-    return done
 
 
 @pytest.fixture
@@ -76,7 +67,7 @@ def clock(tmp_path):
 
 def test_a_clock_that_jumps_loses_nothing_and_what_it_dated_wrongly_is_loaded_again(campaign, clock):
     for name in [*random.Random(2).choices([*COMMANDS], k=STEPS), "reload and build"]:
-        work(campaign, name, random.Random(name).choice(DAYS), **clock)
+        campaign.work(name, random.Random(name).choice(DAYS), **clock)
         kill_checks.check_bronze(campaign.data, campaign.versions)
         kill_checks.published(campaign.data)
 
@@ -118,16 +109,16 @@ def stopped(campaign, name, day, event):
 @pytest.mark.parametrize(("name", "event", "refused"), STOPPED if IS_WHOLE else STOPPED[:1])
 def test_others_work_while_a_process_is_stopped_and_it_ends_well_when_it_goes_on(campaign, name, event, refused):
     mine, other = DAYS[:2]
-    work(campaign, "reload and build", other)
+    campaign.work("reload and build", other)
     if name != "reload":
-        work(campaign, "reload", mine)
-        work(campaign, "validate", mine)
+        campaign.work("reload", mine)
+        campaign.work("validate", mine)
     process = stopped(campaign, name, mine, event)
     try:
-        assert work(campaign, "status", mine).returncode == 0
+        assert campaign.work("status", mine).returncode == 0
         kill_checks.published(campaign.data)
-        assert work(campaign, "reload", other).returncode == 0
-        done = work(campaign, refused, mine, LOCK_TIMEOUT="1")
+        assert campaign.work("reload", other).returncode == 0
+        done = campaign.work(refused, mine, LOCK_TIMEOUT="1")
         assert done.returncode != 0
         assert f"process {process.pid}" in done.stderr, done.stderr
     finally:
@@ -145,32 +136,14 @@ def test_two_checkouts_with_other_contracts_and_models_share_one_data_folder(cam
     (theirs / "dbt/models/marts/item_sums.sql").write_text(
         MART.lstrip().replace("count(*) as item_count", "sum(n) as item_sum")
     )
-    homes = {"item_counts": campaign.home, "item_sums": theirs}
-    wrong = []
 
     def use(home, seed):
         chance = random.Random(seed)
-        try:
-            for name in chance.choices([*COMMANDS], k=STEPS // 2):
-                done = subprocess.run(
-                    [sys.executable, *COMMANDS[name](chance.choice(DAYS))],
-                    cwd=home,
-                    env=campaign.environ | {"PYTHONPATH": str(home), "LOCK_TIMEOUT": "1800"},
-                    text=True,
-                    capture_output=True,
-                    check=False,
-                )
-                if done.returncode not in ENDINGS or "Traceback" in done.stderr:
-                    wrong.append(f"{home} {name}: exit code {done.returncode}: {done.stderr[-2000:]}")
-        except Exception as error:  # noqa: BLE001 — a thread
-            wrong.append(repr(error))
+        for name in chance.choices([*COMMANDS], k=STEPS // 2):
+            campaign.work(name, chance.choice(DAYS), home, LOCK_TIMEOUT="1800")
 
-    threads = [threading.Thread(target=use, args=pair) for pair in zip(homes.values(), range(2), strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        list(executor.map(use, (campaign.home, theirs), range(2)))
 
     for home in (theirs, campaign.home, theirs):
         campaign.home = home

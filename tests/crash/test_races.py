@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from tests.crash import kill_checks
-from tests.crash.kill_campaign import COMMANDS, DAYS, ENDINGS, LOADS, Campaign
+from tests.crash.kill_campaign import COMMANDS, DAYS, Campaign, CampaignError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20_000)]
 
@@ -26,20 +26,17 @@ class Racers:
     def __init__(self, campaign):
         self.campaign, self.until = campaign, time.monotonic() + SECONDS
         self.wrong, self.counts = [], {}
-        self.lock = threading.Lock()
 
     def run(self):
         """Run commands, one after the other."""
         chance = random.Random(threading.get_ident())
         while time.monotonic() < self.until and not self.wrong:
             name, day = chance.choice([*COMMANDS]), chance.choice(DAYS)
-            if name in LOADS:
-                with self.lock:
-                    self.campaign.versions[day] += 1
-            done = self.campaign.program(COMMANDS[name](day), LOCK_TIMEOUT="1800")
+            try:
+                self.campaign.work(name, day, LOCK_TIMEOUT="1800")
+            except CampaignError as error:
+                self.wrong.append(str(error))
             self.counts[name] = self.counts.get(name, 0) + 1
-            if done.returncode not in ENDINGS or "Traceback" in done.stderr:
-                self.wrong.append(f"{name} {day}: exit code {done.returncode}: {done.stderr[-2000:]}")
 
     def read(self):
         """Open the published version again and again; what it holds belongs together."""
