@@ -1,5 +1,6 @@
 """Fixtures that all tests share: a data folder of their own, and the sample API over HTTP."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from scripts import config
+from scripts.bronze import store
 from scripts.bronze.run import Run
 from scripts.contracts import catalog
 from scripts.contracts.source import Source
@@ -56,6 +58,26 @@ def api(env):
 def run():
     """A run that writes to this test's data folder."""
     return Run.create(triggered_by="test")
+
+
+@pytest.fixture
+def killed_at_commit(monkeypatch):
+    """A block in which a commit of a partition ends right after its decision, as if its process were killed."""
+
+    @contextlib.contextmanager
+    def kill():
+        def finish(*arguments, check=True):
+            if not check:
+                raise KeyboardInterrupt
+            return completely(*arguments)
+
+        completely = store._finish
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "_finish", finish)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return kill
 
 
 @pytest.fixture

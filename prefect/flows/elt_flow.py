@@ -184,7 +184,6 @@ def elt_flow(
 def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, again: bool) -> str | None:
     run_id, asked_at = f"prefect-{flow_run.id or 'local'}", dt.datetime.now(dt.UTC)
     run = _start_run(run_id)
-    run.store.recover()
     planned = reconcile.plan_request(run.store, wanted)
     due = [item.partition for item in planned if again or item.state != "loaded"]
     get_run_logger().info("%d of %d partitions to load", len(due), len(wanted))

@@ -67,6 +67,7 @@ def quarantine_replay(
     from scripts.loading.replay import Replayed, replay_partition
 
     started = options.start_run()
+    started.store.recover()
     # a replay that was stopped before the validation leaves no rows in quarantine
     partitions = [
         entry.partition

@@ -52,6 +52,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
     (name,) = catalog.pick_resources(source, [partition.resource])
     resource = source.resources[name]
     with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
+        run.store.recover_partition(partition, timeout=settings().lock_timeout)
         known = loaded_entry(run, partition)
         if known.status == "ingested" and not quarantined_rows(run.store, known):
             # a replay was stopped between its two commits: complete it

@@ -70,7 +70,11 @@ def last_load(store: Store) -> dt.datetime | None:
 
 
 def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
-    """Return the state of each partition of a request; all but `loaded` are due by default."""
+    """Return the state of each partition of a request; all but `loaded` are due by default.
+
+    What killed processes left is completed or removed first, since a committed load may change the state.
+    """
+    store.recover()
     chosen, sources = list(wanted), catalog.read_all()
     entries = (entry for partition in chosen if (entry := store.entry(partition)) is not None)
     found = {entry.partition: entry for entry in as_of_now(store, entries, sources.sources)}

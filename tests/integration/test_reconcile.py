@@ -92,6 +92,15 @@ def test_a_final_error_is_not_repeated(api, run, yesterday):
     assert "HTTP 404" in waits_for[Partition("jsonplaceholder", "users", yesterday)]
 
 
+def test_a_request_plans_after_it_completed_what_a_killed_process_left(api, run, killed_at_commit):
+    day = dt.date(2024, 1, 2)
+    load(run, days(day, ["posts"]))
+    with killed_at_commit():
+        load(run, days(day, ["posts"]), steps=("ingest",))
+
+    assert states(run.store, day)["posts"] == "not validated"
+
+
 def test_six_equal_ranges_at_once_load_once(api):
     day = dt.date(2024, 1, 2)
     asked_at = dt.datetime.now(dt.UTC)

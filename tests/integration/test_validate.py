@@ -176,6 +176,19 @@ def test_replay_gives_the_partition_that_loading_with_the_mended_contract_gives(
     assert next(run.store.entries()).content_hash == replayed
 
 
+def test_a_replay_that_was_killed_at_its_commit_is_completed_by_the_next(load, run, blog, killed_at_commit):
+    load()
+    partition = validate_partition(blog, "posts", DAY, run).partition
+    corrected = with_posts(blog, rules=[], on_mistyped="evolve")
+    with killed_at_commit():
+        replay_partition(corrected, partition, run)
+
+    replay_partition(corrected, partition, run)
+
+    entry = run.store.entry(partition)
+    assert (entry.bronze, entry.quarantined, entry.status) == (121, 0, "validated")
+
+
 def test_replay_without_a_mend_changes_nothing(load, run, blog):
     load()
     before = validate_partition(blog, "posts", DAY, run)
