@@ -124,6 +124,12 @@ class LockedError(TransientError):
     exit_code = 10
 
 
+class KilledError(TransientError):
+    """A process that the work needs was killed, for example by the kernel when memory ran out."""
+
+    exit_code = 14
+
+
 class StorageError(TerminalError):
     """A folder or file cannot be written or read."""
 

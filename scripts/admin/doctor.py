@@ -18,6 +18,8 @@ from scripts.bronze.store import Store, verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
+from scripts.monitoring import overdue
+from scripts.planning.reconcile import examine as examine_due
 from scripts.utils.files import is_locked, lock_holder
 from scripts.warehouse.build import warehouse
 
@@ -47,6 +49,7 @@ def examine(*, deep: bool = False) -> Sequence[CheckResult]:
         warehouse_checks.build_record,
         warehouse_checks.publications,
         warehouse_checks.versions_set_aside,
+        _due,
     )
     return [_guarded(check) for check in checks]
 
@@ -100,6 +103,20 @@ def _catalog() -> CheckResult:
         ok=not stale,
         found=f"{len(sources)} sources" if not stale else f"{len(stale)} generated files are out of date",
         fix="`pipeline sources generate`",
+    )
+
+
+def _due() -> CheckResult:
+    found = examine_due(Store(settings().bronze_path))
+    if not found.ledger:
+        return CheckResult("due", ok=True, found="nothing is loaded yet")
+    problems = overdue.problems(catalog.read_all(), found)
+    more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return CheckResult(
+        "due",
+        ok=not problems,
+        found=f"{problems[0].text}{more}" if problems else "every day that can be loaded is loaded and published",
+        fix="`pipeline health` lists them",
     )
 
 

@@ -14,6 +14,9 @@ from scripts.config import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+RECONCILE = "reconcile"
+"""The entry point of every reconciling run: of the command, of Airflow's DAG and of Prefect's flow."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -21,7 +24,7 @@ class Run:
 
     Attributes:
         run_id: Identifies the run in logs, ledger and quarantine; sorts by time.
-        triggered_by: The entry point of the request: cli, script, airflow, prefect, n8n.
+        triggered_by: The entry point of the request: cli, script, airflow, prefect, reconcile.
         store: The Bronze folder.
     """
 

@@ -57,7 +57,7 @@ def build(
         show_build_plan(plan, outdated_days(started.store, catalog.read_all().sources.values()), as_json=as_json)
         return 0
     try:
-        with noting_build(started):
+        with options.telling_failure(started, "build"), noting_build(started):
             done = build_warehouse(
                 started, full_refresh=full_refresh, select=select, full_tests=full_tests, retry=retry, drop=drop
             )

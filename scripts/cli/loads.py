@@ -45,7 +45,7 @@ def run(
 ) -> int:
     """Ingest and validate a range of days, then build, and print the row counts of each partition and model."""
     wanted = options.requested_partitions(start_date, end_date, sources, resources)
-    return _run(options.start_run(), wanted, full_refresh=full_refresh, again=True, as_json=as_json)
+    return _run(options.start_run(), wanted, command="run", full_refresh=full_refresh, again=True, as_json=as_json)
 
 
 @click.command()
@@ -80,7 +80,7 @@ def backfill(
         show_plan(planned, wanted, as_json=as_json)
     if dry_run or (not wanted and not as_json):
         return 0
-    return _run(started, wanted, full_refresh=False, again=reprocess, as_json=as_json)
+    return _run(started, wanted, command="backfill", full_refresh=False, again=reprocess, as_json=as_json)
 
 
 def _load(
@@ -94,12 +94,11 @@ def _load(
 ) -> int:
     from scripts.cli.printing import exit_code, show_outcomes
 
+    started = options.start_run()
     outcomes = _do_load(
-        options.start_run(),
-        options.requested_partitions(start, end, source_names, resource_names),
-        steps,
-        again=True,
+        started, options.requested_partitions(start, end, source_names, resource_names), steps, again=True
     )
+    options.tell_failures(started, steps[0], outcomes)
     show_outcomes(outcomes, as_json=as_json)
     return exit_code(outcomes)
 
@@ -114,7 +113,9 @@ def _do_load(started: Run, wanted: Sequence[Partition], steps: Sequence[Step], *
         return load(started, wanted, steps=steps, is_done=is_done, on_done=lambda _: advance())
 
 
-def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again: bool, as_json: bool) -> int:
+def _run(
+    started: Run, wanted: Sequence[Partition], *, command: str, full_refresh: bool, again: bool, as_json: bool
+) -> int:
     from scripts.cli.printing import exit_code, show_outcomes, show_run
     from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
@@ -122,11 +123,12 @@ def _run(started: Run, wanted: Sequence[Partition], *, full_refresh: bool, again
     from scripts.warehouse.build import build_warehouse
 
     outcomes = _do_load(started, wanted, ("ingest", "validate"), again=again)
+    options.tell_failures(started, command, outcomes)
     if outcomes and all(outcome.error for outcome in outcomes):
         show_outcomes(outcomes, as_json=as_json)
         return exit_code(outcomes)
     try:
-        with noting_build(started):
+        with options.telling_failure(started, command), noting_build(started):
             done = build_warehouse(started, full_refresh=full_refresh)
     finally:
         # the page must also show a failed build

@@ -28,6 +28,7 @@ Exit codes:
   11  storage: a folder cannot be written
   12  storage: the disk is full
   13  memory: the process needs more memory than its limit
+  14  killed: another program, or the kernel, killed a process of the work; retrying can succeed
  130  interrupted by Ctrl-C: loaded days stay loaded
  141  the reader of stdout has ended, as in `pipeline status | head -1`
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from scripts.errors import PipelineError, UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.run import Run
+    from scripts.loading.partitions import Outcome
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 _DEFAULT_SOURCE = "jsonplaceholder"
@@ -21,11 +25,34 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")(command)
 
 
-def start_run() -> Run:
+def start_run(triggered_by: str = "cli") -> Run:
     """Return a new run of the command line."""
     from scripts.bronze.run import Run
 
-    return Run.create(triggered_by="cli")
+    return Run.create(triggered_by=triggered_by)
+
+
+@contextlib.contextmanager
+def telling_failure(run: Run, command: str) -> Iterator[None]:
+    """Send an alert if the block fails, unless the request was wrong: a scheduler such as cron may run the command."""
+    from scripts.monitoring import alerts
+
+    try:
+        yield
+    except UsageError:
+        raise
+    except PipelineError as error:
+        alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id))
+        raise
+
+
+def tell_failures(run: Run, command: str, outcomes: Sequence[Outcome]) -> None:
+    """Send one alert about the partitions of a command that failed; none if all succeeded."""
+    from scripts.loading.partitions import failed
+
+    if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
+        with contextlib.suppress(PipelineError), telling_failure(run, command):
+            raise failed(errors, len(outcomes))
 
 
 def days_options(command: Command) -> Command:

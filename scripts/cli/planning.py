@@ -21,12 +21,13 @@ def due(as_json: bool) -> int:
 @options.json_option
 def reconcile(as_json: bool) -> int:
     """Load, validate, build and publish what is due, or say what it waits for; cron can run it every few minutes."""
+    from scripts.bronze.run import RECONCILE
     from scripts.cli.printing import show_reconciled
     from scripts.monitoring.digest import tell_health, tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import reconcile as do_reconcile
 
-    started = options.start_run()
+    started = options.start_run(RECONCILE)
     done = do_reconcile(started)
     if done.outcomes or done.build or done.error:
         refresh(started.store)

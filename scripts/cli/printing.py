@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.cli.tables import print_json, print_partitions, print_table
 from scripts.errors import ContractError, DataError
 from scripts.monitoring.status import read_status
+from scripts.security.outside_text import one_line
 from scripts.utils.exit_codes import fail
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from scripts.bronze.store import Store
     from scripts.loading.partitions import Outcome
     from scripts.loading.replay import Replayed
+    from scripts.monitoring.overdue import Problem
     from scripts.monitoring.status import ModelStatus, PartitionStatus, Status
     from scripts.planning.due import Due, Planned
     from scripts.planning.reconcile import Reconciled
@@ -100,10 +102,13 @@ def show_health(found: Mapping[str, Any], *, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        columns = ("source", "resource", "last_day", "age_hours", "state", "limit_hours", "owner")
+        columns = (
+            *("source", "resource", "last_day", "age_hours", "published_day", "gold_age_hours"),
+            *("state", "limit_hours", "owner"),
+        )
         rows = [
             [
-                None if row[name] is None else f"{row[name]:.0f}" if name == "age_hours" else row[name]
+                f"{row[name]:.0f}" if name.endswith("age_hours") and row[name] is not None else row[name]
                 for name in columns
             ]
             for row in found["freshness"]
@@ -211,8 +216,8 @@ def _exit_code_of_due(found: Due) -> int:
     return DataError.exit_code if found.problems or found.build.waits_for else 0
 
 
-def show_status(state: Status, *, as_json: bool) -> int:
-    """Print a status, and return the exit code: 0 if the row counts add up."""
+def show_status(state: Status, overdue: Sequence[Problem], *, as_json: bool) -> int:
+    """Print a status and what is overdue, and return the exit code: 0 if the row counts add up."""
     if as_json:
         print_json(
             {
@@ -220,6 +225,7 @@ def show_status(state: Status, *, as_json: bool) -> int:
                 "partitions": [row._asdict() for row in state.partitions],
                 "models": [dataclasses.asdict(row) for row in state.models],
                 "problems": state.problems,
+                "overdue": [problem.text for problem in overdue],
             }
         )
     else:
@@ -227,6 +233,8 @@ def show_status(state: Status, *, as_json: bool) -> int:
         if state.models:
             _show_models(state.models)
         sys.stdout.write(f"published version: {state.version or 'none yet'}\n")
+        for problem in overdue:
+            sys.stdout.write(f"overdue: {one_line(problem.text)}\n")
     return _show_problems(state)
 
 

@@ -21,9 +21,16 @@ def status(verify: bool, as_json: bool) -> int:
     More than 60 partitions are shown as ranges of days; with --json, each day is shown.
     """
     from scripts.cli.printing import show_status
+    from scripts.contracts import catalog
+    from scripts.monitoring import overdue
     from scripts.monitoring.status import read_status
+    from scripts.planning.reconcile import examine
 
-    return show_status(read_status(options.start_run().store, content=verify), as_json=as_json)
+    store = options.start_run().store
+    state, found = read_status(store, content=verify), examine(store)
+    # before the first load nothing is late
+    late = overdue.problems(catalog.read_all(), found) if found.ledger else []
+    return show_status(state, late, as_json=as_json)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Circuit breaker: after a few loads of a run fail because a source does not answer, the other loads fail at once."""
+"""Circuit breaker: after a few loads fail because a source does not answer, the loads that follow fail at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from scripts.bronze import attempts
+from scripts.bronze.run import RECONCILE
 from scripts.config import settings
 from scripts.errors import SourceUnavailableError
 from scripts.utils.files import locked
@@ -14,12 +15,15 @@ from scripts.utils.files import locked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from scripts.bronze.attempts import Attempt
     from scripts.bronze.run import Run
 
 FAILURES = 3
-"""Consecutive failed loads of a run after which the source gets no more requests."""
+"""Consecutive failed loads after which the source gets no more requests."""
 _PAUSE = dt.timedelta(minutes=1)
-"""Time after the last failure in which the run sends no requests; a task that is retried later sends them."""
+"""Time after the last failure in which the source gets no requests; a task that is retried later sends them."""
+_SCHEDULERS = frozenset({"airflow", "prefect", RECONCILE})
+"""Entry points with many runs at the same time."""
 
 
 @contextlib.contextmanager
@@ -27,25 +31,34 @@ def watching(source: str, run: Run) -> Iterator[None]:
     """Record if the source does not answer in the block, and refuse the load if the source has failed too often.
 
     Each load retries its requests, with pauses. Without this check, a load of many days would take hours to fail if the
-    source is down.
+    source is down. All runs of a scheduler share the count, since a backfill has a run for each day. A command that a
+    person starts asks the source by itself.
 
     Raises:
-        SourceUnavailableError: `FAILURES` consecutive loads of this run have failed, the last within a minute.
+        SourceUnavailableError: `FAILURES` consecutive loads have failed, the last within a minute.
     """
     path = attempts.path_of_source(run.store, source)
     known = attempts.read(path)
-    is_of_run = known is not None and known.run_id == run.run_id
-    if known and is_of_run and known.count >= FAILURES and abs(dt.datetime.now(dt.UTC) - known.failed_at) < _PAUSE:
+    if known and known.count >= FAILURES and known.fingerprint == _scope(run) and _is_recent(known):
         raise SourceUnavailableError(
-            f"the source was not asked: {known.count} consecutive loads of this run failed; the last: {known.message}",
+            f"the source was not asked: {known.count} consecutive loads failed; the last: {known.message}",
             where=source,
-            hint="run the same command again when the source answers; it loads only missing partitions",
+            hint="try it again when the source answers; only missing partitions are loaded",
         )
     try:
         yield
     except SourceUnavailableError as error:
         # loads that run at the same time share one count
         with locked(path.with_suffix(".lock"), purpose=f"load of {source}", timeout=settings().lock_timeout):
-            attempts.note(path, error, run, run.run_id)
+            attempts.note(path, error, run, _scope(run))
         raise
     path.unlink(missing_ok=True)
+
+
+def _scope(run: Run) -> str:
+    """Return what runs with a common count have in common."""
+    return run.triggered_by if run.triggered_by in _SCHEDULERS else run.run_id
+
+
+def _is_recent(known: Attempt) -> bool:
+    return abs(dt.datetime.now(dt.UTC) - known.failed_at) < _PAUSE

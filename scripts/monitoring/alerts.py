@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import requests
 
 from scripts.config import settings
-from scripts.errors import DataError, WarehouseError
+from scripts.errors import DataError, PipelineError, WarehouseError
 from scripts.security import outside_text
 from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
@@ -107,6 +107,17 @@ def notify(alert: Alert) -> Sequence[str]:
     if taken:
         _keep(note, alert)
     return taken
+
+
+def has_sink() -> bool:
+    """Return whether the settings name a sink."""
+    config = settings()
+    return config.slack_webhook is not None or bool(config.alert_email)
+
+
+def about_failure(error: PipelineError, work: str, *, run_id: str) -> Alert:
+    """Return the alert for a command that failed; `work` names the command."""
+    return Alert(kind_of(error), work, str(error), key=f"{work} {run_id}")
 
 
 def about_old_quarantine(old: Sequence[OldQuarantine]) -> Alert:

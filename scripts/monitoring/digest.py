@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.monitoring import alerts, overdue
+from scripts.monitoring.report import refresh
 from scripts.planning.calendar import in_words
 from scripts.planning.reconcile import examine
 from scripts.utils.files import make_dir, write_atomically
@@ -52,26 +53,32 @@ def about_quarantine(entries: Sequence[LedgerEntry], *, run_id: str) -> alerts.A
 
 
 def tell_health(store: Store) -> alerts.Alert | None:
-    """Send one message about what is overdue although no run has failed, and about what is not overdue any more.
+    """Send one message about problems of which no run has told, and about problems that are over; refresh the page.
 
     A run that fails sends its own alert. A run that was killed, deleted, or never started does not: the partitions that
-    it left are due, and a reconciling run finds them. Each problem is sent once when it begins and once when it ends.
+    it left are due, and a reconciling run finds them. Each problem is sent once when it begins and once when it ends;
+    if no sink takes the message, the next call sends it again.
     """
     found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
-    problems = overdue.silent(catalog.read_all(), found)
+    problems = {problem.name: problem for problem in overdue.problems(catalog.read_all(), found)}
     known = _read(path)
-    new = [text for name, text in problems.items() if name not in known]
-    over = [text for name, text in known.items() if name not in problems]
+    new = [problem.text for name, problem in problems.items() if problem.told == "never" and name not in known]
+    present = {name: problem.text for name, problem in problems.items() if problem.told != "later"}
+    # while a retry may succeed, a known problem is not over
+    stays = {name: text for name, text in known.items() if name in problems} | present
+    over = [text for name, text in known.items() if name not in stays]
+    if stays != known:
+        refresh(store)
     message = None
     if new or over:
-        end = f"problems that are over: {len(over)}" if problems else "all is well again"
+        end = f"problems that are over: {len(over)}" if stays else "all is well again"
         title = f"{len(new)} problems" if new else end
         body = [*new, *(f"over: {text}" for text in over)]
-        message = alerts.Alert("data overdue", title, "\n".join(body), key=f"overdue {sorted(problems)} {found.at}")
-    if message is not None:
-        alerts.notify(message)
-    if problems != known:
-        _write(path, problems)
+        message = alerts.Alert("data overdue", title, "\n".join(body), key=f"overdue {sorted(stays)} {found.at}")
+        if not alerts.notify(message) and alerts.has_sink():
+            return None
+    if stays != known:
+        _write(path, stays)
     return message
 
 

@@ -39,7 +39,10 @@ class ResourceFreshness(NamedTuple):
     published_day: dt.date | None
     """The last day that the published version holds."""
     age_hours: float | None
-    """Hours since the end of that day."""
+    """Hours since the end of the last day that is loaded."""
+    gold_age_hours: float | None
+    """Hours since the end of the last day that the published version holds, which determines the state; None if it
+    holds no day."""
     state: Literal["ok", "warn", "stale"]
     limit_hours: float
     """The age from which the data is stale."""
@@ -70,15 +73,17 @@ def freshness(due: Due) -> Sequence[ResourceFreshness]:
     for source_name in catalog.daily_sources():
         source = catalog.pick(source_name)
         for name, resource in source.resources.items():
-            limits, day = resource.freshness, last.get((source_name, name))
-            age = None if day is None else max(0.0, (moment - end_of(source, day)) / _HOUR)
+            limits = resource.freshness
+            days = last.get((source_name, name)), published.get((source_name, name))
+            age, gold_age = (None if day is None else max(0.0, (moment - end_of(source, day)) / _HOUR) for day in days)
             state: Literal["ok", "warn", "stale"] = "ok"
-            if age is None or age >= limits.error_after_hours:
+            oldest = age if gold_age is None else gold_age
+            if oldest is None or oldest >= limits.error_after_hours:
                 state = "stale"
-            elif age >= limits.warn_after_hours:
+            elif oldest >= limits.warn_after_hours:
                 state = "warn"
-            held, limit = published.get((source_name, name)), limits.error_after_hours
-            found.append(ResourceFreshness(source_name, name, day, held, age, state, limit, source.owner))
+            limit = limits.error_after_hours
+            found.append(ResourceFreshness(source_name, name, *days, age, gold_age, state, limit, source.owner))
     return found
 
 
@@ -103,7 +108,7 @@ def health(store: Store, state: Status | None = None, now: dt.datetime | None = 
     moment = now or dt.datetime.now(dt.UTC)
     found = examine(store, moment)
     fresh = freshness(found)
-    problems = [*overdue.problems(catalog.read_all(), found), *state.problems]
+    problems = [*(problem.text for problem in overdue.problems(catalog.read_all(), found)), *state.problems]
     built_at = _built_at()
     states = Counter(item.state for item in found.work)
     return {

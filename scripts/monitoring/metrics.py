@@ -79,15 +79,18 @@ def _of_due(found: Due) -> Iterator[Metric]:
 
 def _of_freshness(rows: Sequence[ResourceFreshness]) -> Iterator[Metric]:
     age = _gauge("freshness_age_seconds", "Time since the end of the last day that is loaded and valid", _RESOURCE)
+    gold_age = _gauge("gold_age_seconds", "Time since the end of the last day that is published", _RESOURCE)
     limit = _gauge("freshness_limit_seconds", "The age from which the contract calls it stale", _RESOURCE)
     stale = _gauge("freshness_stale", "1 if the data is stale or no day was ever loaded", _RESOURCE)
     for row in rows:
         labels = (row.source, row.resource)
         if row.age_hours is not None:
             age.add_metric(labels, row.age_hours * 3600)
+        if row.gold_age_hours is not None:
+            gold_age.add_metric(labels, row.gold_age_hours * 3600)
         limit.add_metric(labels, row.limit_hours * 3600)
         stale.add_metric(labels, float(row.state == "stale"))
-    yield from (age, limit, stale)
+    yield from (age, gold_age, limit, stale)
 
 
 def _of_partitions(totals: Sequence[Totals], last_loads: Sequence[LedgerEntry]) -> Iterator[Metric]:

@@ -4,37 +4,48 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from scripts.bronze.run import RECONCILE
+from scripts.config import settings
 from scripts.planning.calendar import complete_at, in_words, is_future
 from scripts.utils.days import is_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from scripts.bronze.attempts import Attempt
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.contracts.catalog import Catalog
     from scripts.planning.due import Due, Work
 
-GRACE = dt.timedelta(minutes=30)
-"""Work that has been due for longer than this should have been done by a scheduled run."""
-_SHOWN = 5
+Told = Literal["never", "by its run", "later"]
+GRACE = dt.timedelta(minutes=15)
+"""Work that has been due for longer than this, and that nobody is doing, should have been done by a scheduled run."""
 _FEWEST_NEW = 10
 """The quarantine of a resource counts as growing only from this number of rows above the average."""
 
 
-def problems(catalog: Catalog, found: Due) -> Sequence[str]:
-    """Return the problems of what is due as texts, each with what to do."""
-    texts = [text for _, text in _silent(catalog, found)]
-    return [*texts, *_failing(found), *_red_build(found)]
+class Problem(NamedTuple):
+    """A problem of what is due."""
+
+    name: str
+    """Stays the same as long as the problem."""
+    text: str
+    """What is wrong, and what to do."""
+    told: Told = "never"
+    """Whether an alert has told it: the run that failed sends one, unless it is a reconciling run, whose failures are
+    told when they need a person, or when retries do not help."""
 
 
-def silent(catalog: Catalog, found: Due) -> Mapping[str, str]:
-    """Return the problems that no failed run has reported, by a name that stays the same as long as the problem."""
-    return dict(_silent(catalog, found))
+def problems(catalog: Catalog, found: Due) -> Sequence[Problem]:
+    """Return the problems of what is due."""
+    silent = [Problem(name, text) for name, text in _silent(catalog, found)]
+    return [*silent, *_failing(found), *_red_build(found)]
 
 
 def _silent(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
+    """Yield the problems that no failed run has reported, by name."""
     for name, error in found.broken.items():
         yield f"contract {name}", f"contract `{name}` is broken, its source is not loaded: {error}"
     for name, words in found.unavailable.items():
@@ -66,18 +77,32 @@ def _missing(found: Due) -> Iterator[tuple[str, str]]:
         )
 
 
-def _failing(found: Due) -> Iterator[str]:
-    failing = [item for item in found.problems if not _is_gap(item)]
-    for item in failing[:_SHOWN]:
-        yield f"{item.partition}: {item.state}, waits for {item.waits_for}"
-    if len(failing) > _SHOWN:
-        yield f"{len(failing) - _SHOWN} more days wait (next: `pipeline due` lists them)"
+def _failing(found: Due) -> Iterator[Problem]:
+    by_cause: dict[tuple[str, str, str, Told], list[Work]] = collections.defaultdict(list)
+    for item in found.problems:
+        if not _is_gap(item):
+            by_cause[(*item.partition[:2], item.state, _told(item.attempt))].append(item)
+    for (source, resource, state, told), items in by_cause.items():
+        days = in_words([item.partition.day for item in items])
+        more = f"; {len(items)} days (next: `pipeline due` lists them)" if len(items) > 1 else ""
+        text = f"{source}/{resource}/{days}: {state}, waits for {items[-1].waits_for}{more}"
+        yield Problem(f"failing {source}/{resource} {state} {days}", text, told)
+
+
+def _told(attempt: Attempt | None) -> Told:
+    if attempt is None:
+        return "never"
+    if not attempt.is_final and attempt.count <= settings().task_retries:
+        return "later"
+    return "never" if attempt.triggered_by == RECONCILE else "by its run"
 
 
 def _late(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
     """Yield the days that no run has loaded or validated, although it was possible for longer than the grace time."""
     late: dict[tuple[str, str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.ready:
+        if item.partition.source in found.under_way.sources:
+            continue
         source, entry = catalog.sources[item.partition.source], found.ledger.get(item.partition)
         since = complete_at(source, item.partition.day)
         if entry is not None and item.step == "validate":
@@ -94,17 +119,18 @@ def _late(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
         )
 
 
-def _red_build(found: Due) -> Iterator[str]:
+def _red_build(found: Due) -> Iterator[Problem]:
     if found.build.waits_for:
-        yield (
+        text = (
             f"Gold is not up to date, {'; '.join(found.build.reasons)}: the last build failed, and the next waits for"
             f" {found.build.waits_for}"
         )
+        yield Problem("build", text, _told(found.build.attempt))
 
 
 def _not_published(found: Due) -> Iterator[tuple[str, str]]:
     build = found.build
-    if not build.is_ready:
+    if not build.is_ready or found.under_way.build:
         return
     entries = [found.ledger[partition] for partition in build.partitions if partition in found.ledger]
     since = min((entry.validated_at or entry.loaded_at for entry in entries), default=None)

@@ -148,14 +148,16 @@ def _gold_by_day() -> collections.Counter[dt.date]:
 def _freshness(rows: Sequence[Mapping[str, Any]]) -> Section:
     shown = []
     for row in rows:
-        age, limit = row["age_hours"], row["limit_hours"]
-        text = "never loaded" if age is None else f"{age:.0f} of {limit:.0f} h, last day {row['last_day']}"
+        in_gold = row["published_day"] is not None
+        age, limit = row["gold_age_hours" if in_gold else "age_hours"], row["limit_hours"]
+        last = f"last day {row['last_day']}" + (f", in Gold {row['published_day']}" if in_gold else ", not in Gold yet")
+        text = "never loaded" if age is None else f"{age:.0f} of {limit:.0f} h, {last}"
         # a resource that is years old would make the other bars invisible
         value = limit * 1.5 if age is None else min(age, limit * 1.5)
         shown.append(
             Bar(f"{row['source']} / {row['resource']}: {row['state']}", value, text, limit, _TONES[row["state"]])
         )
-    text = "Hours since the end of the last day that is loaded and valid. The mark is the limit of the contract."
+    text = "Hours since the end of the last day in Gold. The mark is the limit of the contract."
     return Section("freshness", "Freshness", text, bars("Freshness", shown))
 
 

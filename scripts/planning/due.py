@@ -45,6 +45,17 @@ class Work(NamedTuple):
     """The step that it needs."""
     waits_for: str
     """What has to happen first; empty if the step can be done now."""
+    attempt: Attempt | None = None
+    """The last failed attempt; None if none has failed since the last success."""
+
+
+class UnderWay(NamedTuple):
+    """What processes are doing at one moment."""
+
+    sources: frozenset[str] = frozenset()
+    """The sources of which a process loads or validates a partition."""
+    build: bool = False
+    """Whether a process builds."""
 
 
 class BuildDue(NamedTuple):
@@ -59,6 +70,8 @@ class BuildDue(NamedTuple):
     """What has to happen first; empty if the build can run now."""
     awaits_gold: bool
     """Whether Silver is already built and only Gold is missing."""
+    attempt: Attempt | None = None
+    """The last build, if it failed; otherwise None."""
 
     @property
     def is_ready(self) -> bool:
@@ -81,6 +94,8 @@ class Due(NamedTuple):
     """The content hash of each partition that the published tables held then."""
     unavailable: Mapping[str, str] = MappingProxyType({})
     """The messages about sources that do not answer, by name."""
+    under_way: UnderWay = UnderWay()
+    """What processes were doing then."""
 
     @property
     def ready(self) -> Sequence[Work]:
@@ -199,7 +214,7 @@ def _of_resource(
             waits_for = ""
         if not waits_for and attempt:
             waits_for = attempt.reason_to_wait(source.resources[resource].version, now)
-        yield Work(partition, state, _step(source, partition, state, entry, now), waits_for)
+        yield Work(partition, state, _step(source, partition, state, entry, now), waits_for, attempt)
 
 
 def _is_of_now(source: Source, resource: str) -> bool:
@@ -240,7 +255,7 @@ def _build(ledger: Mapping[Partition, LedgerEntry], published: Published, now: d
         reasons.insert(0, f"{len(behind)} partitions are not in the published version")
     attempt = published.attempt
     waits_for = attempt.reason_to_wait(published.fingerprint, now) if attempt and reasons else ""
-    return BuildDue(behind, reasons, waits_for, published.awaits_gold)
+    return BuildDue(behind, reasons, waits_for, published.awaits_gold, attempt)
 
 
 def _is_gone(entry: LedgerEntry | None) -> bool:

@@ -12,11 +12,12 @@ from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.loading import breaker
 from scripts.loading.partitions import Outcome, load
-from scripts.planning.due import Due, Planned, due, plan, state_of
+from scripts.planning.due import Due, Planned, UnderWay, due, plan, state_of
 from scripts.planning.published import attempt_path, fingerprint_of_build, read_published
 from scripts.utils.days import is_ahead
+from scripts.utils.files import is_locked
 from scripts.utils.logging_config import get_logger
-from scripts.warehouse.build import BuildResult, build_warehouse
+from scripts.warehouse.build import BuildResult, build_warehouse, warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +53,12 @@ def examine(store: Store, now: dt.datetime | None = None) -> Due:
         for source, attempt in attempts.unavailable_sources(store).items()
         if attempt.count >= breaker.FAILURES
     }
-    return found._replace(unavailable=unavailable)
+    return found._replace(unavailable=unavailable, under_way=_under_way(store))
+
+
+def _under_way(store: Store) -> UnderWay:
+    loading = (item for item in store.unfinished() if is_locked(store.staging_path(item).with_suffix(".lock")))
+    return UnderWay(frozenset(item.source for item in loading), is_locked(warehouse().lock))
 
 
 def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:

@@ -58,7 +58,7 @@ def _shown_columns() -> frozenset[str] | None:
     """
     columns = [
         column
-        for source in catalog.load().values()
+        for source in catalog.read_all().sources.values()
         for resource in source.resources.values()
         for column in resource.columns
     ]

@@ -31,7 +31,7 @@ def known_project(target: Warehouse) -> Project | None:
     """Return the project if it has not changed since dbt compiled it; None if dbt has to compile it."""
     try:
         found = msgspec.json.decode(_file(target).read_bytes(), type=Project)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if found.digest == project_digest() else None
 

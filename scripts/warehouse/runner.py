@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
-from scripts.errors import MemoryLimitError, UsageError, WarehouseError
+from scripts.errors import KilledError, MemoryLimitError, UsageError, WarehouseError
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.database import disk_full, is_disk_full
 from scripts.warehouse.failure_messages import describe_failures, one_line
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("dbt")
 BAD_STATUSES = frozenset({"error", "fail", "runtime error"})
+_KILLS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
 """The statuses by which dbt reports that a node failed."""
 _HANDED_ON = frozenset(
     [
@@ -102,6 +104,7 @@ def run_dbt(
 
     Raises:
         DbtFailedError: A model or test failed; the message names each, with file, line and reason.
+        KilledError: dbt was killed.
         StorageFullError: The disk is full.
     """
     target = target_dir(warehouse)
@@ -121,6 +124,13 @@ def run_dbt(
     text = " ".join([*complaints, *(result.message for result in bad)])
     if is_disk_full(text):
         raise disk_full(warehouse.root)
+    if -code in _KILLS:
+        raise KilledError(
+            f"dbt was killed ({signal.Signals(-code).name}); the kernel does so if memory runs out",
+            where="dbt",
+            hint="`pipeline build`; if it is killed again, lower DUCKDB_MEMORY_LIMIT or give it more memory;"
+            " the published version has not changed",
+        )
     message, hint = describe_failures(bad, complaints, code, target)
     if "Out of Memory Error" in text:
         raise MemoryLimitError(

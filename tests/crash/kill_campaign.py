@@ -75,7 +75,7 @@ from scripts.admin.prune import prune
 from scripts.bronze.run import Run
 prune(Run.create(triggered_by="campaign"), "logs", keep_log_days=1, dry_run=False)
 """
-ENDINGS = {0, 2, 7, 8, 9, 10}
+ENDINGS = {0, 2, 7, 8, 9, 10, 14}
 """Exit codes of commands that were not killed: refusals count as right, bugs (1) do not."""
 LOADING = ("chance", "staged", "committed")
 BUILDING = ("chance", "log", "published")

@@ -125,7 +125,7 @@ class Machine(RuleBasedStateMachine):
 
     def check_days(self):
         ledger, found = reconcile.read_ledger(self.run.store), reconcile.examine(self.run.store)
-        told = " ".join(problems(catalog.read_all(), found))
+        told = " ".join(problem.text for problem in problems(catalog.read_all(), found))
         waiting = {item.partition for item in found.work}
         for resource in RESOURCES:
             loaded = [partition.day for partition in ledger if partition.resource == resource]

@@ -91,3 +91,49 @@ def test_a_problem_that_is_over_is_told_although_another_stays(api, run, sink, e
     tell_health(run.store)
     assert sink.texts[-1].splitlines()[0] == "DATA OVERDUE: problems that are over: 1"
     assert "over: source `jsonplaceholder` does not answer" in sink.texts[-1]
+
+
+def test_a_message_that_no_sink_took_is_sent_by_the_next_call(api, run, sink):
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    load(run, partitions([yesterday - dt.timedelta(days=2), yesterday], ["jsonplaceholder"], ["users"]))
+    sink.status = 503
+    assert tell_health(run.store) is None
+
+    sink.status = 200
+    sink.texts.clear()
+    tell_health(run.store)
+    tell_health(run.store)
+    assert [text.splitlines()[0] for text in sink.texts] == ["DATA OVERDUE: 1 problems"]
+
+
+def test_what_a_reconciling_run_cannot_load_is_told_once_and_its_end_too(api, run, sink, start):
+    api.faults.append(Fault("status", path="/posts", status=404, times=10_000))
+    for _ in range(2):
+        done = start("reconcile")
+        assert done.returncode == 6, done.stderr
+    (text,) = [text for text in sink.texts if text.startswith("DATA OVERDUE")]
+    assert "jsonplaceholder/posts/" in text
+    assert "404" in text
+    assert not [text for text in sink.texts if text.startswith("TASK FAILED")]
+
+    sink.texts.clear()
+    api.faults.clear()
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    assert start("run", "--start-date", yesterday, "--end-date", yesterday).returncode == 0
+    start("reconcile")
+    assert [text.splitlines()[0] for text in sink.texts if "OVERDUE" in text] == ["DATA OVERDUE: all is well again"]
+
+
+def test_a_command_that_fails_sends_one_alert_and_a_wrong_request_none(api, sink, start):
+    api.faults.append(Fault("status", path="/posts", status=404, times=10_000))
+    day = ("--start-date", "2024-01-02", "--end-date", "2024-01-02")
+    assert start("ingest", *day, "--resource", "nosuch").returncode == 2
+    assert sink.texts == []
+
+    assert start("run", *day).returncode == 6
+    assert [text.splitlines()[0] for text in sink.texts if "QUARANTINED" not in text] == [
+        "TASK FAILED: `pipeline run`",
+    ]
+    # the failure is seen by every command that says how the pipeline is
+    assert "overdue: jsonplaceholder/posts/2024-01-02: missing, waits for a person" in start("status").stdout
+    assert "fix due: `pipeline health` lists them" in start("doctor").stdout

@@ -88,6 +88,8 @@ CASES = [
     ("pipeline_build_failed{node='fct_events'}", "1+0x60", "DbtFailed"),
     ("pipeline_partitions{source='a',resource='b',status='failed'}", "2+0x60", "ValidationFailed"),
     ("airflow_ti_failures_total{dag_id='d',task_id='t'}", "0+1x60", "TaskFailed"),
+    ("pipeline_health_problems", "2+0x60", "DataOverdue"),
+    ("pipeline_ledger_unreadable_files", "1+0x60", "Ledger"),
     ("pipeline_load_timestamp_seconds{source='a',resource='b'}", "60+0x300", "RunLate"),
 ]
 

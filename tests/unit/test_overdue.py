@@ -2,14 +2,21 @@
 
 import datetime as dt
 
+import msgspec
+
 from scripts.contracts.catalog import Catalog
 from scripts.errors import ContractError
 from scripts.monitoring.overdue import problems
+from scripts.planning.due import UnderWay
 from scripts.planning.published import Published
 from tests.support.shop import entry, failed, find, shop
 
 
 def told(source, *entries, now="2024-01-10T00:10", **options):
+    return [problem.text for problem in found(source, *entries, now=now, **options)]
+
+
+def found(source, *entries, now="2024-01-10T00:10", **options):
     return problems(Catalog({source.source: source}, {}), find(source, *entries, now=now, **options))
 
 
@@ -31,8 +38,8 @@ def test_the_day_that_has_ended_is_overdue_after_a_while_and_not_before():
     source = shop()
     loaded = entry(source, "2024-01-08")
 
-    assert told(source, loaded, now="2024-01-10T00:29") == []
-    (problem,) = told(source, loaded, now="2024-01-10T00:31")
+    assert told(source, loaded, now="2024-01-10T00:14") == []
+    (problem,) = told(source, loaded, now="2024-01-10T00:16")
     assert "shop/orders: 2024-01-09 missing, and no run has corrected it" in problem
 
 
@@ -41,6 +48,30 @@ def test_a_load_that_failed_is_told_at_once_with_the_reason():
     (problem,) = told(source, entry(source, "2024-01-08"), attempts=failed(source, "2024-01-09", final=True))
 
     assert problem == "shop/orders/2024-01-09: missing, waits for a person: what went wrong"
+
+
+def test_what_a_process_is_doing_is_not_late():
+    source = shop()
+    late = find(source, entry(source, "2024-01-08"), now="2024-01-10T06:00")
+    busy = late._replace(under_way=UnderWay(frozenset({"shop"}), build=False))
+
+    assert len(problems(Catalog({"shop": source}, {}), late)) == 1
+    assert problems(Catalog({"shop": source}, {}), busy) == []
+
+
+def test_the_run_that_failed_tells_it_unless_it_was_a_reconciling_run():
+    source = shop()
+
+    def told_by(final, **changes):
+        attempts = failed(source, "2024-01-09", final=final, at_time="2024-01-10T00:09")
+        attempts = {at: msgspec.structs.replace(one, **changes) for at, one in attempts.items()}
+        (problem,) = found(source, entry(source, "2024-01-08"), attempts=attempts)
+        return problem.told
+
+    assert told_by(final=True, triggered_by="airflow") == "by its run"
+    assert told_by(final=True, triggered_by="reconcile") == "never"
+    assert told_by(final=False, triggered_by="reconcile", count=1) == "later"
+    assert told_by(final=False, triggered_by="reconcile", count=9) == "never"
 
 
 def test_a_failed_load_of_the_present_day_is_no_late_day():

@@ -15,7 +15,7 @@ from scripts import config
 from scripts.bronze.ledger import Partition
 from scripts.bronze.run import Run
 from scripts.config import PROJECT_DIR
-from scripts.errors import BronzeError, DataError
+from scripts.errors import BronzeError, DataError, KilledError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.monitoring.status import read_status
@@ -24,6 +24,7 @@ from scripts.validate_data import validate_partition
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.data_docs import write_docs
 from scripts.warehouse.runner import DbtFailedError, target_dir
+from tests.crash.kill_campaign import victims
 from tests.support.alert_sink import alert_sink
 from tests.support.flip import flip
 from tests.support.tables import tables
@@ -246,7 +247,7 @@ def test_two_builds_started_together_both_succeed(load_days):
 
 
 def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_days, build, start):
-    """Kill -9 before eleven instructions of the builder, and twice while dbt runs."""
+    """Kill -9 before eleven instructions of the builder; and while dbt runs, all processes, and only dbt."""
     load_days(*DAYS[:2])
     build()
     old = published()
@@ -266,9 +267,9 @@ def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_
             assert state == new
         assert done.returncode in (-9, 0), done.stderr[-2000:]
 
-    for _ in range(2):
+    for kind, code in (("session", -signal.SIGKILL), ("dbt", KilledError.exit_code)):
         process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.cli.main", "build"],
+            [sys.executable, "-m", "scripts.cli.main", "build", "--full-refresh"],
             cwd=PROJECT_DIR,
             env=os.environ,
             stderr=subprocess.PIPE,
@@ -279,8 +280,11 @@ def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_
         for line in process.stderr:
             if "model stg_jsonplaceholder" in line:
                 break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        for victim in victims(process.pid, kind):
+            os.kill(victim, signal.SIGKILL)
+        said = process.stderr.read()
+        assert process.wait() == code, said
+        assert "Traceback" not in said
         process.stderr.close()
 
     build()
