@@ -270,7 +270,7 @@ def run_build(
         for result in error.results:
             if result.status in BAD_STATUSES:
                 page = f"{_base_url()}/pipeline/dbt"
-                _log.error("%s: %s", result.name, data_docs.model_url(result.name, result.kind, page=page))
+                _log.error("%s: %s", result.name, data_docs.node_url(result.id, page=page))
         raise
     # an earlier try may have done the work and been killed before it could succeed: a retry is not skipped
     if done.is_empty and ti.try_number == 1:

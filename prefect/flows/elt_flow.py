@@ -302,7 +302,7 @@ def _show_ledger(entries: Sequence[LedgerEntry]) -> None:
 def _show_results(headline: str, results: Sequence[NodeResult]) -> None:
     shown = [result for result in results if result.kind == "model" or result.status in BAD_STATUSES]
     rows = "\n".join(
-        f"| [{result.name}]({data_docs.model_url(result.name, result.kind)}) | {result.kind} | {result.status} |"
+        f"| [{result.name}]({data_docs.node_url(result.id)}) | {result.kind} | {result.status} |"
         f" {result.seconds:.2f} | {result.message if result.status in BAD_STATUSES else ''} |"
         for result in shown
     )

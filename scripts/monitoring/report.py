@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ from scripts.bronze.store import quarantined_rows
 from scripts.errors import PipelineError
 from scripts.monitoring.charts import Bar, bars, columns, lines
 from scripts.monitoring.health import health, write_health
+from scripts.monitoring.results import results_page
 from scripts.monitoring.status import read_status
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger
@@ -74,7 +76,13 @@ def write_pages(store: Store) -> Sequence[Path]:
     """
     state = read_status(store)
     found = health(store, state)
-    return [write_health(found), write_report(store, state, found)]
+    paths = [write_health(found), write_report(store, state, found)]
+    with contextlib.suppress(LookupError):
+        results, path = results_page(with_rows=False), docs_dir() / "results.html"
+        with storage_errors(path):
+            write_atomically(path, results.encode())
+        paths.append(path)
+    return paths
 
 
 def refresh(store: Store) -> None:
@@ -89,7 +97,7 @@ def report(store: Store, state: Status | None = None, found: Mapping[str, Any] |
     """Return the page, of a status and a health that were read before, or of the present ones. Times are UTC."""
     state, entries = state or read_status(store), list(store.entries())
     found, published = found or health(store, state), history.read(warehouse())
-    template = jinja2.Template(Path(__file__).with_suffix(".html.j2").read_text(encoding="utf-8"), autoescape=True)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     sections = [
         _rows(state),
         _freshness(found["freshness"]),
@@ -99,10 +107,11 @@ def report(store: Store, state: Status | None = None, found: Mapping[str, Any] |
         _late(),
         _changes(published),
     ]
-    return template.render(
+    return environment.get_template("report.html.j2").render(
         health=found,
         sections=[section for section in sections if section],
         fetched_is=f"{found['rows_in_bronze']:,} + {found['rows_in_quarantine']:,}",
+        has_results=published_build() is not None,
         dbt_site="dbt/index.html" if docs_page().exists() else "",
     )
 

@@ -18,7 +18,7 @@ from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.warehouse import accounting, build_state, candidate, history, pseudonyms
 from scripts.warehouse.candidate import Candidate, Layer
-from scripts.warehouse.failing_rows import failing_rows
+from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, project_to_build
 from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, run_dbt, target_dir
@@ -312,6 +312,9 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
             results = run_dbt(command, target, build.store.root, inherit=[build.lock])
         except DbtFailedError as error:
             results, failure = error.results, error
+            if results:
+                results = with_failing_rows(results, target_dir(target), target.build_path)
+                failure.add_rows(results)
     now = msgspec.structs.replace(now, results=tuple(candidate.merged(now.results, results)))
     with writing(target.build_path) as connection:
         build_state.record(connection, project, plan, results, uuid.uuid4().hex, catalog.column_types())
@@ -319,8 +322,6 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
             made = {result.id for result in now.results} | {node.node for node in plan.made()}
             accounting.count_models(connection, project, made)
     if failure is not None:
-        if failure.results:
-            failure.add_rows(failing_rows(target_dir(target) / "run_results.json", target.build_path))
         failure.results = now.results
         candidate.write(target, msgspec.structs.replace(now, state="failed"))
         raise failure

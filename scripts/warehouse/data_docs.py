@@ -56,16 +56,15 @@ def docs_page() -> Path:
     return docs_dir() / "dbt" / "index.html"
 
 
-def model_url(name: str, kind: str = "model", *, page: str = "docs/dbt/index.html") -> str:
+def node_url(unique_id: str, *, page: str = "docs/dbt/index.html") -> str:
     """Return the address of the page of a model or test on dbt's site.
 
     Args:
-        name: The model or test.
-        kind: Its resource type in dbt.
+        unique_id: dbt's identifier of the model or test.
         page: The path of the site, used if `DOCS_URL` names no server.
     """
     root = settings().docs_url.rstrip("/")
-    return f"{f'{root}/dbt/index.html' if '://' in root else page}#!/{kind}/{kind}.data_pipeline.{name}"
+    return f"{f'{root}/dbt/index.html' if '://' in root else page}#!/{unique_id.partition('.')[0]}/{unique_id}"
 
 
 def _digest_of_what_is_shown() -> str:

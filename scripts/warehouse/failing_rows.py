@@ -2,52 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scripts.contracts import catalog
 from scripts.errors import WarehouseError
 from scripts.security.outside_text import HIDDEN, one_line
+from scripts.warehouse.manifest import unique_key
 from scripts.warehouse.pseudonyms import hand_over_key, pseudonym_key
 from scripts.warehouse.runner import BAD_STATUSES
 from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from scripts.warehouse.runner import NodeResult
 
 _EXAMPLES = 3
 _LONGEST_VALUE = 60
 
 
-def failing_rows(results_file: Path, database: Path) -> Mapping[str, str]:
-    """Return a text with a few of the rows that each failed test found, by the name of the test.
+def with_failing_rows(results: Sequence[NodeResult], target: Path, database: Path) -> Sequence[NodeResult]:
+    """Return the results of dbt, those of failed tests with a few of the rows that they found.
+
+    A row shows the key of the tested model and the tested column; values of sensitive columns are masked.
 
     Args:
-        results_file: dbt's `run_results.json`.
+        results: The results of dbt's last command.
+        target: The folder of dbt's files about that command.
         database: The file that dbt tested; no process has it open.
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
-    results = json.loads(results_file.read_text())["results"]
-    failed = [result for result in results if result["status"] in BAD_STATUSES and result.get("failures")]
+    raw = json.loads((target / "run_results.json").read_text())["results"]
+    queries = {
+        result["unique_id"]: result["compiled_code"]
+        for result in raw
+        if result["status"] in BAD_STATUSES and result.get("failures")
+    }
     found: dict[str, str] = {}
-    if not failed:
-        return found
-    shown = _shown_columns()
+    if not queries:
+        return results
+    shown, nodes = _shown_columns(), json.loads((target / "manifest.json").read_text())["nodes"]
+    # without examples, the error names the failed test too
+    with contextlib.suppress(duckdb.Error, WarehouseError), reading(database) as connection:
+        hand_over_key(connection, pseudonym_key())
+        for test, query in queries.items():
+            rows = _with_keys(connection, nodes, test, query) or _rows(connection, query)
+            found[test] = ", ".join(_describe(row, shown) for row in rows)
+    return [result._replace(rows=found.get(result.id, "")) for result in results]
+
+
+def _with_keys(
+    connection: DuckDBPyConnection, nodes: Mapping[str, Any], test: str, query: str
+) -> Sequence[Mapping[str, object]]:
+    """Return rows of the tested model that have the values that a test of one column found; none for other tests."""
+    import duckdb  # noqa: PLC0415 — as above
+
+    about = nodes.get(test, {})
+    model = nodes.get(about.get("attached_node") or "")
+    column = str(about.get("column_name") or "").strip('"')
+    if model is None or not column:
+        return []
+    names = ", ".join(_quoted(name) for name in dict.fromkeys([*unique_key(model), column]))
     try:
-        with reading(database) as connection:
-            hand_over_key(connection, pseudonym_key())
-            for result in failed:
-                query = f"select * from ({result['compiled_code']}) limit {_EXAMPLES}"  # noqa: S608 — dbt's own SQL
-                relation = connection.execute(query)
-                names = [column[0] for column in relation.description or ()]
-                rows = [_describe(dict(zip(names, row, strict=True)), shown) for row in relation.fetchall()]
-                found[result["unique_id"].split(".")[2]] = ", ".join(rows)
-    except (duckdb.Error, WarehouseError):
-        # the error names the failed test also without examples
-        return found
-    return found
+        first = connection.execute(f"select * from ({query}) limit 0").description or []  # noqa: S608 — the same
+        joined = (
+            f"select distinct {names} from {model['relation_name']} as tested"  # noqa: S608 — the same
+            f" where exists (select 1 from ({query}) as found"
+            f" where found.{_quoted(first[0][0])} is not distinct from tested.{_quoted(column)}) order by all"
+        )
+        return _rows(connection, joined)
+    except duckdb.Error:
+        # a test of other columns, or one that returns something else than the values of the column
+        return []
+
+
+def _rows(connection: DuckDBPyConnection, query: str) -> Sequence[Mapping[str, object]]:
+    relation = connection.execute(f"select * from ({query}) limit {_EXAMPLES}")  # noqa: S608 — dbt's own SQL
+    names = [column[0] for column in relation.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
 
 
 def _shown_columns() -> frozenset[str] | None:
@@ -65,6 +103,10 @@ def _shown_columns() -> frozenset[str] | None:
     sensitive = {column.name.lower() for column in columns if column.sensitive}
     known = {column.name.lower() for column in columns} | {"dt", "n_records"}
     return frozenset(known - sensitive) if sensitive else None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _describe(row: Mapping[str, object], shown: frozenset[str] | None) -> str:

@@ -64,6 +64,8 @@ class NodeResult(NamedTuple):
     message: str
     id: str = ""
     """dbt's `unique_id`."""
+    rows: str = ""
+    """For a failed test, a few of the rows that it found; values of sensitive columns are masked."""
 
 
 class DbtFailedError(WarehouseError):
@@ -74,10 +76,11 @@ class DbtFailedError(WarehouseError):
         super().__init__(message, where="dbt", hint=hint)
         self.results = results
 
-    def add_rows(self, rows: Mapping[str, str]) -> None:
-        """Add to the message the rows that failed tests found, by the name of the test."""
-        for name, examples in rows.items():
-            self.what += f"; rows of `{name}`: {examples}"
+    def add_rows(self, results: Sequence[NodeResult]) -> None:
+        """Add to the message the rows that failed tests found."""
+        for result in results:
+            if result.rows:
+                self.what += f"; rows of `{result.name}`: {result.rows}"
 
 
 def target_dir(warehouse: Warehouse) -> Path:

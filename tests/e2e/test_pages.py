@@ -64,12 +64,17 @@ def keep(browser, name):
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("is_dark", [False, True])
-def test_the_health_page_is_readable_for_everybody(browser, axe, site, width, is_dark):
+def test_the_pages_are_readable_for_everybody(browser, axe, site, width, is_dark):
     size(browser, width, 2400)
     dark(browser, on=is_dark)
-    browser.get((site / "health.html").as_uri())
-    keep(browser, f"health-{width}-{'dark' if is_dark else 'light'}")
+    for name in ("results", "health"):
+        browser.get((site / f"{name}.html").as_uri())
+        keep(browser, f"{name}-{width}-{'dark' if is_dark else 'light'}")
+        _is_readable(browser, axe, width, is_dark=is_dark)
     assert {section.get_attribute("id") for section in browser.find_elements(By.TAG_NAME, "section")} == SECTIONS
+
+
+def _is_readable(browser, axe, width, *, is_dark):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (colour == "rgb(20, 23, 26)") is is_dark
@@ -91,6 +96,9 @@ def test_the_page_shows_the_numbers_of_the_demo(browser, site):
     assert "2,621 = 2,616 + 5" in text
     assert "mistyped" in text
     assert "000002" in text
+    browser.find_element(By.PARTIAL_LINK_TEXT, "models, rows and tests").click()
+    assert "fct_events success 118 0 " in browser.find_element(By.TAG_NAME, "body").text.replace("+", "")
+    browser.back()
     rows = [
         row.get_attribute("textContent") for row in browser.find_elements(By.CSS_SELECTOR, "#rows svg rect > title")
     ]

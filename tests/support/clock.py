@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import importlib
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import msgspec
@@ -34,7 +34,7 @@ def clocked(now: Callable[[], dt.datetime]) -> Iterator[None]:
 
     class Clock(dt.datetime):
         @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # noqa: ARG003 — always UTC here
+        def now(cls, tz: dt.tzinfo | None = None) -> Any:  # noqa: ARG003 — always UTC here
             return now()
 
     module = types.SimpleNamespace(**{**vars(dt), "datetime": Clock})

@@ -18,6 +18,7 @@ from scripts.config import PROJECT_DIR
 from scripts.errors import BronzeError, DataError, KilledError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
+from scripts.monitoring.results import results_page
 from scripts.monitoring.status import read_status
 from scripts.sample_api import data
 from scripts.validate_data import validate_partition
@@ -158,6 +159,11 @@ def test_a_red_test_publishes_nothing_and_names_model_and_test(load_days, build,
     with pytest.raises(DbtFailedError, match=r"test `no_user_one` fail: Got 1\d results"):
         build()
     assert (warehouse().current(), published()) == (version, before)
+    page = results_page(with_rows=True)
+    assert page.index("The last build failed: 1 of") < page.index("no_user_one") < page.index("fct_events</td>")
+    assert "user_id=1" in page
+    assert "user_id=1" not in results_page(with_rows=False)
+    assert "Version 000001" in results_page(version, with_rows=True)
 
     bad.unlink()
     build()

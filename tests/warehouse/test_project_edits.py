@@ -294,8 +294,11 @@ def test_tests_see_all_rows_unless_a_part_proves_the_whole(load_days, build, pro
     values = "{accepted_values: {arguments: {values: [999]}}}"
     new_test = f"models: [{{name: fct_numbered, columns: [{{name: comment_count, data_tests: [{values}]}}]}}]"
     write({f"{MART}/fct_numbered.yml": new_test})
-    with pytest.raises(DbtFailedError, match=r"accepted_values_fct_numbered_comment_count__999.*fct_numbered\.yml"):
+    name = "accepted_values_fct_numbered_comment_count__999"
+    with pytest.raises(DbtFailedError, match=rf"{name}.*fct_numbered\.yml") as red:
         build()
+    # with the key, so that the rows can be found
+    assert f"rows of `{name}`: {{event_id=" in str(red.value)
     assert published() == before
 
     write(
