@@ -110,6 +110,8 @@ def test_dbts_site_opens_from_it_with_the_lineage(browser, site):
     size(browser, 1200, 900)
     browser.get((site / "health.html").as_uri())
     browser.find_element(By.PARTIAL_LINK_TEXT, "their meaning").click()
+    WebDriverWait(browser, 30).until(lambda b: "Gold (folder marts)" in b.find_element(By.TAG_NAME, "body").text)
+    keep(browser, "dbt-overview")
     browser.get(f"{browser.current_url.split('#')[0]}#!/model/model.data_pipeline.fct_events")
     WebDriverWait(browser, 30).until(lambda b: "One row per event" in b.find_element(By.TAG_NAME, "body").text)
     assert "arrival_lag_days" in browser.find_element(By.TAG_NAME, "body").text
