@@ -23,6 +23,7 @@ from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 —
 from scripts.config import settings  # noqa: E402 — the same
 
 POOL = "data-pipeline"
+WORKER = REPOSITORY / "infra" / "prefect_worker.py"
 PREFECT = [str(Path(sys.executable).with_name("prefect"))]
 
 
@@ -77,7 +78,7 @@ def launch(port: int, env_file: Path) -> None:
     refuse_a_taken_port(port, "make run-prefect PREFECT_PORT=4201")
     commands = {
         "server": [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        "worker": [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"],
+        "worker": [sys.executable, str(WORKER), "--pool", POOL, "--type", "process"],
     }
     print("starting Prefect", flush=True)
     environ = environment(port, env_file)

@@ -209,7 +209,7 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
     return version
 
 
-@flow(name="elt-daily", flow_run_name="daily", on_crashed=[alert])
+@flow(name="elt-daily", flow_run_name="daily", on_failure=[alert], on_crashed=[alert])
 def elt_daily() -> None:
     """Load the day before the scheduled start (UTC) for every daily source."""
     with watched():

@@ -2,6 +2,7 @@
 
 A process holds a lock as long as it works on a run. If Prefect says that a run is running and no process holds its
 lock, the process is gone: it was stopped or killed, or its machine went down. Such runs are ended and an alert is sent.
+A run and its subflows have one process, and one alert.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Crashed
 from prefect.utilities.urls import url_for
@@ -33,17 +38,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prefect import Flow
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
 FLOWS = ("elt", "elt-daily", "elt-reconcile")
 BUILDS = "warehouse-build"
 """The concurrency limit of builds, with one slot: the page *Concurrency* shows which runs build and which wait."""
-_START_MINUTES = 2
-"""A run that started less than this ago may not have taken its lock yet."""
+_STARTS_MINUTES = {StateType.RUNNING: 2, StateType.CANCELLING: 2, StateType.PENDING: 15}
+"""A run that is in a state for less than this may not have taken its lock yet; a pending one waits for its process."""
+_LOOK_AGAIN_SECONDS = 5
+"""A process removes its lock shortly before Prefect notes the end of the run."""
 
 
 def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 — Prefect's names
-    """Send the alert for a flow run that failed or crashed; Prefect passes the arguments by name or by position."""
+    """Send the alert for a flow run that failed or crashed, unless a subflow that ended in the same way has sent one.
+
+    Prefect passes the arguments by name or by position.
+    """
+    if _is_told_by_a_subflow(flow_run, state):
+        return
     error = error_of(state)
     links = {"run": url_for(flow_run) or ""}
     title = f"Prefect {_current_name(flow_run)}"
@@ -62,49 +75,68 @@ def error_of(state: State[Any]) -> BaseException:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Hold the lock of the present run for the `with` block, and send an alert if the block takes too long."""
+    """Hold the lock of the present run for the `with` block, and send an alert if the block takes too long.
+
+    A subflow sends no such alert: its parent does.
+    """
     run_id, hours = this_run.id, settings().run_deadline_hours
     if run_id is None:
         yield
         return
-    late = threading.Timer(hours * 3600, _tell_late, [this_run.name, run_id, hours])
-    late.daemon = True
-    with locked(_lock(run_id), purpose=f"Prefect run {this_run.name}", timeout=0, keep_file=False):
-        late.start()
-        try:
-            yield
-        finally:
-            late.cancel()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(_lock(run_id), purpose=f"Prefect run {this_run.name}", timeout=0, keep_file=False))
+        if this_run.parent_flow_run_id is None:
+            late = threading.Timer(hours * 3600, _tell_late, [this_run.name, run_id, hours])
+            late.daemon = True
+            late.start()
+            stack.callback(late.cancel)
+        yield
 
 
 def make_limit() -> None:
-    """Create the concurrency limit of builds if it is missing."""
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(BUILDS, 1)
+    """Create the concurrency limit of builds if it is missing; a limit that a user has changed stays."""
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=BUILDS, limit=1))
 
 
 def end_orphans() -> Sequence[str]:
     """End the runs whose process is gone, send an alert for each, and return their names."""
-    ended = []
     with get_client(sync_client=True) as client:
-        states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING]))
-        found = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
-            flow_run_filter=FlowRunFilter(state=states),
-        )
+        found = _orphans(client)
+        if found:
+            time.sleep(_LOOK_AGAIN_SECONDS)
+            known = {run.id for run in found}
+            found = [run for run in _orphans(client) if run.id in known]
         for run in found:
-            if not _is_orphan(run):
-                continue
             text = "its process is gone: it was stopped or killed, or its machine went down; loaded days stay loaded"
             is_cancelling = run.state_type == StateType.CANCELLING
             state: State[Any] = Cancelled(message=text) if is_cancelling else Crashed(message=text)
             client.set_flow_run_state(run.id, state, force=True)
             _lock(str(run.id)).unlink(missing_ok=True)
-            ended.append(run.name)
-            if not is_cancelling:
+            # a subflow has the process of its parent, which has its own alert
+            if not is_cancelling and run.parent_task_run_id is None:
                 links = {"run": url_for(run) or ""}
                 alerts.notify(alerts.Alert("task failed", f"Prefect {run.name}", text, links, key=str(run.id)))
-    return ended
+    return [run.name for run in found]
+
+
+def _orphans(client: SyncPrefectClient) -> Sequence[FlowRun]:
+    states = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_STARTS_MINUTES)))
+    found = client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))), flow_run_filter=FlowRunFilter(state=states)
+    )
+    return [run for run in found if _is_orphan(run)]
+
+
+def _is_told_by_a_subflow(run: FlowRun, state: State[Any]) -> bool:
+    parent = FlowRunFilterParentFlowRunId(any_=[run.id])
+    same = FlowRunFilterState(type=FlowRunFilterStateType(any_=[state.type]))
+    try:
+        with get_client(sync_client=True) as client:
+            wanted = FlowRunFilter(parent_flow_run_id=parent, state=same)
+            return bool(client.read_flow_runs(flow_run_filter=wanted, limit=1))
+    except Exception:  # noqa: BLE001 — two alerts are better than no alert
+        return False
 
 
 def _current_name(run: FlowRun) -> str:
@@ -117,10 +149,12 @@ def _current_name(run: FlowRun) -> str:
 
 
 def _is_orphan(run: FlowRun) -> bool:
-    if str(run.id) == this_run.id or is_locked(_lock(str(run.id))):
+    lock = _lock(str(run.id))
+    if str(run.id) == this_run.id or run.state is None or is_locked(lock):
         return False
-    begun = run.start_time or run.expected_start_time
-    return begun is None or dt.datetime.now(dt.UTC) - begun > dt.timedelta(minutes=_START_MINUTES)
+    # only a process that was killed leaves the file of its lock
+    age = dt.datetime.now(dt.UTC) - run.state.timestamp
+    return lock.exists() or age > dt.timedelta(minutes=_STARTS_MINUTES[run.state.type])
 
 
 def _lock(run_id: str) -> Path:

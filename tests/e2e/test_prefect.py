@@ -99,6 +99,7 @@ def prefect(tmp_path_factory, source, sink, project):
         "PIPELINE_HOME": project,
         "TASK_RETRY_WAIT": 0.2,
         "API_RETRY_WAIT": 0.05,
+        "RUN_DEADLINE_HOURS": 10 / 3600,
     }
     env_file = folder / "secrets.env"
     options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200}
@@ -198,13 +199,16 @@ def flow_process(run_id):
     """Return the process that works on a flow run, once there is one."""
 
     def find():
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run_id.replace("-", ""):
-                    return process
-        return None
+        return next((one for one in psutil.process_iter() if is_of(one, run_id)), None)
 
     return wait_for(find, f"the process of {run_id}")
+
+
+def is_of(process, run_id):
+    """Return whether a process works on a flow run."""
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run_id.replace("-", "")
+    return False
 
 
 def test_a_run_whose_process_was_killed_is_told(prefect, source, sink):
@@ -217,24 +221,73 @@ def test_a_run_whose_process_was_killed_is_told(prefect, source, sink):
     wait_for(lambda: [text for text in sink.texts if name in text], "the alert")
 
 
-def test_a_run_without_a_process_is_ended_and_what_it_left_is_done(prefect, sink):
+def left_behind(prefect, state, minutes):
+    """Return the id of a run in a state since some minutes, with no process, as a worker that is gone leaves it."""
     found = prefect.get("deployments/name/elt/range")["id"]
     body = {"start_date": "2024-03-26", "end_date": "2024-03-26"}
-    # as a worker that is gone leaves it: running, with no process
-    late = prefect.post(f"deployments/{found}/create_flow_run", parameters=body, state={"type": "PAUSED"})["id"]
-    state = {"type": "RUNNING", "name": "Running"}
-    prefect.post(f"flow_runs/{late}/set_state", state=state, force=True)
+    run_id = prefect.post(f"deployments/{found}/create_flow_run", parameters=body, state={"type": "PAUSED"})["id"]
+    prefect.post(f"flow_runs/{run_id}/set_state", state={"type": state}, force=True)
     with contextlib.closing(sqlite3.connect(prefect.data_dir / "prefect" / "prefect.db", timeout=60)) as database:
-        begun = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
-        changed = database.execute("update flow_run set start_time = ? where id = ?", [begun, late]).rowcount
+        begun = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=minutes)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        one = "update flow_run_state set timestamp = ? where flow_run_id = ? and type = ?"
+        assert database.execute(one, [begun, run_id, state]).rowcount == 1
         database.commit()
-    assert changed == 1
+    return run_id
+
+
+def test_runs_without_a_process_are_ended_and_told(prefect, sink):
+    left = [left_behind(prefect, "RUNNING", 60), left_behind(prefect, "PENDING", 60)]
+    starts = left_behind(prefect, "PENDING", 5)
     run = prefect.wait(prefect.start("elt-reconcile/reconcile"))
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
-    ended = prefect.get(f"flow_runs/{late}")
-    assert ended["state_type"] == "CRASHED"
-    assert "its process is gone" in ended["state"]["message"]
-    assert [text for text in sink.texts if ended["name"] in text]
+    for ended in [prefect.get(f"flow_runs/{run_id}") for run_id in left]:
+        assert ended["state_type"] == "CRASHED"
+        assert "its process is gone" in ended["state"]["message"]
+        assert [text for text in sink.texts if ended["name"] in text]
+    assert prefect.get(f"flow_runs/{starts}")["state_type"] == "PENDING", "its process may be on its way"
+    assert prefect.session.delete(f"{prefect.url}/flow_runs/{starts}", timeout=60).ok
+
+
+def unload(prefect, resource, day):
+    """Forget that a resource of a day is loaded."""
+    bronze = prefect.data_dir / "bronze"
+    (bronze / f"_ledger/jsonplaceholder/{resource}/{day}.json").unlink(missing_ok=True)
+    shutil.rmtree(bronze / f"jsonplaceholder/{resource}/dt={day}", ignore_errors=True)
+
+
+def test_a_daily_run_whose_worker_was_killed_gives_each_alert_once_and_the_next_one_runs(prefect, source, sink):
+    yesterday, before = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1), len(sink.texts)
+    unload(prefect, "todos", yesterday)
+    source.faults.append(Fault("timeout", path="/todos", seconds=60, day=str(yesterday)))
+    run_id = prefect.start("elt-daily/daily")
+    wait_for(lambda: not any(fault.times for fault in source.faults), "the request that hangs")
+    link = f"/runs/flow-run/{run_id}"
+    wait_for(lambda: [text for text in sink.texts if "RUN LATE" in text and link in text], "the alert that it is late")
+    process = flow_process(run_id)
+    worker = next(one for one in process.parents() if "worker" in one.cmdline())
+    worker.kill()
+    process.kill()
+    assert prefect.wait(run_id)["state_type"] == "CRASHED", "the worker that starts in its place ends the run"
+    children = prefect.post("flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [run_id]}})
+    assert [child["state_type"] for child in children] == ["CRASHED"]
+    assert prefect.get("deployments/name/elt-daily/daily")["global_concurrency_limit"]["active_slots"] == 0
+    # the next run comes after whatever else the first could have told
+    assert prefect.wait(prefect.start("elt-daily/daily"))["state_type"] == "COMPLETED"
+    told = [text for text in sink.texts[before:] if link in text or children[0]["id"] in text]
+    assert len(told) == 2, told
+    assert len([text for text in told if "TASK FAILED" in text]) == 1, told
+
+
+def test_a_daily_run_that_fails_by_itself_is_told(prefect, sink):
+    running = prefect.data_dir / "prefect" / "running"
+    shutil.rmtree(running)
+    running.write_text("no folder")
+    try:
+        run = prefect.wait(prefect.start("elt-daily/daily"))
+        assert run["state_type"] == "FAILED"
+        wait_for(lambda: [text for text in sink.texts if f"/runs/flow-run/{run['id']}" in text], "the alert", 60)
+    finally:
+        running.unlink()
 
 
 def published(prefect):
@@ -287,16 +340,17 @@ def test_the_daily_deployment_loads_the_day_before(prefect):
     assert (prefect.data_dir / f"bronze/_ledger/jsonplaceholder/posts/{yesterday}.json").exists()
 
 
-def test_the_daily_deployment_fails_with_what_failed(prefect, source):
-    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
-    bronze = prefect.data_dir / "bronze"
-    (bronze / f"_ledger/jsonplaceholder/users/{yesterday}.json").unlink(missing_ok=True)
-    shutil.rmtree(bronze / f"jsonplaceholder/users/dt={yesterday}", ignore_errors=True)
+def test_the_daily_deployment_fails_with_what_failed_and_tells_it_once(prefect, source, sink):
+    yesterday, before = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1), len(sink.texts)
+    unload(prefect, "users", yesterday)
     source.faults.append(Fault("status", path="/users", status=404, times=10_000, day=str(yesterday)))
     run = prefect.wait(prefect.start("elt-daily/daily"))
     assert run["state_type"] == "FAILED"
     assert f"jsonplaceholder/users/{yesterday}" in run["state"]["message"]
     assert "HTTP 404" in run["state"]["message"]
+    # Prefect runs the hooks before the process ends
+    psutil.wait_procs([one for one in psutil.process_iter() if is_of(one, run["id"])], timeout=60)
+    assert len([text for text in sink.texts[before:] if "TASK FAILED" in text]) == 1, sink.texts[before:]
 
 
 ATTACK = """
