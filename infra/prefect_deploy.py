@@ -2,12 +2,16 @@
 
 python infra/prefect_deploy.py POOL     OVERWRITE=yes: replace what people have changed in Prefect
 
-It creates what is missing, and updates the code of each deployment and the names of its parameters. It keeps and prints
-what people have set in Prefect: schedules, pause, concurrency limit, values of parameters, tags.
+It creates what is missing, and updates the code of each deployment and the names of its parameters. Of the settings
+(schedules, pause, concurrency limit, values of parameters, tags), it updates those that nobody has changed in Prefect
+since the last time. It keeps and prints the others. The variable `data-pipeline-deployed` in Prefect records what was
+set.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,17 +19,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+    Deployment = dict[str, Any]
+
 PREFECT = str(Path(sys.executable).with_name("prefect"))
+RECORD = "data-pipeline-deployed"
 KEPT = ("paused", "concurrency_limit", "parameters", "tags")
 SCHEDULE = ("schedule", "active", "max_scheduled_runs", "parameters", "slug")
 
 
-def settings_of(deployment: dict[str, Any]) -> dict[str, Any]:
+def settings_of(deployment: Deployment) -> dict[str, Any]:
     """Return the settings of a deployment that people change, in the form of Prefect's API."""
     found = {name: deployment[name] for name in KEPT}
     if limit := deployment.get("global_concurrency_limit"):
@@ -40,28 +52,46 @@ def main(pool: str) -> None:
         pools = client.request("POST", "/work_pools/filter", json={}).json()
         if pool not in {found["name"] for found in pools}:
             subprocess.run([PREFECT, "work-pool", "create", pool, "--type", "process"], check=True)
-        before = {found["id"]: settings_of(found) for found in _deployments(client)}
-        file = REPOSITORY / "prefect" / "prefect.yaml"
-        subprocess.run([PREFECT, "deploy", "--all", "--prefect-file", str(file)], check=True)
+        before = {found["name"]: settings_of(found) for found in _deployments(client)}
+        _deploy()
+        record = client.read_variable_by_name(RECORD)
+        known = json.loads(str(record.value)) if record else {}
         for deployment in _deployments(client):
+            name, wanted = deployment["name"], settings_of(deployment)
+            then = before.get(name, wanted)
             # otherwise Prefect accepts unknown parameters, and the run ignores them without a message
             schema = deployment["parameter_openapi_schema"] | {"additionalProperties": False}
-            path = {"id": deployment["id"]}
-            client.request("PATCH", "/deployments/{id}", path_params=path, json={"parameter_openapi_schema": schema})
-        if os.environ.get("OVERWRITE") == "yes":
-            return
-        for deployment in _deployments(client):
-            now, then = settings_of(deployment), before.get(deployment["id"])
-            if then is None or now == then:
-                continue
-            client.request("PATCH", "/deployments/{id}", path_params={"id": deployment["id"]}, json=then)
-            changed = [name for name, value in then.items() if now[name] != value]
-            print(
-                f"kept what was set in Prefect at {deployment['name']}: {', '.join(changed)}; OVERWRITE=yes replaces it"
-            )
+            kept = {} if os.environ.get("OVERWRITE") == "yes" else changed(then, wanted, known.get(name, {}))
+            path, patch = {"id": deployment["id"]}, {"parameter_openapi_schema": schema} | kept
+            client.request("PATCH", "/deployments/{id}", path_params=path, json=patch)
+            if kept:
+                print(f"kept what was set in Prefect at {name}: {', '.join(kept)}; OVERWRITE=yes replaces it")
+            known[name] = {field: _hash(value) for field, value in wanted.items()}
+        value = json.dumps(known)
+        if record:
+            client.update_variable(VariableUpdate(name=RECORD, value=value))
+        else:
+            client.create_variable(VariableCreate(name=RECORD, value=value))
 
 
-def _deployments(client: SyncPrefectClient) -> list[dict[str, Any]]:
+def changed(then: dict[str, Any], wanted: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
+    """Return the settings that a person has changed, with their values; without a record, all that differ."""
+    return {
+        field: value for field, value in then.items() if value != wanted[field] and _hash(value) != known.get(field)
+    }
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _deploy() -> None:
+    file = REPOSITORY / "prefect" / "prefect.yaml"
+    environ = os.environ | {"RECONCILE_MINUTES": str(settings().reconcile_minutes)}
+    subprocess.run([PREFECT, "deploy", "--all", "--prefect-file", str(file)], env=environ, check=True)
+
+
+def _deployments(client: SyncPrefectClient) -> list[Deployment]:
     return list(client.request("POST", "/deployments/filter", json={}).json())
 
 

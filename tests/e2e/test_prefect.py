@@ -2,9 +2,12 @@
 
 import contextlib
 import datetime as dt
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -14,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from scripts.bronze.ledger import decode
+from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import Fault
 from scripts.warehouse.versions import Warehouse
 from tests.support.page import foreign_page
@@ -351,6 +355,62 @@ def test_the_daily_deployment_fails_with_what_failed_and_tells_it_once(prefect, 
     # Prefect runs the hooks before the process ends
     psutil.wait_procs([one for one in psutil.process_iter() if is_of(one, run["id"])], timeout=60)
     assert len([text for text in sink.texts[before:] if "TASK FAILED" in text]) == 1, sink.texts[before:]
+
+
+def execute(prefect, *command, **environ):
+    """Return what a program prints that uses this Prefect."""
+    known = {
+        "PREFECT_API_URL": prefect.url,
+        "PREFECT_API_AUTH_STRING": ":".join(prefect.session.auth),
+        "PREFECT_HOME": str(prefect.data_dir / "prefect"),
+        "PYTHONPATH": f"{PROJECT_DIR}{os.pathsep}{PROJECT_DIR / 'prefect' / 'flows'}",
+    }
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | known | environ,
+        cwd=PROJECT_DIR,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_what_a_user_changes_in_prefect_stays_until_it_is_overwritten(prefect):
+    def found(name):
+        deployment = prefect.get(f"deployments/name/{name}")
+        limit = (deployment["global_concurrency_limit"] or {}).get("limit")
+        schedules = [(one["schedule"]["cron"], one["active"]) for one in deployment["schedules"]]
+        return deployment["paused"], limit, deployment["tags"], schedules
+
+    def patch(path, **body):
+        answer = prefect.session.patch(f"{prefect.url}/{path}", json=body, timeout=60)
+        assert answer.ok, answer.text
+
+    daily, deploy = "elt-daily/daily", ("infra/prefect_deploy.py", "data-pipeline")
+    before = found(daily)
+    five = {"schedule": {"cron": "0 5 * * *", "timezone": "UTC"}, "active": False}
+    path = f"deployments/{prefect.get(f'deployments/name/{daily}')['id']}"
+    patch(path, paused=True, concurrency_limit=2, tags=["mine"], schedules=[five])
+    patch(f"deployments/{prefect.get('deployments/name/elt-reconcile/reconcile')['id']}", tags=["mine"])
+    prefect.session.post(
+        f"{prefect.url}/v2/concurrency_limits/", json={"name": "warehouse-build", "limit": 1}, timeout=60
+    )
+    patch("v2/concurrency_limits/warehouse-build", limit=3)
+
+    said = execute(prefect, *deploy, RECONCILE_MINUTES="7")
+    assert found(daily) == (True, 2, ["mine"], [("0 5 * * *", False)])
+    assert "kept what was set in Prefect at daily: paused, concurrency_limit, tags, schedules; OVERWRITE=yes" in said
+    # nobody has touched this schedule
+    assert found("elt-reconcile/reconcile")[2:] == (["mine"], [("*/7 * * * *", True)])
+    execute(prefect, "-c", "import flow_runs; flow_runs.make_limit()")
+    assert prefect.get("v2/concurrency_limits/warehouse-build")["limit"] == 3
+
+    execute(prefect, *deploy, OVERWRITE="yes")
+    assert found(daily) == before
+    assert found("elt-reconcile/reconcile")[2:] == (["maintenance"], [("*/5 * * * *", True)])
+    patch("v2/concurrency_limits/warehouse-build", limit=1)
 
 
 ATTACK = """
