@@ -134,7 +134,7 @@ n8n-up: setup ## Run n8n with the backfill webhook without Docker until Ctrl-C; 
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_local.py $(N8N_PORT:%=--port %) $(AIRFLOW_PORT:%=--airflow-url http://127.0.0.1:%)
 
 .PHONY: n8n-import
-n8n-import: setup ## Import n8n/workflows into the n8n of make n8n-up; OVERWRITE=yes replaces changes made there
+n8n-import: setup ## Import n8n/workflows into the n8n of make n8n-up (in Docker: make up); OVERWRITE=yes replaces changes made there
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py import $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
 .PHONY: n8n-export
@@ -142,7 +142,7 @@ n8n-export: setup ## Export its workflows to n8n/workflows: make n8n-export NAME
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export $(if $(NAMES),"$(NAMES)")
 
 .PHONY: up
-up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability tls" PROD=1
+up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability tls" PROD=1 OVERWRITE=yes
 	@mkdir -p data
 	@$(SECRETS) $(BIN)/python infra/compose_up.py $(if $(filter yes,$(ADOPT)),--adopt) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
 	@$(BIN)/python infra/addresses.py

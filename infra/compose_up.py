@@ -4,6 +4,9 @@ python infra/compose_up.py [--adopt] [--check] COMPOSE...     COMPOSE: docker co
 
 --check    only check that the containers and volumes of the project belong to this folder; exits with 1 if not
 --adopt    make volumes without a known owner belong to this folder
+
+At the end it prints what users have changed in n8n and Prefect and was kept, restarts n8n if workflows were imported
+beside it, and waits until its webhook answers.
 """
 
 from __future__ import annotations
@@ -11,13 +14,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+import containers  # noqa: E402 — in the same folder
 from scripts.admin import compose_owner  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE  # noqa: E402 — the same
+
+TOLD = ("n8n: workflow ", "kept what was set in Prefect ")
+IMPORTED = "n8n: imported "
+WEBHOOK_SECONDS = 180
 
 
 def main() -> None:
@@ -36,6 +45,34 @@ def main() -> None:
     if code:
         failed = compose_owner.failures(project) or ["the messages of Compose above give the reason"]
         sys.exit("\n".join(failed))
+    tell_what_was_kept(project)
+    finish_n8n(project)
+
+
+def tell_what_was_kept(project: str) -> None:
+    """Print the lines of n8n-init and prefect-init about what users have changed."""
+    for service in ("n8n-init", "prefect-init"):
+        container = containers.find(project, service)
+        for line in containers.lines(container) if container else []:
+            if line.startswith(TOLD):
+                print(line, flush=True)
+
+
+def finish_n8n(project: str) -> None:
+    """Restart n8n if workflows were imported while it ran; return when its webhook answers, or exit if it does not."""
+    init, n8n = (containers.find(project, service) for service in ("n8n-init", "n8n"))
+    if n8n is None or not containers.is_running(n8n):
+        return
+    is_older = init is not None and n8n["State"]["StartedAt"] < init["State"]["FinishedAt"]
+    if init is not None and is_older and any(line.startswith(IMPORTED) for line in containers.lines(init)):
+        # n8n reads its published workflows only when it starts
+        print("restarting n8n, which runs the workflows that it had before the import", flush=True)
+        containers.docker("restart", n8n["Id"])
+    deadline = time.monotonic() + WEBHOOK_SECONDS
+    while containers.docker("exec", n8n["Id"], "node", "/opt/n8n/healthcheck.js").returncode:
+        if time.monotonic() > deadline:
+            sys.exit(f"n8n runs, but its webhook does not answer after {WEBHOOK_SECONDS} s; see make logs SERVICE=n8n")
+        time.sleep(2)
 
 
 if __name__ == "__main__":

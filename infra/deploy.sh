@@ -26,6 +26,7 @@ deploy() {
     image=$1 commit=$2
     shift 2
     [ -n "$image" ] || { echo "IMAGE is not set: make deploy IMAGE=ghcr.io/OWNER/data-pipeline@sha256:…" >&2; exit 1; }
+    .venv/bin/python infra/compose_up.py --check || exit 1
     former=$(sed -n 's/^PIPELINE_IMAGE=//p' .env)
     if ! docker image inspect "$image" >/dev/null 2>&1 && ! docker pull --quiet "$image"; then
         echo "$image cannot be fetched; nothing was changed" >&2

@@ -1,32 +1,47 @@
-"""Export the workflows of the n8n of `make n8n-up` to the repository, or import the repository's workflows into it.
+"""Export the workflows of n8n to the repository, or import the repository's workflows into the n8n of `make n8n-up`.
 
     python infra/n8n_workflows.py export [NAME…]         exports the project's workflows and the named ones
     python infra/n8n_workflows.py import [--overwrite]   imports workflows that differ; keeps workflows that were
                                                          changed in n8n, unless --overwrite is given
 
-An exported workflow is normalized, so that a diff shows only what a person changed.
+If n8n runs in Docker (`make up`), it exports from there; the import of Docker is `make up`. An exported workflow is
+normalized, so that a diff shows only what a person changed; what is left out is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-import n8n_expressions  # noqa: E402 — in the same folder
+import containers  # noqa: E402 — in the same folder
+import n8n_expressions  # noqa: E402 — the same
 from n8n_local import environment, launched  # noqa: E402 — the same
-from scripts.admin.env_file import ENV_FILE, port_of  # noqa: E402 — the repository has to be on the path
+from scripts.admin import compose_owner  # noqa: E402 — the repository has to be on the path
+from scripts.admin.env_file import ENV_FILE, port_of  # noqa: E402 — the same
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER = REPOSITORY / "n8n" / "workflows"
 KEPT = ("id", "name", "description")
+SETTINGS = {
+    "airflow_url": "AIRFLOW_URL",
+    "ui_url": "AIRFLOW_UI_URL",
+    "webhook_url": "BACKFILL_WEBHOOK_URL",
+    "alert_url": "ALERT_URL",
+    "max_days": "BACKFILL_MAX_DAYS",
+}
+"""The variable that gives a value of the nodes called Settings, as in n8n/plan.js."""
+EXPORT = 'file=$(mktemp) && n8n export:workflow --all --output="$file" >/dev/null && cat "$file" && rm "$file"'
 SECRET = re.compile(
     r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{12,}"
     r"|://[^/\s:@]+:[^/\s@]+@"
@@ -47,8 +62,7 @@ def normalised(exported: dict[str, Any], known: dict[str, Any] | None) -> dict[s
         known: The workflow in the repository; the values in its node Settings stay.
     """
     nodes = json.loads(json.dumps(exported["nodes"]))
-    settings = {node["name"]: node["parameters"] for node in (known or {}).get("nodes", [])}.get("Settings")
-    values = {setting["name"]: setting["value"] for setting in _assignments(settings or {})}
+    values = _settings(known)
     for node in nodes:
         if node["name"] == "Settings":
             for setting in _assignments(node["parameters"]):
@@ -64,6 +78,27 @@ def normalised(exported: dict[str, Any], known: dict[str, Any] | None) -> dict[s
     }
 
 
+def left_out(exported: dict[str, Any], known: dict[str, Any] | None, environ: Mapping[str, str]) -> list[str]:
+    """Return, in words, what a person has set in n8n and an export leaves out.
+
+    Args:
+        exported: The workflow from n8n's export.
+        known: The workflow in the repository.
+        environ: The environment of n8n, whose values the import writes into the nodes called Settings.
+    """
+    found = []
+    if exported.get("pinData"):
+        found.append("its pinned data, since it may be personal data")
+    if tags := [str(tag["name"]) for tag in exported.get("tags") or []]:
+        found.append(f"its tags: {', '.join(tags)}")
+    values = _settings(known)
+    for name, value in _settings(exported).items():
+        if name in values and str(value) not in {str(values[name]), environ.get(SETTINGS.get(name, ""))}:
+            advice = f"; set {SETTINGS[name]} instead" if name in SETTINGS else ""
+            found.append(f"the value {value!r} of {name} in Settings{advice}")
+    return found
+
+
 def secrets_in(value: Any, name: str = "") -> list[str]:  # noqa: ANN401 — a part of a JSON document
     """Return the places of a document that hold a value that looks like a secret."""
     if isinstance(value, str):
@@ -77,27 +112,26 @@ def secrets_in(value: Any, name: str = "") -> list[str]:  # noqa: ANN401 — a p
     return [found for part in value for found in secrets_in(part, name)] if isinstance(value, list) else []
 
 
-def export_workflows(environ: dict[str, str], names: list[str]) -> None:
+def export_workflows(environ: Mapping[str, str], names: list[str], container: containers.Container | None) -> None:
     """Write the project's workflows and the named ones to the repository; refuse a workflow that holds a secret."""
     known = {document["id"]: document for path in FOLDER.glob("*.json") if (document := json.loads(path.read_text()))}
+    inside = ["docker", "exec", container["Id"]] if container else []
+    done = subprocess.run([*inside, "sh", "-c", EXPORT], env=environ, check=True, text=True, stdout=subprocess.PIPE)
+    if container:
+        environ = dict(line.split("=", 1) for line in container["Config"]["Env"])
     refused = []
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["n8n", "export:workflow", "--all", "--separate", f"--output={folder}"]
-        subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
-        for exported in (json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))):
-            mine = known.get(exported["id"])
-            if mine is None and exported["name"] not in names:
-                print(
-                    f"left out {exported['name']!r}: it is not of this project; NAMES='{exported['name']}' exports it"
-                )
-                continue
-            document = normalised(exported, mine)
-            if found := [place for node in document["nodes"] for place in secrets_in(node["parameters"])]:
-                refused.append(f"{exported['name']}: {', '.join(found)}")
-                continue
-            if exported.get("pinData"):
-                print(f"{exported['name']}: its pinned data is left out, since it may be personal data")
-            _write(document, mine)
+    for exported in sorted(json.loads(done.stdout), key=lambda workflow: str(workflow["id"])):
+        mine = known.get(exported["id"])
+        if mine is None and exported["name"] not in names:
+            print(f"left out {exported['name']!r}: it is not of this project; NAMES='{exported['name']}' exports it")
+            continue
+        document = normalised(exported, mine)
+        if found := [place for node in document["nodes"] for place in secrets_in(node["parameters"])]:
+            refused.append(f"{exported['name']}: {', '.join(found)}")
+            continue
+        for what in left_out(exported, mine, environ):
+            print(f"{exported['name']}: left out {what}")
+        _write(document, mine)
     if refused:
         sys.exit(f"refused, since it looks like a secret, which must be in a credential: {'; '.join(refused)}")
 
@@ -110,6 +144,11 @@ def _write(document: dict[str, Any], known: dict[str, Any] | None) -> None:
         print(f"n8n/expressions/{file}")
     target.write_text(n8n_expressions.document(document), encoding="utf-8")
     print(target.relative_to(REPOSITORY))
+
+
+def _settings(workflow: dict[str, Any] | None) -> dict[str, Any]:
+    nodes = [node for node in (workflow or {}).get("nodes", []) if node["name"] == "Settings"]
+    return {setting["name"]: setting["value"] for node in nodes for setting in _assignments(node["parameters"])}
 
 
 def _assignments(parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,6 +164,14 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what was changed in n8n")
     parser.add_argument("--env-file", type=Path, default=ENV_FILE)
     arguments = parser.parse_args()
+    container = containers.find(compose_owner.project_name(arguments.env_file, os.environ), "n8n")
+    if container and containers.is_running(container):
+        if arguments.direction == "import":
+            sys.exit(
+                "n8n runs in Docker: `make up` imports, and `make up OVERWRITE=yes` also replaces what was changed"
+            )
+        export_workflows(os.environ, arguments.names, container)
+        return
     # the values of the last start of n8n; before the first start, the values that it will use
     known: dict[str, Any] = {
         "port": port_of("N8N_PORT", arguments.env_file),
@@ -133,7 +180,7 @@ def main() -> None:
     } | launched()
     environ = environment(known["port"], known["airflow_url"], known["alert_url"], arguments.env_file)
     if arguments.direction == "export":
-        export_workflows(environ, arguments.names)
+        export_workflows(environ, arguments.names, None)
     else:
         overwrite = {"OVERWRITE": "yes"} if arguments.overwrite else {}
         subprocess.run(["sh", str(REPOSITORY / "n8n" / "init.sh")], env=environ | overwrite, check=True)

@@ -73,12 +73,14 @@ const plan = (from, to) => {
 };
 
 const record = (from, to) => {
-  const database = open(false), known = recorded(database);
+  const database = open(false), known = recorded(database), imported = [];
   for (const workflow of render(from)) {
     if (fs.existsSync(path.join(to, `${workflow.id}.json`))) {
       known[workflow.id] = { rendered: hash(workflow), stored: hashStored(stored(database, workflow.id)) };
+      imported.push(workflow.name);
     }
   }
+  if (imported.length) console.log(`n8n: imported ${imported.join(', ')}`);
   write(database, { ...known, credentials: hashCredentials() });
   for (const [name, types] of Object.entries(unknownNodes(database, JSON.parse(process.env.NODES_INCLUDE)))) {
     const names = types.map((type) => type.replace('n8n-nodes-base.', '')).join(',');

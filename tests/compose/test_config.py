@@ -27,11 +27,11 @@ def folder(tmp_path_factory):
     return found
 
 
-def config(folder, *files, env_file=".env"):
+def config(folder, *files, env_file=".env", **environ):
     names = ["docker-compose.yml", *files]
     options = [option for name in names for option in ("-f", f"infra/{name}")]
     command = ["docker", "compose", "--env-file", env_file, *options, "--profile", "*", "config", "--format", "json"]
-    environ = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
+    environ = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), **environ}
     return subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, check=False)
 
 
@@ -97,6 +97,18 @@ def test_every_secret_of_the_files_is_one_that_init_makes(folder):
         check=True,
     )
     assert len(ignored.stdout.split()) == 4
+
+
+def test_overwriting_what_users_changed_reaches_what_imports(folder):
+    services = json.loads(config(folder, OVERWRITE="yes").stdout)["services"]
+    told = {name for name, service in services.items() if service.get("environment", {}).get("OVERWRITE") == "yes"}
+    assert told == {"n8n-init", "prefect-init"}
+
+
+def test_links_of_prefect_open_in_the_browser_of_the_host(folder):
+    services = json.loads(config(folder).stdout)["services"]
+    port = dotenv_values(folder / ".env")["PREFECT_PORT"]
+    assert services["prefect-worker"]["environment"]["PREFECT_UI_URL"] == f"http://localhost:{port}"
 
 
 AIRFLOW = frozenset({"POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET", "AIRFLOW_JWT_SECRET"})

@@ -27,13 +27,17 @@ def machine(tmp_path):
     for name, text in {"compose": COMPOSE, "make": MAKE, "docker": '#!/bin/sh\n[ "$3" != missing ]\n'}.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
+    (folder / ".venv/bin").mkdir(parents=True)
+    # the owner check, which needs Docker and has tests of its own
+    (folder / ".venv/bin/python").write_text(f"#!/bin/sh\n[ ! -e {tmp_path}/of_another_folder ]\n")
+    (folder / ".venv/bin/python").chmod(0o755)
     environ = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "GIT_CONFIG_GLOBAL": "/dev/null"}
 
     def run(*command):
         return subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, check=False)
 
     run("git", "init", "--quiet", "-b", "main")
-    (folder / ".gitignore").write_text(".env*\n.secrets\nstarted\ndata\n")
+    (folder / ".gitignore").write_text(".env*\n.venv\n.secrets\nstarted\ndata\n")
     for release in ("old", "broken", "new"):
         (folder / "release").write_text(release)
         shutil.copy(PROJECT_DIR / "infra/deploy.sh", folder / "infra")
@@ -67,6 +71,15 @@ def test_going_back_restores_image_commit_and_settings(machine):
     assert (folder / ".env").read_text() == before
     ups = [line for line in (folder / "started").read_text().splitlines() if " up " in line]
     assert [line.split()[:3] for line in ups] == [["broken", "broken-image", "1"], ["old", "old-image", "0"]]
+
+
+def test_a_stack_of_another_folder_is_not_touched(machine):
+    folder, run = machine
+    before = (folder / ".env").read_text()
+    (folder.parent / "of_another_folder").touch()
+    assert run("infra/deploy.sh", "new-image", "new", "compose").returncode == 1
+    assert ((folder / "release").read_text(), (folder / ".env").read_text()) == ("old", before)
+    assert not (folder / "started").exists()
 
 
 @pytest.mark.parametrize(("image", "commit"), [("missing", "new"), ("new-image", "nowhere"), ("", "new")])

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from n8n_workflows import normalised, secrets_in
+from n8n_workflows import left_out, normalised, secrets_in
 from scripts.config import PROJECT_DIR
 from tests.support.workflows import problems
 
@@ -32,6 +32,21 @@ def test_an_export_keeps_a_setting_that_somebody_has_added():
     added = {"id": "a-team", "name": "team", "value": "data", "type": "string"}
     node(exported, "Settings")["parameters"]["assignments"]["assignments"].append(added)
     assert added in node(normalised(exported, TRIGGER), "Settings")["parameters"]["assignments"]["assignments"]
+
+
+def test_an_export_tells_what_it_leaves_out():
+    exported = copy.deepcopy(TRIGGER)
+    settings = {one["name"]: one for one in node(exported, "Settings")["parameters"]["assignments"]["assignments"]}
+    environ = {"AIRFLOW_URL": "http://127.0.0.1:8081"}
+    settings["airflow_url"]["value"] = environ["AIRFLOW_URL"]
+    assert left_out(exported, TRIGGER, environ) == [], "the import has set it"
+    settings["max_days"]["value"] = 40
+    exported |= {"tags": [{"id": "1", "name": "ours"}], "pinData": {"Settings": []}}
+    assert left_out(exported, TRIGGER, environ) == [
+        "its pinned data, since it may be personal data",
+        "its tags: ours",
+        "the value 40 of max_days in Settings; set BACKFILL_MAX_DAYS instead",
+    ]
 
 
 @pytest.mark.parametrize(
