@@ -161,7 +161,8 @@ def days_of(
     A run that has none of these loads the last day that has ended (UTC).
 
     Raises:
-        UsageError: The run has a partition key and a range, or only one end of a range.
+        UsageError: The run has a partition key and a range, only one end of a range, or a logical date that is not the
+            start of a day (UTC).
     """
     start, end = params.get("start_date"), params.get("end_date")
     if partition_key and (start or end):
@@ -179,8 +180,17 @@ def days_of(
             expected="start_date and end_date; for one day, the same day in both",
             hint="trigger it again with both",
         )
-    day = today() - dt.timedelta(days=1) if logical_date is None else logical_date.astimezone(dt.UTC).date()
-    return day_range(day, day)
+    if logical_date is None:
+        day = today() - dt.timedelta(days=1)
+        return day_range(day, day)
+    moment = logical_date.astimezone(dt.UTC)
+    if moment.time() != dt.time():
+        raise UsageError(
+            f"the logical date is {moment:%Y-%m-%d %H:%M:%S} (UTC), which is not the start of a day",
+            expected="00:00:00 in UTC",
+            hint="trigger it again with the partition key YYYY-MM-DD, or choose UTC in Airflow's menu of time zones",
+        )
+    return day_range(moment.date(), moment.date())
 
 
 def was_cleared(ti: RuntimeTaskInstanceProtocol) -> bool:

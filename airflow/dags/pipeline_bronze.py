@@ -7,9 +7,10 @@ has just ended, unless the ledger already has it. Then it starts the builds of S
 (`dbt_dag`).
 
 **Run it by hand** without any input to load yesterday. For another day, give the partition key `YYYY-MM-DD` or a
-logical date. For a range, leave the key empty and give `start_date` and `end_date`. For more than a month, use
-*Backfill*: it makes one run for each day and skips loaded days. A run by hand, and a cleared run or task, loads its
-days again; this replaces their rows and duplicates nothing.
+logical date at 00:00 UTC. For a range, leave the key empty and give `start_date` and `end_date`. For more than a month,
+use *Backfill*, with UTC chosen in the menu of time zones: it makes one run for each day, and only *All Runs* loads
+loaded days again. A run by hand, and a cleared run or task, loads its days again; this replaces their rows and
+duplicates nothing.
 
 **When not:** do not run it to repair tables; builds do that.
 
@@ -78,8 +79,12 @@ with DAG(
             examples=RESOURCES,
             description="Resources of the source; without them, all.",
         ),
-        "start_date": Param(None, **DATE, description="First day (UTC) of a manual run, instead of a partition key."),
-        "end_date": Param(None, **DATE, description="Last day (UTC), included."),
+        "start_date": Param(
+            None,
+            **DATE,
+            description="Manual runs: first day (UTC), instead of a partition key. A backfill refuses it.",
+        ),
+        "end_date": Param(None, **DATE, description="Manual runs: last day (UTC), included. A backfill refuses it."),
         "reprocess": Param(
             False, type="boolean", description="Backfills: also load days again that are loaded. Manual runs always do."
         ),

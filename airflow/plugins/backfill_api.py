@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import re
 import threading
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,13 +37,12 @@ from backfill_state import (
     what_is_paused,
 )
 from scripts.errors import PipelineError, UsageError
-from scripts.planning.backfill_request import BackfillRequest, Reprocess, check_conf
+from scripts.planning.backfill_request import BackfillRequest, Reprocess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy.orm import Session
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOCK_KEY = 7_240_317
 """The key of the advisory lock that lets API servers run one request at a time; any number that nothing else uses."""
@@ -205,41 +203,3 @@ def _answer(
 
 def _detail(field: str, message: str) -> dict[str, Any]:
     return {"field": field, "message": message}
-
-
-class KnownConfOnly:
-    """Middleware for Airflow's own API and form: refuses a backfill whose configuration has keys that nothing reads."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Store the wrapped application."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the application, or answer 422."""
-        path = scope.get("path", "").rstrip("/")
-        is_backfill = re.search(r"/api/v2/backfills(/dry_run)?$", path) is not None
-        if scope["type"] != "http" or scope["method"] != "POST" or not is_backfill:
-            await self.app(scope, receive, send)
-            return
-        messages, body, more = [], b"", True
-        while more:
-            message = await receive()
-            messages.append(message)
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        try:
-            document = json.loads(body)
-            if document.get("dag_id") == DAG_ID:
-                check_conf(document.get("dag_run_conf"))
-        except UsageError as error:
-            await JSONResponse({"detail": str(error)}, 422)(scope, receive, send)
-            return
-        except (ValueError, AttributeError):
-            # Airflow itself answers with the error
-            pass
-        replay = iter(messages)
-
-        async def receive_again() -> Message:
-            return next(replay, None) or await receive()
-
-        await self.app(scope, receive_again, send)

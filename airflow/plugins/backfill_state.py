@@ -45,6 +45,7 @@ _REPROCESS: Mapping[ReprocessBehavior, Reprocess] = {
     ReprocessBehavior.COMPLETED: "completed",
 }
 UNDER_WAY = (DagRunState.RUNNING, DagRunState.QUEUED)
+_CANCELLED = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
 
 
 class Days:
@@ -54,9 +55,8 @@ class Days:
         """Read the runs of the days from Airflow's database."""
         self.request, self.loaded = request, loaded
         first, last = request.days[0], request.days[-1]
-        cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
         query = (
-            select(DagRun.partition_key, DagRun.state, DagRun.run_id, DagRun.backfill_id.in_(cancelled))
+            select(DagRun.partition_key, DagRun.state, DagRun.run_id, DagRun.backfill_id.in_(_CANCELLED))
             .where(DagRun.dag_id == DAG_ID, DagRun.partition_key.between(first.isoformat(), last.isoformat()))
             .order_by(DagRun.id.desc())
         )
@@ -148,14 +148,8 @@ def create(
     """Create a backfill in Airflow with one run for each day that is due."""
     serialized = session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID))
     first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (request.days[0], request.days[-1]))
-    cancelled = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backfill.is_paused.is_(True))
-    # queued runs of canceled backfills would block their days for ever
-    session.execute(
-        update(DagRun)
-        .where(DagRun.dag_id == DAG_ID, DagRun.state == DagRunState.QUEUED, DagRun.backfill_id.in_(cancelled))
-        .values(state=DagRunState.FAILED)
-        .execution_options(synchronize_session=False)
-    )
+    # such runs would block their days for ever
+    end_stuck(session)
     backfill = Backfill(
         dag_id=DAG_ID,
         from_date=first,
@@ -185,6 +179,23 @@ def create(
         if ordinal % _RUNS_AT_ONCE == 0:
             session.commit()
     return backfill
+
+
+def end_stuck(session: Session) -> Sequence[tuple[str, str]]:
+    """End the queued runs of cancelled backfills, which Airflow never starts; return their ids and days.
+
+    Such a run exists when a person clears a run of a backfill that was cancelled.
+    """
+    found = session.execute(
+        update(DagRun)
+        .where(DagRun.dag_id == DAG_ID, DagRun.state == DagRunState.QUEUED, DagRun.backfill_id.in_(_CANCELLED))
+        .values(state=DagRunState.FAILED, end_date=timezone.utcnow())
+        .returning(DagRun.run_id, DagRun.partition_key)
+        .execution_options(synchronize_session=False)
+    )
+    ended = [(run_id, day or "") for run_id, day in found.tuples()]
+    session.commit()
+    return ended
 
 
 def active(session: Session) -> list[Backfill]:
@@ -232,7 +243,11 @@ def request_of(backfill: Backfill) -> BackfillRequest:
     days = tuple(backfill.from_date.date() + dt.timedelta(days=offset) for offset in range(span + 1))
     resources = tuple(sorted(asked.get("resources") or ()))
     behavior = ReprocessBehavior(backfill.reprocess_behavior)
-    return BackfillRequest(days, asked.get("source"), resources, _REPROCESS[behavior])
+    reprocess = _REPROCESS[behavior]
+    if reprocess == "completed" and asked.get("reprocess") is False:
+        # Airflow was asked to make a run for each day, and the run loads only what is due
+        reprocess = "none"
+    return BackfillRequest(days, asked.get("source"), resources, reprocess)
 
 
 def _not_published(request: BackfillRequest) -> Sequence[object]:

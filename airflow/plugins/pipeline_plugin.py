@@ -1,6 +1,6 @@
 """The plugin: links from a task to its ledger record, its quarantined rows and the runbook, and these pages.
 
-It also passes the options of a backfill to its runs: see `on_dag_run_running`.
+It also passes the options of a backfill to its runs, and ends runs that cannot start: see `on_dag_run_running`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import html
 import re
 import sys
+import threading
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -18,9 +20,11 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
+from own_backfills import OwnBackfills
 
-from backfill_api import KnownConfOnly, router
+from backfill_api import router
 from backfill_callback import tell_if_over
+from backfill_state import end_stuck, page
 from dag_support import KINDS, RunCreated
 from scripts.config import PROJECT_DIR, settings
 from scripts.contracts import catalog
@@ -217,33 +221,88 @@ def _document(title: str, body: str) -> str:
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
-    """Write into the configuration of a backfill's run whether to load loaded days again.
+    """Tell a backfill's run whether to load loaded days again; end runs that can never start.
 
-    Airflow stores this in the backfill (`reprocess_behavior`) and does not pass it to tasks; they read `reprocess`.
+    Airflow stores the former in the backfill (`reprocess_behavior`) and does not pass it to tasks; they read
+    `reprocess`. The latter is done before each build and each reconciling run: a build waits for active runs.
     """
     from airflow.models.backfill import Backfill
     from sqlalchemy.orm import object_session
 
+    if dag_run.dag_id in {"pipeline_silver", "reconcile"}:
+        # not in the transaction of the scheduler
+        threading.Thread(target=_end_stuck, name="runs that cannot start", daemon=True).start()
     if dag_run.dag_id != BRONZE_DAG or dag_run.backfill_id is None:
         return
     session = object_session(dag_run)
     backfill = session.get(Backfill, dag_run.backfill_id) if session else None
-    if backfill is not None and backfill.reprocess_behavior == "completed":
-        dag_run.conf = {**(dag_run.conf or {}), "reprocess": True}
+    asked = dag_run.conf or {}
+    if backfill is not None and backfill.reprocess_behavior == "completed" and "reprocess" not in asked:
+        dag_run.conf = {**asked, "reprocess": True}
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
     """Call the callback of a backfill when its last run has ended."""
-    if dag_run.dag_id == BRONZE_DAG:
-        tell_if_over(dag_run)
+    _end(dag_run)
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
-    """Call the callback of a backfill when its last run has ended."""
+    """Call the callback of a backfill when its last run has ended; label the tasks that did not run."""
+    _end(dag_run)
+
+
+def _end(dag_run: DagRun) -> None:
     if dag_run.dag_id == BRONZE_DAG:
+        _label_tasks(dag_run)
         tell_if_over(dag_run)
+
+
+def _label_tasks(dag_run: DagRun) -> None:
+    """Give each mapped task that did not run the label of the task before it: Airflow labels only tasks that run."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select, update
+    from sqlalchemy.orm import aliased, object_session
+
+    if (session := object_session(dag_run)) is None:
+        return
+    ingest = aliased(TaskInstance)
+    label = select(ingest._rendered_map_index).where(  # noqa: SLF001 — its column
+        ingest.dag_id == TaskInstance.dag_id,
+        ingest.run_id == TaskInstance.run_id,
+        ingest.task_id == "load.ingest",
+        ingest.map_index == TaskInstance.map_index,
+    )
+    session.execute(
+        update(TaskInstance)
+        .where(
+            TaskInstance.dag_id == dag_run.dag_id,
+            TaskInstance.run_id == dag_run.run_id,
+            TaskInstance.task_id == "load.validate",
+            TaskInstance._rendered_map_index.is_(None),  # noqa: SLF001 — the same
+        )
+        .values(_rendered_map_index=label.scalar_subquery())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _end_stuck() -> None:
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        ended = end_stuck(session)
+    for run_id, day in ended:
+        alerts.notify(
+            alerts.Alert(
+                "task failed",
+                f"{BRONZE_DAG} {day}: the run was cleared and never started",
+                "It belongs to a cancelled backfill, and Airflow never starts such a run; the pipeline has ended it."
+                f" The day is not loaded by it (next: `pipeline backfill --start-date {day} --end-date {day}`)",
+                {"run": page(f"dags/{BRONZE_DAG}/runs/{quote(run_id)}")},
+                key=f"never started {run_id}",
+            )
+        )
 
 
 class PipelinePlugin(AirflowPlugin):
@@ -253,7 +312,7 @@ class PipelinePlugin(AirflowPlugin):
     global_operator_extra_links = [LedgerLink(), QuarantineLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it
     fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "data-pipeline"}]  # noqa: RUF012 — the same
     fastapi_root_middlewares = [  # noqa: RUF012 — the same
-        {"middleware": KnownConfOnly, "name": "known conf only"},
+        {"middleware": OwnBackfills, "name": "own backfills"},
         {"middleware": PasswordLimit, "name": "password limit", "kwargs": {"paths": TOKEN_PATHS}},
     ]
     deadline_references = [RunCreated]  # noqa: RUF012 — the same

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from scripts.contracts import catalog
 from scripts.errors import UsageError
@@ -12,7 +15,6 @@ from scripts.planning.reconcile import plan_request
 from scripts.utils.days import day_range
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Mapping, Sequence
 
     from scripts.bronze.store import Store
@@ -22,6 +24,9 @@ Reprocess = Literal["none", "failed", "completed"]
 
 CONF_KEYS = frozenset({"source", "resources", "reprocess", "callback_url"})
 """The keys that the configuration of a backfill's runs may have; the days come from its range."""
+
+_MOMENT = TypeAdapter(dt.datetime)
+_BEGINS, _ENDS = dt.time(), dt.time(23, 59, 59)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,4 +88,43 @@ def check_conf(conf: object, known: frozenset[str] = CONF_KEYS) -> None:
         raise UsageError(
             f"unknown keys in the configuration of the run: {', '.join(str(key)[:100] for key in unknown[:5])}",
             expected=f"only {', '.join(sorted(known))}",
+        )
+
+
+def airflow_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a request to Airflow's own API for backfills, changed so that the ledger decides what is due.
+
+    By default, Airflow makes no run for a day that has a run, although that run failed or was marked by hand. In the
+    returned body, Airflow makes a run for each day. The key `reprocess` of the configuration tells these runs whether
+    to load loaded days again. Airflow's form sends every parameter, also empty ones: the result has no empty ones.
+
+    Raises:
+        UsageError: The configuration has an unknown key, or the range does not consist of whole days (UTC).
+    """
+    conf = body.get("dag_run_conf")
+    chosen = {key: value for key, value in conf.items() if value is not None} if isinstance(conf, dict) else conf
+    check_conf(chosen)
+    _check_end("from_date", body.get("from_date"), {_BEGINS})
+    _check_end("to_date", body.get("to_date"), {_BEGINS, _ENDS})
+    behavior = body.get("reprocess_behavior", "none")
+    if behavior not in ("none", "failed", "completed"):
+        # Airflow itself answers with the error
+        return {**body, "dag_run_conf": chosen}
+    again = behavior == "completed" or (chosen or {}).get("reprocess", False)
+    return {**body, "reprocess_behavior": "completed", "dag_run_conf": {**(chosen or {}), "reprocess": again}}
+
+
+def _check_end(name: str, value: object, times: set[dt.time]) -> None:
+    try:
+        moment = _MOMENT.validate_python(value)
+    except ValidationError:
+        # Airflow itself answers with the error
+        return
+    moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    if moment.time().replace(microsecond=0) not in times:
+        raise UsageError(
+            f"{name} is {moment:%Y-%m-%d %H:%M:%S} (UTC), which is not the {'start' if name == 'from_date' else 'end'}"
+            " of a day",
+            expected="whole days in UTC: from_date at 00:00:00, to_date at 00:00:00 or 23:59:59",
+            hint="in Airflow's form, choose UTC in the menu of time zones, and enter the days again",
         )

@@ -139,13 +139,69 @@ def test_a_callback_to_a_host_that_is_not_allowed_is_refused(airflow):
     ]
 
 
-def test_keys_that_nobody_reads_are_refused_in_a_backfill_of_airflow_too(airflow):
-    body = {"dag_id": "pipeline_bronze", "from_date": "2024-08-29T00:00:00Z", "to_date": "2024-08-29T00:00:00Z"}
-    for path in ("backfills", "backfills/dry_run"):
-        answer = airflow.ask("POST", f"/api/v2/{path}", body | {"dag_run_conf": {"start_date": "2024-08-29"}})
-        assert answer.status_code == 422
-        assert "unknown keys in the configuration of the run: start_date" in answer.json()["detail"]
+def own_body(first, last, **more):
+    """Return the body that the runbook prints for Airflow's own API."""
+    return {"dag_id": "pipeline_bronze", "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z", **more}
+
+
+def test_a_backfill_of_airflow_itself_loads_the_failed_day_at_once(airflow, source):
+    good, bad = "2024-09-01", "2024-09-02"
+    fault = Fault("status", path="/users", status=404, times=10_000, day=bad)
+    source.faults.append(fault)
+    first = airflow.start_backfill(good, bad)["id"]
+    assert ended(airflow, first)["failed_days"][0]["day"] == bad
+    source.faults.remove(fault)
+
+    # what the form sends with "override parameters": every parameter, and the last moment of the last day
+    conf = {"source": None, "resources": [], "start_date": None, "end_date": None, "reprocess": False}
+    sent = own_body(good, bad, reprocess_behavior="none", dag_run_conf=conf) | {"to_date": f"{bad}T23:59:59.999Z"}
+    dry = airflow.post("backfills/dry_run", sent)
+    assert [each["partition_key"] for each in dry["backfills"]] == [good, bad]
+    # the former backfill has ended, which Airflow itself notices in up to 30 seconds
+    second = airflow.post("backfills", own_body(good, bad))["id"]
+    assert ended(airflow, second)["status"] == "done"
+    runs = [run for run in airflow.runs("pipeline_bronze", run_type="backfill") if run["partition_key"] in {good, bad}]
+    assert {run["partition_key"]: run["state"] for run in runs[2:]} == {good: "success", bad: "success"}
+    (again,) = [run for run in runs[2:] if run["partition_key"] == good]
+    assert airflow.tasks("pipeline_bronze", again["dag_run_id"])["plan"]["state"] == "skipped", "it was loaded"
+    assert airflow.ask("POST", "/api/v2/backfills", sent).status_code == 200
+    airflow.wait_for_loads()
+
+
+def test_what_a_backfill_of_airflow_would_ignore_or_shift_is_refused(airflow):
+    wrong = {
+        "unknown keys in the configuration of the run: start_date": {"dag_run_conf": {"start_date": "2024-08-29"}},
+        "choose UTC in the menu of time zones": {"from_date": "2024-08-28T22:00:00Z"},
+    }
+    for words, more in wrong.items():
+        for path in ("backfills", "backfills/dry_run"):
+            answer = airflow.ask("POST", f"/api/v2/{path}", own_body("2024-08-29", "2024-08-29") | more)
+            assert answer.status_code == 422
+            assert words in answer.json()["detail"]
     assert ask(airflow, "2024-08-29", "2024-08-29", source="nope", resources=[])[0] == 400
+
+
+def test_a_cleared_run_of_a_cancelled_backfill_is_ended_and_told(airflow, paused, sink, start):
+    before, day = "2024-09-04", "2024-09-05"
+    # a day before it, so that the day is expected
+    paused(False)
+    airflow.wait("pipeline_bronze", airflow.trigger("pipeline_bronze", day=before, **USERS))
+    paused(True)
+    made = airflow.start_backfill(day, day, dag_run_conf=USERS)["id"]
+    assert airflow.ask("PUT", f"/api/v2/backfills/{made}/cancel").status_code == 200
+    paused(False)
+    (run,) = [run for run in airflow.runs("pipeline_bronze") if run["partition_key"] == day]
+    path = f"dags/pipeline_bronze/dagRuns/{run['dag_run_id']}".replace("+", "%2B")
+    airflow.post(f"{path}/clear", {"dry_run": False})
+    assert airflow.get(path)["state"] == "queued"
+
+    airflow.trigger("reconcile")
+    wait_for(lambda: airflow.get(path)["state"] == "failed", "the end of the run", 120)
+    alert = wait_for(lambda: [text for text in sink.texts if "never started" in text and day in text], "the alert", 60)
+    assert f"pipeline backfill --start-date {day} --end-date {day}" in alert[0]
+    airflow.wait_for_loads()
+    due_now = start("due", DATA_DIR=airflow.data_dir).stdout
+    assert day in due_now
 
 
 def test_a_viewer_may_ask_for_progress_and_start_nothing(airflow):
