@@ -21,6 +21,7 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import UsageError
 from scripts.monitoring import alerts
+from scripts.security.outside_text import one_line
 from scripts.security.redaction import on_secret, redact, without_secrets
 from scripts.utils.days import day_range, parse_day, today
 from scripts.utils.logging_config import mask_every_log
@@ -96,6 +97,7 @@ def defaults() -> dict[str, Any]:
         "retry_policy": ExceptionRetryPolicy(rules=[_FINAL, _TRANSIENT], default=RetryAction.FAIL),
         "execution_timeout": dt.timedelta(hours=1),
         "on_failure_callback": alert_failure,
+        "on_retry_callback": log_error,
     }
 
 
@@ -321,7 +323,7 @@ def table(results: Sequence[NodeResult]) -> list[dict[str, Any]]:
 
 
 def alert_failure(context: Context) -> None:
-    """Send the alert for a task that failed after all retries."""
+    """Send the alert for a task that failed after all retries, then log its error."""
     ti, error = context["ti"], context.get("exception")
     label = getattr(ti, "rendered_map_index", None) or ""
     run_id = context.get("run_id", ti.run_id)
@@ -334,9 +336,19 @@ def alert_failure(context: Context) -> None:
             f"{ti.dag_id}.{ti.task_id} {label}".strip(),
             redact(str(error)) if error else "the task was killed, or its process was lost",
             {"log": _log_url(ti), "run": f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(run_id)}"},
-            key=f"{ti.dag_id} {ti.task_id} {label} {run_id}",
+            # the runs of `reconcile` are minutes apart: the same error is the same problem
+            key=f"reconcile {error}" if ti.dag_id == "reconcile" else f"{ti.dag_id} {ti.task_id} {label} {run_id}",
         )
     )
+    log_error(context)
+
+
+def log_error(context: Context) -> None:
+    """Log the error of a failed try as the last line of the log, below the frames that Airflow prints."""
+    if error := context.get("exception"):
+        # the form shows lines within a group only on demand, and callbacks run within one
+        logging.getLogger("task").info("::endgroup::")
+        _log.error("%s", one_line(str(error)))
 
 
 async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> None:
