@@ -6,9 +6,10 @@ version, so one build covers all days of a backfill. The result is a candidate. 
 built Gold on it, run all tests and published it.
 
 A run of Bronze that has loaded days starts a run of Silver, unless one is already queued or waiting. The run of Silver
-waits until no Bronze run is active, or until no Bronze run has loaded anything for two minutes. Then it builds
-everything that is loaded: a backfill of a month is one build. The next run, which `dbt_dag` or `reconcile` starts,
-builds the days that are loaded during this build.
+waits until no Bronze run is active, or until no Bronze run has loaded anything for two minutes, but at most 50 minutes.
+It does not wait for queued runs that cannot run, as of a paused backfill. Then it builds everything that is loaded: a
+backfill of a month is one build. The next run, which `dbt_dag` or `reconcile` starts, builds the days that are loaded
+during this build.
 
 **Run it by hand** after a change of the models, or with `full_refresh` to rebuild every table.
 
@@ -43,9 +44,6 @@ from dag_support import (
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol, OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
-QUIET = dt.timedelta(minutes=2)
-"""The build stops waiting for Bronze runs that load nothing for this long: they hang, or wait, or cannot run."""
-
 with DAG(
     "pipeline_silver",
     schedule=None,
@@ -62,14 +60,19 @@ with DAG(
     @task.sensor(mode="reschedule", poke_interval=3, timeout=3600)
     @one_line_errors
     def wait_for_loads(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> bool:
-        """Wait for the active Bronze runs, so that one build covers all of them."""
+        """Wait for the active Bronze runs, at most 50 minutes, so that one build covers all of them."""
+        from scripts.planning.build_start import can_start
         from scripts.planning.reconcile import last_load
 
         refuse_unknown(dag_run, dag)
-        if ti.get_dr_count("pipeline_bronze", states=["queued", "running"]) == 0:
-            return True
-        last = last_load(start_run(dag_run.run_id).store)
-        return dt.datetime.now(dt.UTC) - max(filter(None, (last, dag_run.start_date))) > QUIET
+        now = dt.datetime.now(dt.UTC)
+        return can_start(
+            running=ti.get_dr_count("pipeline_bronze", states=["running"]),
+            queued=ti.get_dr_count("pipeline_bronze", states=["queued"]),
+            last_load=last_load(start_run(dag_run.run_id).store),
+            waits_since=dag_run.start_date or now,
+            now=now,
+        )
 
     @task(pool=POOL, inlets=bronze_assets(), outlets=[SILVER, *table_assets("silver").values()])
     @one_line_errors
