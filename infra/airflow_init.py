@@ -1,7 +1,9 @@
-"""Prepare Airflow's database: schema, roles, accounts, pool. It is idempotent: each run updates all of them.
+"""Prepare Airflow's database: schema, roles, accounts, pool.
 
-It runs in the environment of Airflow (compose, `make airflow-local`). The passwords come from this environment, never
-from a file of the repository. To rotate a password, change it there and run this again.
+Each run creates what is missing, and updates the passwords. It keeps what a person has changed: the roles of an
+account, the slots of the pool. It runs in the environment of Airflow (compose, `make airflow-local`). The passwords
+come from this environment, never from a file of the repository. To rotate a password, change it there and run this
+again.
 """
 
 from __future__ import annotations
@@ -24,15 +26,20 @@ SERVICE_PERMISSIONS = [
     # runs and backfills need the right to edit their DAG: only this DAG
     ("can_edit", "DAG:pipeline_bronze"),
 ]
+OPERATOR_ROLE = "Operator"
+"""The permissions of Airflow's role User, who may run, clear and backfill, without the right to delete DAGs."""
+_DELETE_DAGS = ("can_delete", "DAGs")
 QUARANTINE_ROLE = "QuarantineReader"
 QUARANTINE_PERMISSIONS = [("can_read", "Quarantine")]
 ACCOUNTS = {
     "admin": (("Admin", QUARANTINE_ROLE), "AIRFLOW_ADMIN_PASSWORD"),
-    "operator": (("User", QUARANTINE_ROLE), "AIRFLOW_OPERATOR_PASSWORD"),
+    "operator": ((OPERATOR_ROLE, QUARANTINE_ROLE), "AIRFLOW_OPERATOR_PASSWORD"),
     "viewer": (("Viewer",), "AIRFLOW_VIEWER_PASSWORD"),
     "n8n": ((SERVICE_ROLE,), "AIRFLOW_SERVICE_PASSWORD"),
 }
-"""Every account, its roles, and the variable with its password. The role User may run, clear and backfill."""
+"""Every account, its first roles, and the variable with its password."""
+_FORMER_ROLES = {"operator": {"User", QUARANTINE_ROLE}}
+"""The roles that accounts had before the role Operator existed."""
 POOL, POOL_PURPOSE = "warehouse", "One slot: builds of the warehouse run one after another."
 
 
@@ -44,9 +51,12 @@ def main() -> None:
     with get_application_builder() as builder:
         security = builder.sm
         security.sync_roles()
+        is_new = security.find_role(OPERATOR_ROLE) is None
+        of_user = [(each.action.name, each.resource.name) for each in security.find_role("User").permissions]
         security.bulk_sync_roles(
             [
                 {"role": SERVICE_ROLE, "perms": SERVICE_PERMISSIONS},
+                {"role": OPERATOR_ROLE, "perms": [each for each in of_user if each != _DELETE_DAGS]},
                 {"role": QUARANTINE_ROLE, "perms": QUARANTINE_PERMISSIONS},
             ]
         )
@@ -56,13 +66,14 @@ def main() -> None:
             if user is None:
                 security.add_user(name, name, "(data-pipeline)", f"{name}@localhost.invalid", roles, password)
                 continue
-            if set(user.roles) != set(roles):
+            if is_new and {role.name for role in user.roles} == _FORMER_ROLES.get(name):
                 user.roles = roles
                 security.update_user(user)
             if not check_password_hash(user.password, password):
                 security.reset_password(user.id, password)
     with create_session() as session:
-        Pool.create_or_update_pool(POOL, 1, POOL_PURPOSE, include_deferred=False, session=session)
+        if Pool.get_pool(POOL, session=session) is None:
+            Pool.create_or_update_pool(POOL, 1, POOL_PURPOSE, include_deferred=False, session=session)
 
 
 if __name__ == "__main__":

@@ -424,16 +424,36 @@ def test_what_each_account_may(airflow):
             "run maintenance": airflow.ask("POST", "/api/v2/dags/maintenance/dagRuns", trigger, user=user).status_code,
             "connections": airflow.ask("GET", "/api/v2/connections", user=user).status_code,
             "variables": airflow.ask("GET", "/api/v2/variables", user=user).status_code,
+            "delete a DAG": airflow.ask("DELETE", "/api/v2/dags/no_such_dag", user=user).status_code,
         }
         for user in ("viewer", "n8n", "operator", "admin")
     }
     assert {user: tuple(found.values()) for user, found in may.items()} == {
-        "viewer": (200, 403, 403, 403, 403),
-        "n8n": (200, 200, 403, 403, 403),
-        "operator": (200, 200, 200, 403, 403),
-        "admin": (200, 200, 200, 200, 200),
+        "viewer": (200, 403, 403, 403, 403, 403),
+        "n8n": (200, 200, 403, 403, 403, 403),
+        "operator": (200, 200, 200, 403, 403, 403),
+        "admin": (200, 200, 200, 200, 200, 404),
     }
     assert requests.get(f"{airflow.url}/api/v2/dags", timeout=30).status_code == 401
+
+
+def test_the_next_start_keeps_what_a_person_changed(airflow):
+    pool, viewer = "/api/v2/pools/warehouse", "/auth/fab/v1/users/viewer"
+
+    def change(slots, role):
+        body = {"pool": "warehouse", "slots": slots, "include_deferred": False}
+        assert airflow.ask("PATCH", f"{pool}?update_mask=slots", body, user="admin").ok
+        answer = airflow.ask("PATCH", f"{viewer}?update_mask=roles", {"roles": [{"name": role}]}, user="admin")
+        assert answer.ok, answer.text
+
+    change(2, "Op")
+    try:
+        done = execute(airflow, sys.executable, str(PROJECT_DIR / "infra/airflow_init.py"))
+        assert done.returncode == 0, done.stderr
+        assert airflow.ask("GET", pool, user="admin").json()["slots"] == 2
+        assert airflow.ask("GET", viewer, user="admin").json()["roles"] == [{"name": "Op"}]
+    finally:
+        change(1, "Viewer")
 
 
 def test_wrong_passwords_are_limited_at_the_token_endpoint_and_at_the_form(airflow):
