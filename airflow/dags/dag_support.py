@@ -239,7 +239,7 @@ def start_dag(dag_id: str, ti: RuntimeTaskInstanceProtocol) -> None:
     )
 
 
-def start_run(run_id: str) -> Run:
+def start_run(run_id: str, triggered_by: str = "airflow") -> Run:
     """Return the core's run for a run of Airflow; from now on, Airflow's logs mask every secret that is read."""
     from airflow.sdk.log import mask_secret
 
@@ -249,7 +249,7 @@ def start_run(run_id: str) -> Run:
     mask_every_log()
     on_secret(mask_secret)
     logging.getLogger("pipeline").setLevel(config.log_level)
-    return Run.create(triggered_by="airflow", run_id=run_id)
+    return Run.create(triggered_by=triggered_by, run_id=run_id)
 
 
 def run_build(

@@ -8,15 +8,16 @@ Every few minutes (`RECONCILE_MINUTES`), the DAG computes from the ledger what i
   `pipeline_bronze` is active, it leaves the loads to that run.
 - `start_build` starts `pipeline_silver`, or `dbt_dag` if only Gold is missing, when loaded days are not published and
   no build is running.
-- `tell_problems` sends an alert about problems that no failed run reported: days that are missing or not published
-  because a run was killed, deleted, paused or never started. It sends another message when a problem is over.
+- `tell_problems` sends an alert about problems that no other run reported: days that are missing or not published
+  because a run was killed, deleted, paused or never started, and loads that fail here. It sends another message when a
+  problem is over.
 
 If nothing is due, the tasks are *skipped* within a second. **There is no need to run it by hand**, but it does no harm.
 
-**Repair:** the DAG fails only if a load that it started failed; the log names each load and what to do. Correct the
-cause. The DAG itself retries a transient error, with longer and longer waits. For other errors, clear `ingest` of the
-day, or run `pipeline backfill` for it. `pipeline due` shows which partitions wait, and for what. See the runbook
-(`docs/runbook.md`).
+**Repair:** the DAG fails only if a load that it started failed; the log names each load and what to do, and
+`tell_problems` sends one alert for each problem, not for each try. Correct the cause. The DAG itself retries a
+transient error, with longer and longer waits. For other errors, clear `ingest` of the day, or run `pipeline backfill`
+for it. `pipeline due` shows which partitions wait, and for what. See the runbook (`docs/runbook.md`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dag_support import deadline, defaults, one_line_errors, start_dag, start_run, start_silver
+from dag_support import deadline, defaults, log_error, one_line_errors, start_dag, start_run, start_silver
 from scripts.config import settings
 
 if TYPE_CHECKING:
@@ -45,15 +46,16 @@ with DAG(
     doc_md=__doc__,
     tags=["maintenance"],
 ) as dag:
-
-    @task
+    # `tell_problems` tells what fails here: each problem once, not each try
+    @task(on_failure_callback=log_error)
     @one_line_errors
     def load_due(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> list[str]:
         """Load and validate what is due; return the partitions."""
+        from scripts.bronze.run import RECONCILE
         from scripts.loading import partitions
         from scripts.planning import reconcile
 
-        run = start_run(dag_run.run_id)
+        run = start_run(dag_run.run_id, RECONCILE)
         run.store.recover()
         found = reconcile.examine(run.store)
         if not found.ready:

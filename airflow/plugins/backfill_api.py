@@ -88,7 +88,7 @@ def ask(body: BackfillBody, user: GetUserDep) -> JSONResponse:
         request = _checked(body)
         _check_callback(body.callback_url)
         with _one_at_a_time(), create_session() as session:
-            loaded = request.loaded_days(store())
+            loaded = request.states(store())
             days = Days(session, request, loaded)
             if body.dry_run:
                 return JSONResponse(days.plan())
@@ -108,7 +108,7 @@ def progress(backfill_id: int) -> JSONResponse:
         if backfill is None or backfill.dag_id != DAG_ID:
             return Refused(404, "not_found", "There is no such backfill.", _detail("id", "is not known")).answer
         request = request_of(backfill)
-        days = Days(session, request, request.loaded_days(store()))
+        days = Days(session, request, request.states(store()))
         return JSONResponse({"backfill_id": backfill_id} | days.progress(what_is_paused(session, backfill)))
 
 

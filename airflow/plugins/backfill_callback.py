@@ -56,7 +56,7 @@ def _progress(backfill_id: int) -> dict[str, Any] | None:
         if backfill is None:
             return None
         request = request_of(backfill)
-        days = Days(session, request, request.loaded_days(store()))
+        days = Days(session, request, request.states(store()))
         return {"backfill_id": backfill_id} | days.progress("")
 
 

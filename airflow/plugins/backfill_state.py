@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from scripts.bronze.store import Store
-    from scripts.planning.backfill_request import Reprocess
+    from scripts.planning.backfill_request import DayState, Reprocess
 
 DAG_ID = "pipeline_bronze"
 LAYERS = ("pipeline_silver", "dbt_dag")
@@ -51,9 +51,11 @@ _CANCELLED = select(Backfill.id).where(Backfill.completed_at.is_not(None), Backf
 class Days:
     """The days of a request: which of them are loaded, and which runs they have."""
 
-    def __init__(self, session: Session, request: BackfillRequest, loaded: Mapping[dt.date, bool]) -> None:
+    def __init__(self, session: Session, request: BackfillRequest, states: Mapping[dt.date, DayState]) -> None:
         """Read the runs of the days from Airflow's database."""
-        self.request, self.loaded = request, loaded
+        self.request = request
+        self.loaded = {day: state == "loaded" for day, state in states.items()}
+        self.provisional = [day for day, state in states.items() if state == "provisional"]
         first, last = request.days[0], request.days[-1]
         query = (
             select(DagRun.partition_key, DagRun.state, DagRun.run_id, DagRun.backfill_id.in_(_CANCELLED))
@@ -103,8 +105,9 @@ class Days:
         """Return the answer that describes the progress."""
         running, queued = self.are(DagRunState.RUNNING), self.are(DagRunState.QUEUED)
         open_days = {*running, *queued}
-        done = [day for day in self.request.days if self.loaded[day] and day not in open_days]
-        failed = [day for day in self.request.days if not self.loaded[day] and day not in open_days]
+        ended = [day for day in self.request.days if day not in open_days]
+        done = [day for day in ended if self.loaded[day] or day in self.provisional]
+        failed = [day for day in ended if day not in done]
         runs_on = sum(state in UNDER_WAY for _, state in self.layers)
         gold = next((state for dag, state in self.layers if dag == "dbt_dag" and state not in UNDER_WAY), None)
         behind = _not_published(self.request) if len(done) == len(self.request.days) else []
@@ -122,6 +125,7 @@ class Days:
                 "queued": len(queued),
                 "failed": len(failed),
             },
+            **({"provisional_days": [day.isoformat() for day in self.provisional]} if self.provisional else {}),
             "failed_days": [self._failed(day) for day in failed],
             "silver_and_gold": {
                 "caught_up": state == "done" and not behind,

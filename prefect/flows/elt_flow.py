@@ -45,7 +45,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from flow_runs import BUILDS, alert, end_orphans, error_of, make_limit, watched
-from scripts.bronze.run import Run
+from scripts.bronze.run import RECONCILE, Run
 from scripts.contracts import catalog
 from scripts.errors import LockedError, TransientError, UsageError
 from scripts.extract.client import Client
@@ -238,17 +238,20 @@ def elt_reconcile() -> str:
         stack.enter_context(watched())
         if ended := end_orphans():
             logger.warning("ended runs without a process: %s", ", ".join(ended))
-        run = _start_run(run_id)
+        run = _start_run(run_id, RECONCILE)
         run.store.recover()
-        found = reconcile.examine(run.store)
-        outcomes = reconcile.load_due(run, found)
-        if reconcile.examine(run.store).build.is_ready:
-            make_limit()
-            build(run_id)
-        tell_health(run.store)
-        if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
-            raise partitions.failed(errors, len(outcomes))
-        return f"{len(outcomes)} partitions" if outcomes else "nothing was due"
+        try:
+            outcomes = reconcile.load_due(run, reconcile.examine(run.store))
+            if reconcile.examine(run.store).build.is_ready:
+                make_limit()
+                build(run_id)
+        finally:
+            # it also tells which loads failed: each problem once, not each try
+            tell_health(run.store)
+        failed = [outcome for outcome in outcomes if outcome.error]
+        for outcome in failed:
+            logger.error("%s", outcome.error)
+        return f"{len(outcomes)} partitions, {len(failed)} failed" if outcomes else "nothing was due"
 
 
 @contextlib.contextmanager
@@ -263,10 +266,10 @@ def _no_secret_in_errors() -> Iterator[None]:
         raise found from None
 
 
-def _start_run(run_id: str) -> Run:
+def _start_run(run_id: str, triggered_by: str = "prefect") -> Run:
     mask_every_log()
     logging.getLogger("pipeline").setLevel(_config.log_level)
-    return Run.create(triggered_by="prefect", run_id=run_id)
+    return Run.create(triggered_by=triggered_by, run_id=run_id)
 
 
 def _show_ledger(entries: Sequence[LedgerEntry]) -> None:

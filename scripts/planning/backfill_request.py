@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Reprocess = Literal["none", "failed", "completed"]
 """Which days a backfill loads: `none` the days that are not loaded, `failed` only failed ones, `completed` all."""
 
+DayState = Literal["loaded", "provisional", "due"]
+"""`provisional`: all is loaded, but something before the day was over, so it will be loaded again."""
+
 CONF_KEYS = frozenset({"source", "resources", "reprocess", "callback_url"})
 """The keys that the configuration of a backfill's runs may have; the days come from its range."""
 
@@ -68,12 +71,16 @@ class BackfillRequest:
         """Return the configuration of the runs that load the request."""
         return {"source": self.source, "resources": list(self.resources), "reprocess": self.reprocess == "completed"}
 
-    def loaded_days(self, store: Store) -> Mapping[dt.date, bool]:
-        """Return for each day whether the ledger says that all requested resources are loaded."""
-        loaded = dict.fromkeys(self.days, True)
+    def states(self, store: Store) -> Mapping[dt.date, DayState]:
+        """Return the state of each day by the ledger, with all requested resources together."""
+        found: dict[dt.date, DayState] = dict.fromkeys(self.days, "loaded")
         for item in plan_request(store, partitions(self.days, self.sources, self.resources or None)):
-            loaded[item.partition.day] &= item.state == "loaded"
-        return loaded
+            day = item.partition.day
+            if item.state not in {"loaded", "provisional"}:
+                found[day] = "due"
+            elif item.state == "provisional" and found[day] == "loaded":
+                found[day] = "provisional"
+        return found
 
 
 def check_conf(conf: object, known: frozenset[str] = CONF_KEYS) -> None:

@@ -1,5 +1,7 @@
 """The pipeline's own backfill API in the real Airflow: its answers come from the ledger, whatever became of runs."""
 
+import datetime as dt
+
 import pytest
 
 from scripts.sample_api.server import Fault
@@ -69,6 +71,13 @@ def test_what_was_asked_for_is_loaded_and_the_next_range_need_not_wait(airflow):
     assert (again[0], again[1]["status"], again[1]["backfill_id"]) == (202, "loaded", answer["backfill_id"])
     assert ask(airflow, "2024-08-03", "2024-08-03")[1]["status"] == "accepted"
     assert wait_for(lambda: progress(airflow, answer["backfill_id"])["silver_and_gold"]["caught_up"], "Gold", 240)
+
+
+def test_a_day_that_is_not_over_is_done_for_now(airflow):
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    found = ended(airflow, ask(airflow, today, today)[1]["backfill_id"])
+    assert (found["status"], found["failed_days"], found["provisional_days"]) == ("done", [], [today])
+    assert due(airflow, today, today) == ([today], [])
 
 
 def test_a_failed_day_is_due_and_the_same_request_starts_it_again(airflow, source):

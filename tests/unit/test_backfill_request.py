@@ -39,9 +39,14 @@ def test_a_day_is_done_when_everything_that_was_asked_for_is_loaded(api, run):
     partitions.load(run, wanted)
     partitions.load(run, partitions.partitions([SECOND], ["jsonplaceholder"], ["posts"]))
     everything = BackfillRequest.create(FIRST, SECOND, "jsonplaceholder")
-    assert everything.loaded_days(run.store) == {FIRST: True, SECOND: False}
+    assert everything.states(run.store) == {FIRST: "loaded", SECOND: "due"}
     posts = BackfillRequest.create(FIRST, SECOND, "jsonplaceholder", ["posts"])
-    assert posts.loaded_days(run.store) == {FIRST: True, SECOND: True}
+    assert posts.states(run.store) == {FIRST: "loaded", SECOND: "loaded"}
+    today = dt.datetime.now(dt.UTC).date()
+    partitions.load(run, partitions.partitions([today], ["jsonplaceholder"], ["posts"]))
+    assert BackfillRequest.create(today, today, "jsonplaceholder", ["posts"]).states(run.store) == {
+        today: "provisional"
+    }
 
 
 def test_keys_that_nobody_reads_are_refused():
