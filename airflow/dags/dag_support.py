@@ -330,12 +330,18 @@ def alert_failure(context: Context) -> None:
     kind = alerts.kind_of(error if isinstance(error, BaseException) else None)
     if kind != "dbt failed":
         kind = KINDS.get(ti.task_id, kind)
+    text = redact(str(error)) if error else "the task was killed, or its process was lost"
+    links = {"log": _log_url(ti), "run": f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(run_id)}"}
+    if kind == "dbt failed":
+        links["results"] = f"{_base_url()}/pipeline/results"
+    if kind == "validation failed" and (place := "/".join(label.split())):
+        links["quarantined rows"] = f"{_base_url()}/pipeline/quarantine/{place}"
     alerts.notify(
         alerts.Alert(
             kind,
             f"{ti.dag_id}.{ti.task_id} {label}".strip(),
-            redact(str(error)) if error else "the task was killed, or its process was lost",
-            {"log": _log_url(ti), "run": f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(run_id)}"},
+            f"{text}\nWhen the cause is corrected, clear the task in Airflow.",
+            links | runbook_link(kind),
             # the runs of `reconcile` are minutes apart: the same error is the same problem
             key=f"reconcile {error}" if ti.dag_id == "reconcile" else f"{ti.dag_id} {ti.task_id} {label} {run_id}",
         )
@@ -364,10 +370,17 @@ async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> 
         "run late",
         f"{dag_id} is not done after {hours:g} hours",
         f"run {run_id}",
-        {"run": f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"},
+        {"run": f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"} | runbook_link("run late"),
         key=f"late {dag_id} {run_id}",
     )
     await asyncio.to_thread(alerts.notify, alert)
+
+
+def runbook_link(kind: Kind) -> dict[str, str]:
+    """Return the link to the runbook that Airflow serves, unless the settings name a site with the guides."""
+    if "://" in settings().docs_url:
+        return {}
+    return {"runbook": f"{_base_url()}/pipeline/runbook#{alerts.RUNBOOK[kind]}"}
 
 
 def _log_url(ti: RuntimeTaskInstanceProtocol) -> str:

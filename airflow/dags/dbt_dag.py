@@ -34,6 +34,7 @@ from dag_support import (
     one_line_errors,
     refuse_unknown,
     run_build,
+    runbook_link,
     start_run,
     start_silver,
     table_assets,
@@ -81,7 +82,8 @@ with DAG(
         days = sorted({str(partition.day) for partition in done.partitions})
         outlet_events[GOLD].extra = {"version": done.version, "partitions": len(done.partitions)}
         announce_tables("gold", warehouse().path, days, outlet_events)
-        tell_quarantine(start_run(dag_run.run_id).store, done.partitions, run_id=dag_run.run_id)
+        links = runbook_link("rows quarantined")
+        tell_quarantine(start_run(dag_run.run_id).store, done.partitions, run_id=dag_run.run_id, links=links)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     @task(pool=POOL)

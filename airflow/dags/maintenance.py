@@ -19,11 +19,12 @@ The DAG runs every morning, also if no other DAG ran:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task
 
-from dag_support import deadline, defaults, one_line_errors, start_run
+from dag_support import deadline, defaults, one_line_errors, runbook_link, start_run
 from scripts.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ with DAG(
 
         old = health.old_quarantine(start_run(dag_run.run_id).store, days=params["quarantine_days"])
         if old:
-            alerts.notify(alerts.about_old_quarantine(old))
+            alerts.notify(dataclasses.replace(alerts.about_old_quarantine(old), links=runbook_link("rows quarantined")))
         return sum(item.rows for item in old)
 
     @task

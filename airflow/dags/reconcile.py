@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dag_support import deadline, defaults, log_error, one_line_errors, start_dag, start_run, start_silver
+from dag_support import deadline, defaults, log_error, one_line_errors, runbook_link, start_dag, start_run, start_silver
 from scripts.config import settings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ with DAG(
         """Send one alert about what is overdue although no run failed, and a message when it is over."""
         from scripts.monitoring.digest import tell_health
 
-        if (message := tell_health(start_run(dag_run.run_id).store)) is None:
+        if (message := tell_health(start_run(dag_run.run_id).store, links=runbook_link("data overdue"))) is None:
             raise AirflowSkipException("there is nothing new to report")
         return message.title
 

@@ -50,6 +50,7 @@ TOKEN_PATHS = ("/auth/token", "/auth/token/cli")
 """The endpoints where programs sign in; Airflow itself limits wrong passwords only in its login form."""
 QUARANTINE_VIEW = "Quarantine"
 """The resource name of the permission to read quarantined rows; infra/airflow_init.py grants it to operators."""
+_MENU = {"Health of the data": "health", "Build results": "results", "Data docs": "dbt", "Runbook": "runbook"}
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
 _KINDS: dict[str, Kind] = {
     **KINDS,
@@ -94,6 +95,17 @@ class RunbookLink(BaseOperatorLink):
         return alerts.runbook_url(kind) if "://" in settings().docs_url else f"{PREFIX}/runbook#{alerts.RUNBOOK[kind]}"
 
 
+class ResultsLink(BaseOperatorLink):
+    """The link to the results of the build that a task made."""
+
+    name = "Results"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 — Airflow's signature
+        """Return the address; empty for a task that does not build."""
+        is_build = ti_key.task_id in {"build_silver", "build_gold"}
+        return f"{PREFIX}/results?run_id={quote(ti_key.run_id)}" if is_build else ""
+
+
 def _partition_link(page: str, ti_key: TaskInstanceKey) -> str:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
@@ -122,7 +134,7 @@ app.include_router(router)
 async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """Add headers that keep the content of these pages from running scripts with Airflow's origin."""
     response = await call_next(request)
-    response.headers.update(DBT_SITE if request.scope["path"].endswith("/dbt") else PAGE)
+    response.headers.update(DBT_SITE if "/dbt" in request.scope["path"] else PAGE)
     return response
 
 
@@ -169,14 +181,34 @@ def show_runbook() -> str:
     return _document("Runbook", re.sub(r"<h2>(.*?)</h2>", _with_anchor, text))
 
 
+# the health page links to the pages beside it
+@app.get("/results.html", response_class=HTMLResponse)
+@app.get("/results", response_class=HTMLResponse)
+def show_results(run_id: str = "") -> str:
+    """Show the models and tests of a run's build; by default, or if its version is not kept, those of the last one."""
+    from scripts.monitoring.results import results_page
+    from scripts.warehouse import history
+    from scripts.warehouse.build import warehouse
+
+    kept = warehouse().versions()
+    known = [item.version for item in history.read(warehouse()) if item.run_id == run_id and item.version in kept]
+    try:
+        return results_page(known[-1] if known else "", with_rows=True)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+@app.get("/health")
+def show_health() -> FileResponse:
+    """Serve the health page, as the last run wrote it."""
+    return _served("health.html", "every run writes it")
+
+
+@app.get("/dbt/index.html")
 @app.get("/dbt")
 def show_docs() -> FileResponse:
     """Serve dbt's site."""
-    from scripts.warehouse.data_docs import docs_page
-
-    if not (page := docs_page()).exists():
-        raise HTTPException(404, "there is no documentation yet; dbt_dag writes it")
-    return FileResponse(page)
+    return _served("dbt/index.html", "dbt_dag writes it")
 
 
 @app.get("/images/{name}")
@@ -184,6 +216,14 @@ def show_image(name: str) -> FileResponse:
     """Serve a picture of the runbook."""
     if not re.fullmatch(r"[\w-]+\.png", name) or not (path := PROJECT_DIR / "docs" / "images" / name).exists():
         raise HTTPException(404, f"there is no picture {name}")
+    return FileResponse(path)
+
+
+def _served(name: str, who_writes_it: str) -> FileResponse:
+    from scripts.warehouse.data_docs import docs_dir
+
+    if not (path := docs_dir() / name).exists():
+        raise HTTPException(404, f"there is no such page yet; {who_writes_it}")
     return FileResponse(path)
 
 
@@ -309,11 +349,15 @@ class PipelinePlugin(AirflowPlugin):
     """The plugin class that Airflow loads."""
 
     name = "data_pipeline"
-    global_operator_extra_links = [LedgerLink(), QuarantineLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it
+    global_operator_extra_links = [LedgerLink(), QuarantineLink(), ResultsLink(), RunbookLink()]  # noqa: RUF012 — as Airflow asks for it
     fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "data-pipeline"}]  # noqa: RUF012 — the same
     fastapi_root_middlewares = [  # noqa: RUF012 — the same
         {"middleware": OwnBackfills, "name": "own backfills"},
         {"middleware": PasswordLimit, "name": "password limit", "kwargs": {"paths": TOKEN_PATHS}},
+    ]
+    external_views = [  # noqa: RUF012 — the same
+        {"name": name, "href": f"{PREFIX}/{path}", "destination": "nav", "category": "browse"}
+        for name, path in _MENU.items()
     ]
     deadline_references = [RunCreated]  # noqa: RUF012 — the same
     listeners = [sys.modules[__name__]]  # noqa: RUF012 — the same

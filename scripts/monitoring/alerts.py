@@ -67,7 +67,8 @@ class Alert:
         kind: The kind of problem; it determines the entry of the runbook.
         title: What happened, and where.
         text: The error message for the reader.
-        links: Addresses of pages about the problem, by name.
+        links: Addresses of pages about the problem, by name; `runbook` replaces the address that follows from the
+            settings.
         key: Alerts with the same key are sent once an hour; by default the kind and the title.
     """
 
@@ -142,7 +143,7 @@ def runbook_url(kind: Kind) -> str:
 
 def describe(alert: Alert) -> str:
     """Return the alert as plain text."""
-    links = {**alert.links, "runbook": runbook_url(alert.kind)}
+    links = {"runbook": runbook_url(alert.kind), **alert.links}
     return "\n".join(
         [
             f"{alert.kind.upper()}: {outside_text.one_line(alert.title, longest=_LONGEST_TITLE)}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from scripts.config import settings
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
     from scripts.bronze.store import Store
 
 _log = get_logger("digest")
+_NO_LINKS: Mapping[str, str] = MappingProxyType({})
 
 
-def tell_quarantine(store: Store, partitions: Iterable[Partition], *, run_id: str) -> alerts.Alert | None:
+def tell_quarantine(
+    store: Store, partitions: Iterable[Partition], *, run_id: str, links: Mapping[str, str] = _NO_LINKS
+) -> alerts.Alert | None:
     """Send one message about the quarantined rows of the partitions that a build processed; return it, or None."""
     entries = [entry for partition in partitions if (entry := store.entry(partition)) is not None]
     message = about_quarantine(entries, run_id=run_id)
     if message is not None:
-        alerts.notify(message)
+        alerts.notify(dataclasses.replace(message, links=links))
     return message
 
 
@@ -52,7 +57,7 @@ def about_quarantine(entries: Sequence[LedgerEntry], *, run_id: str) -> alerts.A
     return alerts.Alert("rows quarantined", title, "\n".join(lines), key=f"quarantine {run_id}")
 
 
-def tell_health(store: Store) -> alerts.Alert | None:
+def tell_health(store: Store, *, links: Mapping[str, str] = _NO_LINKS) -> alerts.Alert | None:
     """Send one message about problems of which no run has told, and about problems that are over; refresh the page.
 
     A run that fails sends its own alert. A run that was killed, deleted, or never started does not: the partitions that
@@ -74,7 +79,8 @@ def tell_health(store: Store) -> alerts.Alert | None:
         end = f"problems that are over: {len(over)}" if stays else "all is well again"
         title = f"{len(new)} problems" if new else end
         body = [*new, *(f"over: {text}" for text in over)]
-        message = alerts.Alert("data overdue", title, "\n".join(body), key=f"overdue {sorted(stays)} {found.at}")
+        key = f"overdue {sorted(stays)} {found.at}"
+        message = alerts.Alert("data overdue", title, "\n".join(body), links, key=key)
         if not alerts.notify(message) and alerts.has_sink():
             return None
     if stays != known:

@@ -51,13 +51,16 @@ def test_every_failure_has_a_kind_of_its_own(alerts):
         ("TASK FAILED", "HTTP 503"),
         ("VALIDATION FAILED", "rule `email_form` is broken by 3 of 10 rows, for example 'x'"),
         ("DBT FAILED", "model `dim_users` error"),
+        ("DBT FAILED", "results: http://127.0.0.1:8080/pipeline/results"),
+        ("VALIDATION FAILED", "quarantined rows: http://127.0.0.1:8080/pipeline/quarantine/s/r/2024-01-01"),
+        ("TASK FAILED", "When the cause is corrected, clear the task in Airflow."),
         (
             "TASK FAILED",
             "log: http://127.0.0.1:8080/dags/pipeline_bronze/runs/a%20run%2B00%3A00/tasks/load.ingest/mapped/2",
         ),
         ("RUN LATE", "run: http://127.0.0.1:8080/dags/dbt_dag/runs/another%20run"),
-        ("VALIDATION FAILED", "runbook: docs/runbook.md#rows-in-quarantine-or-a-broken-rule"),
-        ("RUN LATE", "runbook: docs/runbook.md#the-pipeline-takes-over-two-hours"),
+        ("VALIDATION FAILED", "runbook: http://127.0.0.1:8080/pipeline/runbook#rows-in-quarantine-or-a-broken-rule"),
+        ("RUN LATE", "runbook: http://127.0.0.1:8080/pipeline/runbook#the-pipeline-takes-over-two-hours"),
     ],
 )
 def test_an_alert_says_what_and_where_to_look(alerts, kind, words):
