@@ -122,7 +122,7 @@ airflow-cli: setup ## Run Airflow's own command line: make airflow-cli ARGS="bac
 	@$(BIN)/python infra/airflow_local.py exec airflow $(ARGS)
 
 .PHONY: run-prefect
-run-prefect: setup ## Run Prefect without Docker until Ctrl-C: make run-prefect PREFECT_PORT=4201
+run-prefect: site ## Run Prefect without Docker until Ctrl-C: make run-prefect PREFECT_PORT=4201
 	@$(BIN)/python infra/prefect_local.py $(PREFECT_PORT:%=--port %)
 
 .PHONY: n8n-install

@@ -44,8 +44,8 @@ from scripts.warehouse.data_docs import docs_dir
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-_SITE = PROJECT_DIR / "site"
-"""The folder of the guides in the image."""
+_SITES = (PROJECT_DIR / "site", PROJECT_DIR / "data" / "site")
+"""The folders of the guides: in the image, and of `make site`."""
 _WITHOUT_LOGIN = frozenset({"/healthz", "/metrics", "/alerts"})
 _REPEAT_AFTER_SECONDS = 3600
 _sent: dict[str, float] = {}
@@ -72,7 +72,7 @@ def site() -> Starlette:
     make_dir(folder)
     files = StaticFiles(directory=folder, html=True)
     # the folder of the data has priority: its pages are newer
-    files.all_directories = [folder, _SITE] if _SITE.exists() else [folder]
+    files.all_directories = [folder, *(site for site in _SITES if site.exists())]
     routes = [
         Route("/healthz", _healthz),
         Route("/metrics", _metrics),

@@ -6,6 +6,8 @@ They always end with their launcher, also if it is killed: see `running_alone`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -24,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from scripts.errors import LockedError  # noqa: E402 — the repository has to be on the path
-from scripts.utils.files import lock_holder, locked  # noqa: E402 — the same
+from scripts.utils.files import lock_holder, locked, make_dir, write_atomically  # noqa: E402 — the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -237,6 +239,43 @@ def refuse_a_taken_port(port: int, advice: str) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             sys.exit(f"port {port} is taken; stop the program that uses it, or choose another port: {advice}")
+
+
+def refuse_other_secrets(note: Path, secrets: Mapping[str, str], made: Sequence[Path], env_file: Path) -> None:
+    """Exit if data was made with another secret than the present one; else note the present secrets.
+
+    A secret may hold several keys, separated by commas, of which one has to be known: so it is rotated.
+
+    Args:
+        note: The file that records the secrets, as hashes.
+        secrets: Each secret without which nobody can read the data, by the name of its variable.
+        made: The folders of the data. If the first does not exist, there is no data yet.
+        env_file: The file of the secrets.
+    """
+    present = {name: [_hash(key) for key in value.split(",")] for name, value in secrets.items()}
+    folders = " and ".join(str(path) for path in made)
+    known = json.loads(note.read_text(encoding="utf-8")) if note.exists() and made[0].exists() else {}
+    other = [name for name, keys in present.items() if name in known and not {*keys} & {*known[name]}]
+    if other:
+        sys.exit(
+            f"nothing was touched: {folders} was made with another {' and '.join(other)} than the one in {env_file}\n"
+            f"either restore the former value in {env_file}; or remove {folders} with its data, and start again "
+            "(DATA_DIR names another folder for all data)"
+        )
+    make_dir(note.parent)
+    write_atomically(note, json.dumps(present).encode(), mode=0o600)
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.strip().encode()).hexdigest()
+
+
+def free_port(wanted: int) -> int:
+    """Return a port of the loopback that is free: the wanted one, so that addresses stay the same, or any other."""
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
+            return int(free.getsockname()[1])
+    raise OSError("no port is free")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

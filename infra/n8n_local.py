@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,14 @@ from dotenv import dotenv_values
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import MARK, LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
+from local_stack import (  # noqa: E402 — in the same folder
+    MARK,
+    LocalStack,
+    free_port,
+    refuse_a_taken_port,
+    running_alone,
+    variables,
+)
 from scripts.admin import env_file  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE, init_env  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the same
@@ -74,14 +80,6 @@ def launched() -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _free_port(wanted: int) -> int:
-    # use the same port again if it is free: a new address would have to be imported into n8n
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
-            return int(free.getsockname()[1])
-    raise OSError("no port is free")
-
-
 def start(stack: LocalStack, environ: dict[str, str]) -> None:
     """Import credentials and workflows, start n8n, and return when the webhook is live; without it, when n8n is."""
     stack.start("alerts")
@@ -114,7 +112,8 @@ def main() -> None:
 def launch(port: int, airflow_url: str, secrets: Path) -> None:
     """Start n8n, print its address, and keep it running."""
     refuse_a_taken_port(port, "make n8n-up N8N_PORT=5679")
-    alert_port = _free_port(int(launched().get("alert_port", 0)))
+    # a new address would have to be imported into n8n
+    alert_port = free_port(int(launched().get("alert_port", 0)))
     alert_url = f"http://127.0.0.1:{alert_port}/alerts"
     known = {"port": port, "airflow_url": airflow_url, "alert_url": alert_url, "alert_port": alert_port}
     environ = environment(port, airflow_url, alert_url, secrets)

@@ -1,5 +1,7 @@
 """Prefect on this machine without Docker: a server, a worker, and the deployments of `prefect/prefect.yaml`.
 
+It also serves the documentation, to which artifacts and alerts link, unless `DOCS_URL` names another server.
+
     python infra/prefect_local.py [--port 4200] [--env-file .env]     runs until Ctrl-C or SIGTERM
 
 All its files are in `prefect/` of `DATA_DIR`. It listens on the loopback only, and asks for the login in
@@ -18,7 +20,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
+from local_stack import LocalStack, free_port, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
 from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the repository has to be on the path
 from scripts.config import settings  # noqa: E402 — the same
 
@@ -27,9 +29,10 @@ WORKER = REPOSITORY / "infra" / "prefect_worker.py"
 PREFECT = [str(Path(sys.executable).with_name("prefect"))]
 
 
-def environment(port: int, env_file: Path) -> dict[str, str]:
+def environment(port: int, env_file: Path, docs_port: int) -> dict[str, str]:
     """Return the environment of Prefect's processes; existing variables have priority over the files."""
-    known = variables(REPOSITORY / "infra" / "prefect.env", env_file)
+    docs = {"DOCS_URL": f"http://127.0.0.1:{docs_port}"}
+    known = docs | variables(REPOSITORY / "infra" / "prefect.env", env_file)
     return known | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
@@ -50,6 +53,9 @@ def start(stack: LocalStack) -> None:
     for line in stack.run("deploy", [sys.executable, str(REPOSITORY / "infra" / "prefect_deploy.py"), POOL]):
         if line.startswith("kept "):
             print(line, flush=True)
+    if "docs" in stack.commands:
+        stack.start("docs")
+        stack.wait_until(lambda: _answers(f"{stack.environ['DOCS_URL']}/healthz"))
     stack.start("worker")
 
 
@@ -81,16 +87,24 @@ def launch(port: int, env_file: Path) -> None:
         "worker": [sys.executable, str(WORKER), "--pool", POOL, "--type", "process"],
     }
     print("starting Prefect", flush=True)
-    environ = environment(port, env_file)
-    stack = LocalStack(commands, environ, settings().data_dir / "prefect" / "logs")
+    docs_port = free_port(port_of("DOCS_PORT", env_file))
+    environ = environment(port, env_file, docs_port)
+    if environ["DOCS_URL"] == f"http://127.0.0.1:{docs_port}":
+        site = str(REPOSITORY / "infra" / "docs_site.py")
+        commands["docs"] = [sys.executable, site, "--host", "127.0.0.1", "--port", str(docs_port)]
+    # as in Docker, the documentation has a password only behind the proxy
+    own = {"docs": {name: value for name, value in environ.items() if name != "DOCS_PASSWORD"}}
+    stack = LocalStack(commands, environ, settings().data_dir / "prefect" / "logs", own)
     try:
         start(stack)
         print(f"Prefect is ready: {environ['PREFECT_UI_URL']}", flush=True)
         print(f"login: PREFECT_API_AUTH_STRING in {env_file}", flush=True)
+        print(f"for Prefect's own command line: export PREFECT_API_URL={environ['PREFECT_API_URL']}", flush=True)
+        print(f"documentation: {environ['DOCS_URL']}", flush=True)
         print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
         stack.watch()
     finally:
-        stack.stop(["worker", "server"])
+        stack.stop(["worker", "server", "docs"])
 
 
 if __name__ == "__main__":

@@ -37,13 +37,13 @@ os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 sys.path.append(str(Path(__file__).resolve().parent))
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from artifacts import show_ledger, show_results
 from flow_runs import BUILDS, alert, end_orphans, error_of, make_limit, watched
 from scripts.bronze.run import RECONCILE, Run
 from scripts.contracts import catalog
@@ -61,7 +61,7 @@ from scripts.utils.logging_config import mask_every_log
 from scripts.validate_data import validate_partition
 from scripts.warehouse import data_docs
 from scripts.warehouse.build import build_warehouse
-from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
+from scripts.warehouse.runner import DbtFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,7 +71,6 @@ if TYPE_CHECKING:
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.warehouse.build import BuildResult
-    from scripts.warehouse.runner import NodeResult
 
 _config = settings()
 ALL_DAILY = "all daily"
@@ -122,15 +121,21 @@ def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) 
         with concurrency(BUILDS, occupy=1), reconcile.noting_build(run):
             done = build_warehouse(run, full_refresh=full_refresh, full_tests=full_tests)
     except DbtFailedError as error:
-        _show_results("Nothing was published", error.results)
+        show_results("Nothing was published", error.results)
         # the page must also show a failed build
         refresh(_start_run(run_id).store)
         raise
     headline = f"Version {done.version}: {len(done.partitions)} partitions in {done.seconds:.1f} s"
-    _show_results(headline, done.results)
+    show_results(headline, done.results)
     tell_quarantine(_start_run(run_id).store, done.partitions, run_id=run_id)
     refresh(_start_run(run_id).store)
     return done
+
+
+@task(name="docs", task_run_name="docs", **_task)
+def write_docs(run_id: str) -> str:
+    """Write dbt's site, to which artifacts link, if the project or the published tables have changed."""
+    return str(data_docs.write_docs(_start_run(run_id)))
 
 
 # Prefect's own type of a runner takes none of its runners
@@ -200,10 +205,10 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
         for partition, loaded, checked in zip(due, ingested, validated, strict=True)
         if not checked.state.is_completed()
     }
-    _show_ledger([entry for partition in wanted if (entry := run.store.entry(partition)) is not None])
+    show_ledger([entry for partition in wanted if (entry := run.store.entry(partition)) is not None])
     version = None
     if full_refresh or full_tests or reconcile.examine(run.store).build.is_ready:
-        version = build(run_id, full_refresh=full_refresh, full_tests=full_tests).version
+        version = _build_and_document(run_id, full_refresh=full_refresh, full_tests=full_tests)
     if errors:
         raise partitions.failed(errors, len(wanted))
     return version
@@ -244,7 +249,7 @@ def elt_reconcile() -> str:
             outcomes = reconcile.load_due(run, reconcile.examine(run.store))
             if reconcile.examine(run.store).build.is_ready:
                 make_limit()
-                build(run_id)
+                _build_and_document(run_id)
         finally:
             # it also tells which loads failed: each problem once, not each try
             tell_health(run.store)
@@ -252,6 +257,13 @@ def elt_reconcile() -> str:
         for outcome in failed:
             logger.error("%s", outcome.error)
         return f"{len(outcomes)} partitions, {len(failed)} failed" if outcomes else "nothing was due"
+
+
+def _build_and_document(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) -> str | None:
+    done = build(run_id, full_refresh=full_refresh, full_tests=full_tests)
+    # the tables are published: without its site, the task is red and not the run
+    write_docs(run_id, return_state=True)
+    return done.version
 
 
 @contextlib.contextmanager
@@ -270,53 +282,6 @@ def _start_run(run_id: str, triggered_by: str = "prefect") -> Run:
     mask_every_log()
     logging.getLogger("pipeline").setLevel(_config.log_level)
     return Run.create(triggered_by=triggered_by, run_id=run_id)
-
-
-def _show_ledger(entries: Sequence[LedgerEntry]) -> None:
-    columns = ("source", "resource", "day", "status", "declared", "fetched", "bronze", "quarantined")
-    create_table_artifact(
-        key="ledger",
-        table=[{name: str(getattr(entry, name)) for name in columns} for entry in entries],
-        description="Every partition of the run: fetched = Bronze + quarantined.",
-    )
-    create_table_artifact(
-        key="quarantine",
-        table=[
-            {"partition": str(entry.partition), "rule": note.rule, "rows": note.rows, "example": note.example}
-            for entry in entries
-            for note in entry.rules
-            if note.severity == "quarantine"
-        ]
-        + [
-            {
-                "partition": str(entry.partition),
-                "rule": f"{note.kind} {note.field}",
-                "rows": note.rows,
-                "example": note.example,
-            }
-            for entry in entries
-            for note in entry.drift
-            if note.action == "quarantine"
-        ],
-        description="Rows that were received and not admitted, by rule.",
-    )
-
-
-def _show_results(headline: str, results: Sequence[NodeResult]) -> None:
-    shown = [result for result in results if result.kind == "model" or result.status in BAD_STATUSES]
-    rows = "\n".join(
-        f"| [{result.name}]({data_docs.node_url(result.id)}) | {result.kind} | {result.status} |"
-        f" {result.seconds:.2f} | {result.message if result.status in BAD_STATUSES else ''} |"
-        for result in shown
-    )
-    tests = [result.status for result in results if "test" in result.kind]
-    counts = f"{tests.count('pass')} tests passed, {tests.count('warn')} warned"
-    create_markdown_artifact(
-        key="summary",
-        markdown=f"# {headline}\n\n{counts}.\n\n"
-        f"| node | kind | status | seconds | error |\n|---|---|---|---|---|\n{rows}\n",
-        description="The result of each model and the failed tests, with links to the documentation.",
-    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _log = get_logger("elt")
 
 Step = Literal["ingest", "validate"]
+_MOST_NAMES = 20
 
 
 class Outcome(NamedTuple):
@@ -52,11 +53,13 @@ def partitions(
 
 
 def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
-    """Return one error for the failed partitions of a run; it has the class of the first error, and names each one."""
+    """Return one error for the failed partitions of a run; it has the class of the first error, and names them."""
     first = next(iter(errors.values()))
     kind = type(first) if isinstance(first, PipelineError) else PipelineError
+    names = ", ".join(map(str, [*errors][:_MOST_NAMES]))
+    more = f" and {len(errors) - _MOST_NAMES} more (`pipeline status` names all)" if len(errors) > _MOST_NAMES else ""
     return kind(
-        f"{len(errors)} of {asked} partitions failed: {', '.join(map(str, errors))}; the first: {first}",
+        f"{len(errors)} of {asked} partitions failed: {names}{more}; the first: {first}",
         hint="correct the cause and run it again: only missing partitions are loaded",
     )
 

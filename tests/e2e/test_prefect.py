@@ -68,10 +68,18 @@ class Prefect:
             lambda: (run := self.get(f"flow_runs/{run_id}"))["state_type"] in DONE and run, f"flow run {run_id}", 240
         )
 
-    def tasks(self, run):
-        """Return the task runs of a run by their names."""
-        found = self.post("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
-        return {task["name"]: task for task in found}
+    def tasks(self, run, last=None):
+        """Return the task runs of a run by their names; with a last one, when it has ended.
+
+        The server records them a moment later.
+        """
+
+        def found():
+            answer = self.post("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
+            tasks = {task["name"]: task for task in answer}
+            return (tasks, True) if last is None or tasks.get(last, {}).get("state_type") in DONE else None
+
+        return wait_for(found, last, 60)[0]
 
     def artifacts(self, run):
         """Return what a person reads of a run, by key."""
@@ -109,6 +117,7 @@ def prefect(tmp_path_factory, source, sink, project):
     options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200}
     with launched("Prefect", "prefect_local.py", "--port", port, "--env-file", env_file, **options):
         login = dotenv_values(env_file)["PREFECT_API_AUTH_STRING"]
+        assert f"export PREFECT_API_URL=http://127.0.0.1:{port}/api" in options["log"].read_text()
         yield Prefect(f"http://127.0.0.1:{port}", folder / "data", login)
 
 
@@ -122,17 +131,18 @@ def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect):
     run = prefect.run("2024-01-01", "2024-01-03")
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert run["name"] == "jsonplaceholder 2024-01-01 to 2024-01-03"
-    tasks = prefect.tasks(run)
+    tasks = prefect.tasks(run, "docs")
     assert {"ingest jsonplaceholder/posts/2024-01-01", "validate jsonplaceholder/todos/2024-01-03", "build"} <= set(
         tasks
     )
-    assert len(tasks) == 2 * 4 * 3 + 1
+    assert len(tasks) == 2 * 4 * 3 + 2
     artifacts = prefect.artifacts(run)
     assert set(artifacts) == {"ledger", "quarantine", "summary"}
     assert '"fetched": "100"' in artifacts["ledger"]
     assert "title_length" in artifacts["quarantine"]
     assert re.match(r"# Version \d{6}: ", artifacts["summary"])
-    assert "model.data_pipeline.fct_events" in artifacts["summary"]
+    link = re.search(r"\((http\S+fct_events)\)", artifacts["summary"])[1]
+    assert "dbt Docs" in requests.get(link, timeout=60).text
     # the server gets log lines a moment later
     wait_for(lambda: "published version" in prefect.log(run["id"]), "the log")
 
@@ -149,21 +159,24 @@ def test_a_day_that_fails_is_named_stops_no_other_and_is_done_by_a_rerun(prefect
     run = prefect.run("2024-02-01", "2024-02-03")
     assert run["state_type"] == "FAILED"
     assert "1 of 12 partitions failed: jsonplaceholder/comments/2024-02-02" in run["state"]["message"]
-    tasks = prefect.tasks(run)
+    tasks = prefect.tasks(run, "docs")
     assert tasks["ingest jsonplaceholder/comments/2024-02-02"]["run_count"] == 4, "a transient error is tried again"
     assert tasks["validate jsonplaceholder/comments/2024-02-03"]["state_type"] == "COMPLETED"
     assert tasks["build"]["state_type"] == "COMPLETED"
-    alert = wait_for(lambda: [text for text in sink.texts if "Prefect jsonplaceholder 2024-02-01" in text], "the alert")
+    alert = wait_for(
+        lambda: [text for text in sink.texts if "FAILED: Prefect jsonplaceholder 2024-02-01" in text], "the alert"
+    )
     assert "comments/2024-02-02" in alert[0]
     assert f"/runs/flow-run/{run['id']}" in alert[0]
 
     source.faults.clear()
     again = prefect.run("2024-02-01", "2024-02-03")
     assert again["state_type"] == "COMPLETED"
-    assert set(prefect.tasks(again)) == {
+    assert set(prefect.tasks(again, "docs")) == {
         "ingest jsonplaceholder/comments/2024-02-02",
         "validate jsonplaceholder/comments/2024-02-02",
         "build",
+        "docs",
     }
     assert decode(prefect.data_dir / "bronze/_ledger/jsonplaceholder/comments/2024-02-02.json").status == "validated"
 
@@ -173,7 +186,7 @@ def test_a_final_error_fails_at_once(prefect, source):
     source.faults.append(Fault("status", path="/users", status=404, times=10_000, day="2024-03-01"))
     run = prefect.run("2024-03-01")
     assert run["state_type"] == "FAILED"
-    assert prefect.tasks(run)["ingest jsonplaceholder/users/2024-03-01"]["run_count"] == 1
+    assert prefect.tasks(run, "docs")["ingest jsonplaceholder/users/2024-03-01"]["run_count"] == 1
 
 
 @pytest.mark.parametrize(
@@ -221,7 +234,7 @@ def test_a_run_whose_process_was_killed_is_told(prefect, source, sink):
     wait_for(lambda: not any(fault.times for fault in source.faults), "the request that hangs")
     flow_process(run_id).kill()
     assert prefect.wait(run_id)["state_type"] == "CRASHED"
-    name = "Prefect jsonplaceholder 2024-03-25 to 2024-03-25"
+    name = "TASK FAILED: Prefect jsonplaceholder 2024-03-25 to 2024-03-25"
     wait_for(lambda: [text for text in sink.texts if name in text], "the alert")
 
 
@@ -310,7 +323,7 @@ def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project):
         model.write_text(right)
     assert run["state_type"] == "FAILED"
     assert "dim_users" in run["state"]["message"]
-    assert prefect.tasks(run)["build"]["run_count"] == 1
+    assert prefect.tasks(run, "build")["build"]["run_count"] == 1
     assert "| [dim_users](" in prefect.artifacts(run)["summary"]
     assert published(prefect) == before
 

@@ -1,13 +1,17 @@
-"""What the project sets in Prefect are settings of the installed Prefect, and its database does not grow for ever."""
+"""What the project sets in Prefect are settings that it has; its database and its artifacts do not grow for ever."""
 
 import datetime as dt
+import json
 import re
 
 from dotenv import dotenv_values
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_valid_setting_names
 
+from scripts.bronze.ledger import Partition
 from scripts.config import PROJECT_DIR
+from scripts.errors import SourceRejectedError
+from scripts.loading import partitions
 
 FILE = PROJECT_DIR / "infra" / "prefect.env"
 FILES = [FILE, *PROJECT_DIR.glob("infra/*prefect*.py"), *PROJECT_DIR.glob("infra/docker-compose*.yml")]
@@ -27,3 +31,24 @@ def test_old_runs_and_events_are_removed(monkeypatch):
     assert server.services.db_vacuum.enabled_vacuum_types == {"events", "flow_runs"}
     assert server.services.db_vacuum.retention_period == dt.timedelta(days=30)
     assert server.events.retention_period == dt.timedelta(days=3)
+
+
+def test_an_artifact_of_many_rows_says_where_the_rest_is(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT_DIR / "prefect" / "flows"))
+    from artifacts import MOST_BYTES, fitting  # noqa: PLC0415 — its folder has to be on the path
+
+    rows = [{"day": f"2024-01-{number}", "rows": "ä" * 20} for number in range(1000)]
+    shown, words = fitting(rows, "`pipeline status --json`")
+    assert shown == rows[: len(shown)]
+    assert MOST_BYTES - 200 < len(json.dumps(shown).encode()) < MOST_BYTES + 2 * len(shown) + 2
+    assert words == f" These are the first {len(shown)} of 1000 rows; all: `pipeline status --json`."
+    assert fitting(rows[:3], "") == (rows[:3], "")
+
+
+def test_an_error_about_many_partitions_names_the_first_and_says_where_the_rest_is():
+    day = dt.date(2024, 1, 1)
+    errors = {Partition("shop", "orders", day + dt.timedelta(n)): SourceRejectedError("HTTP 404") for n in range(366)}
+    text = str(partitions.failed(errors, 400))
+    assert text.startswith("366 of 400 partitions failed: shop/orders/2024-01-01, ")
+    assert "and 346 more (`pipeline status` names all); the first: HTTP 404" in text
+    assert len(text) < 1000
