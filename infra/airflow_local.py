@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import MARK, LocalStack, postgres, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
+from local_stack import (  # noqa: E402 — in the same folder
+    MARK,
+    LocalStack,
+    postgres,
+    refuse_a_taken_port,
+    refuse_other_secrets,
+    running_alone,
+    variables,
+)
 from scripts.admin import airflow_doctor  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the same
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
@@ -121,6 +129,9 @@ def main() -> None:
 def launch(port: int, env_file: Path) -> None:
     """Start Airflow, print its address, and keep it running."""
     refuse_a_taken_port(port, "make airflow-local AIRFLOW_PORT=8081")
+    folder = settings().data_dir
+    key = {"AIRFLOW_FERNET_KEY": variables(REPOSITORY / "infra" / "airflow.env", env_file)["AIRFLOW_FERNET_KEY"]}
+    refuse_other_secrets(folder / "airflow" / "made_with.json", key, [folder / "postgres"], env_file)
     print("starting Airflow, about half a minute", flush=True)
     with postgres(settings().data_dir / "postgres", "airflow") as database:
         driver = database.replace("postgresql://", "postgresql+psycopg2://", 1)

@@ -27,6 +27,7 @@ from local_stack import (  # noqa: E402 — in the same folder
     LocalStack,
     free_port,
     refuse_a_taken_port,
+    refuse_other_secrets,
     running_alone,
     variables,
 )
@@ -112,6 +113,9 @@ def main() -> None:
 def launch(port: int, airflow_url: str, secrets: Path) -> None:
     """Start n8n, print its address, and keep it running."""
     refuse_a_taken_port(port, "make n8n-up N8N_PORT=5679")
+    home = settings().data_dir / "n8n"
+    key = {"N8N_ENCRYPTION_KEY": variables(REPOSITORY / "infra" / "n8n.env", secrets)["N8N_ENCRYPTION_KEY"]}
+    refuse_other_secrets(home / "made_with.json", key, [home / ".n8n"], secrets)
     # a new address would have to be imported into n8n
     alert_port = free_port(int(launched().get("alert_port", 0)))
     alert_url = f"http://127.0.0.1:{alert_port}/alerts"

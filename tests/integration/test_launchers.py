@@ -10,7 +10,8 @@ import time
 import psutil
 import pytest
 
-from local_stack import MARK, end_marked
+from local_stack import MARK, end_marked, refuse_other_secrets
+from scripts.admin.env_file import init_env
 from scripts.config import PROJECT_DIR
 
 LAUNCHER = PROJECT_DIR / "tests" / "support" / "launch_programs.py"
@@ -101,3 +102,31 @@ def test_a_program_that_does_not_end_when_told_to_is_killed(tmp_path):
         assert process.stdout.readline() == "deaf\n"
         assert end_marked(str(tmp_path), seconds=0.2) == 1
         assert not psutil.pid_exists(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("script", "folder", "name"),
+    [("airflow_local.py", "postgres", "AIRFLOW_FERNET_KEY"), ("n8n_local.py", "n8n/.n8n", "N8N_ENCRYPTION_KEY")],
+)
+def test_data_that_was_made_with_another_secret_is_not_touched(tmp_path, script, folder, name):
+    data, env_file, n8n = tmp_path / "data", tmp_path / "secrets.env", tmp_path / "install/node_modules/.bin/n8n"
+    for path in (data / folder / "a file", n8n):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    init_env(env_file)
+    note = data / folder.split("/")[0].replace("postgres", "airflow") / "made_with.json"
+    refuse_other_secrets(note, {name: "the former key"}, [data / folder], env_file)
+    command = [sys.executable, str(PROJECT_DIR / "infra" / script), "--port", "0", "--env-file", str(env_file)]
+    environ = os.environ | {"DATA_DIR": str(data), "N8N_DIR": str(tmp_path / "install")}
+    before = sorted(path for path in data.rglob("*") if path != note)
+    done = subprocess.run(command, env=environ, text=True, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert (
+        f"nothing was touched: {data / folder} was made with another {name} than the one in {env_file}" in done.stderr
+    )
+    assert f"either restore the former value in {env_file}; or remove {data / folder} with its data" in done.stderr
+    left = {path for path in data.rglob("*") if path != note and path.suffix != ".lock"} - {note.parent}
+    assert left == {*before} - {note.parent}
+    # a rotated secret names both keys for a while
+    refuse_other_secrets(note, {name: "the new key,the former key"}, [data / folder], env_file)
+    refuse_other_secrets(note, {name: "the new key"}, [data / folder], env_file)
