@@ -5,6 +5,7 @@ Tasks import the heavy modules (pandas, DuckDB, dbt) that they need when they ru
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime as dt
 import functools
@@ -18,7 +19,6 @@ from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAler
 
 from scripts import errors
 from scripts.config import settings
-from scripts.contracts import catalog
 from scripts.errors import UsageError
 from scripts.monitoring import alerts
 from scripts.security.outside_text import one_line
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from scripts.bronze.run import Run
     from scripts.monitoring.alerts import Kind
     from scripts.warehouse.build import BuildResult
-    from scripts.warehouse.candidate import Layer
+    from scripts.warehouse.lineage import Table
+    from scripts.warehouse.project import Layer
     from scripts.warehouse.runner import NodeResult
 
 T = TypeVar("T")
@@ -47,9 +48,11 @@ _log = logging.getLogger("pipeline.airflow")
 BRONZE_RESOURCES = AssetAlias("bronze_resources")
 """The alias of `bronze/SOURCE/RESOURCE`; every partition whose row counts add up emits an event with its counts."""
 SILVER = Asset("silver")
-"""Emitted when a candidate holds Silver; the event starts the build of Gold."""
+"""Emitted when a candidate holds Silver, once for each day; the event without a day starts the build of Gold."""
 GOLD = Asset("gold")
-"""Emitted when a version is published."""
+"""Emitted when a version is published, once for each day and once without a day."""
+LAYERS = AssetAlias("layers")
+"""The alias of `silver` and `gold` for the event without a day."""
 POOL = "warehouse"
 """The pool has one slot, so builds run one after another. The core's lock excludes builds of other entry points."""
 
@@ -112,31 +115,54 @@ def deadline() -> DeadlineAlert:
     )
 
 
-def bronze_assets() -> Sequence[Asset]:
-    """Return the asset of each resource of the catalog."""
-    known = catalog.resource_names()
-    return [Asset(f"bronze/{name}/{resource}") for name, resources in known.items() for resource in resources]
+def known_tables() -> Sequence[Table]:
+    """Return the tables of Silver and Gold, with what each one reads."""
+    from scripts.warehouse.lineage import tables
+    from scripts.warehouse.versions import Warehouse
+
+    return tables(Warehouse(settings().warehouse_path))
 
 
-def table_assets(layer: str) -> Mapping[str, Asset]:
-    """Return the asset of each table of a layer by the name of its model, from the files of the dbt project."""
-    folder = settings().dbt_dir / "models" / {"silver": "staging", "gold": "marts"}[layer]
-    return {path.stem: Asset(f"{layer}/{path.stem}") for path in sorted(folder.rglob("*.sql"))}
+def announce(
+    layer: Layer,
+    file: Path,
+    done: BuildResult,
+    ti: RuntimeTaskInstanceProtocol,
+    outlet_events: OutletEventAccessorsProtocol,
+) -> None:
+    """Emit the asset events of a build: of each table that changed, with its rows and days, and of the layer.
 
+    An event has one day as its partition key, so there is one for each day. The event of the alias `LAYERS` has none:
+    Airflow starts no DAG for an event with a key, unless the DAG has partitions itself.
+    """
+    from scripts.warehouse.lineage import descriptions
+    from scripts.warehouse.versions import Warehouse, reading
 
-def announce_tables(layer: str, file: Path, days: Sequence[str], outlet_events: OutletEventAccessorsProtocol) -> None:
-    """Emit an asset event for each table of a build, with its row count and the processed days."""
-    from scripts.warehouse.versions import reading
-
+    about = descriptions(Warehouse(settings().warehouse_path))
+    built = {result.id for result in done.results if result.status == "success"}
+    changed: dict[str, set[str]] = collections.defaultdict(set)
+    for partition in done.partitions:
+        changed[f"{partition.source}/{partition.resource}"].add(str(partition.day))
     with contextlib.suppress(errors.WarehouseError), reading(file) as connection:
-        for name, asset in table_assets(layer).items():
-            found = connection.execute(
-                "select count(*) from duckdb_tables() where schema_name = ? and table_name = ?", [layer, name]
-            ).fetchone()
-            if found and found[0]:
-                rows = connection.execute(f'select count(*) from {layer}."{name}"').fetchone()  # noqa: S608 — a model's name
-                outlet_events[asset].extra = {"rows": rows[0] if rows else 0}
-                outlet_events[asset].add_partitions(list(days))
+        query = "select table_schema || '/' || table_name from information_schema.tables"
+        existing = {name for (name,) in connection.execute(query).fetchall()}
+        for table in known_tables():
+            days = set[str]().union(*(changed[resource] for resource in table.bronze if resource in changed))
+            is_changed = days or table.id in built
+            if table.layer != layer or not is_changed or table.name not in existing:
+                continue
+            # the name of a table comes from the dbt project
+            rows = connection.execute(f'select count(*) from "{table.schema}"."{table.identifier}"').fetchone()  # noqa: S608
+            asset = Asset(table.name)
+            # a declared outlet would join every table with everything that the task reads; the DAG `tables` has them
+            ti.task.outlets = [*ti.task.outlets, asset]
+            outlet_events[asset].extra = {"rows": rows[0] if rows else 0, "description": about.get(table.id, "")}
+            outlet_events[asset].add_partitions(sorted(days))
+    whole = Asset(layer)
+    counts: dict[str, Any] = {"partitions": len(done.partitions), "version": done.version}
+    outlet_events[whole].extra = counts
+    outlet_events[whole].add_partitions(sorted(set[str]().union(*changed.values())))
+    outlet_events[LAYERS].add(whole, extra=counts)
 
 
 def refuse_unknown(dag_run: DagRunProtocol, dag: DAG) -> None:

@@ -26,9 +26,10 @@ from airflow.sdk import DAG, Param, TriggerRule, task
 
 from dag_support import (
     GOLD,
+    LAYERS,
     POOL,
     SILVER,
-    announce_tables,
+    announce,
     deadline,
     defaults,
     one_line_errors,
@@ -37,7 +38,6 @@ from dag_support import (
     runbook_link,
     start_run,
     start_silver,
-    table_assets,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ with DAG(
     },
 ) as dag:
 
-    @task(pool=POOL, inlets=list(table_assets("silver").values()), outlets=[GOLD, *table_assets("gold").values()])
+    @task(pool=POOL, outlets=[GOLD, LAYERS])
     @one_line_errors
     def build_gold(
         *,
@@ -79,9 +79,7 @@ with DAG(
         refuse_unknown(dag_run, dag)
         full_tests = params["full_tests"] or dt.datetime.now(dt.UTC).weekday() == SUNDAY
         done = run_build("gold", dag_run, ti, full_refresh=params["full_refresh"], full_tests=full_tests)
-        days = sorted({str(partition.day) for partition in done.partitions})
-        outlet_events[GOLD].extra = {"version": done.version, "partitions": len(done.partitions)}
-        announce_tables("gold", warehouse().path, days, outlet_events)
+        announce("gold", warehouse().path, done, ti, outlet_events)
         links = runbook_link("rows quarantined")
         tell_quarantine(start_run(dag_run.run_id).store, done.partitions, run_id=dag_run.run_id, links=links)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}

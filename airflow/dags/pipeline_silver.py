@@ -28,17 +28,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param, task
 
 from dag_support import (
+    LAYERS,
     POOL,
     SILVER,
-    announce_tables,
-    bronze_assets,
+    announce,
     deadline,
     defaults,
     one_line_errors,
     refuse_unknown,
     run_build,
     start_run,
-    table_assets,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ with DAG(
             now=now,
         )
 
-    @task(pool=POOL, inlets=bronze_assets(), outlets=[SILVER, *table_assets("silver").values()])
+    @task(pool=POOL, outlets=[SILVER, LAYERS])
     @one_line_errors
     def build_silver(
         *,
@@ -87,9 +86,7 @@ with DAG(
         from scripts.warehouse.build import warehouse
 
         done = run_build("silver", dag_run, ti, full_refresh=params["full_refresh"])
-        days = sorted({str(partition.day) for partition in done.partitions})
-        outlet_events[SILVER].extra = {"partitions": len(done.partitions), "days": [*days[:1], *days[-1:]]}
-        announce_tables("silver", warehouse().build_path, days, outlet_events)
+        announce("silver", warehouse().build_path, done, ti, outlet_events)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     wait_for_loads() >> build_silver()

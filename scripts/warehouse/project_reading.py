@@ -27,13 +27,18 @@ _LEAVES_OUT_TESTS = ("NoNodeForYamlKey", "NodeNotFoundOrDisabled", "WrongResourc
 """Warnings by which dbt says that it leaves out tests or models of the project."""
 
 
-def known_project(target: Warehouse) -> Project | None:
-    """Return the project if it has not changed since dbt compiled it; None if dbt has to compile it."""
+def last_project(target: Warehouse) -> Project | None:
+    """Return the project as dbt last compiled it; None if it never has."""
     try:
-        found = msgspec.json.decode(_file(target).read_bytes(), type=Project)
+        return msgspec.json.decode(_file(target).read_bytes(), type=Project)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return found if found.digest == project_digest() else None
+
+
+def known_project(target: Warehouse) -> Project | None:
+    """Return the project if it has not changed since dbt compiled it; None if dbt has to compile it."""
+    found = last_project(target)
+    return found if found is not None and found.digest == project_digest() else None
 
 
 def project_to_build(target: Warehouse) -> Project | None:

@@ -118,6 +118,28 @@ def test_the_first_daily_run_goes_through_to_gold(airflow):
     tables = {event["name"]: event for event in events if event["partition_key"] == day}
     assert {"silver/stg_jsonplaceholder__users", "gold/fct_events", "gold/dim_users"} <= tables.keys()
     assert tables["gold/fct_events"]["extra"]["rows"] > 0
+    assert tables["silver/users_snapshot"]["extra"]["description"].startswith("One row per user and version")
+
+
+def lineage(airflow, name):
+    """Return what each table is made from, by the page of an asset; empty before Airflow has read the built project."""
+    assets = {asset["name"]: asset["id"] for asset in airflow.get("assets?limit=1000")["assets"]}
+    answer = airflow.ask("GET", f"/ui/dependencies?node_id=asset:{assets[name]}&dependency_type=data")
+    if not answer.ok:
+        return {}
+    names = {node["id"]: node["label"] for node in answer.json()["nodes"]}
+    edges = [(names[edge["source_id"]], names[edge["target_id"]]) for edge in answer.json()["edges"]]
+    makers = {target: maker for maker, target in edges if maker.startswith("tables.")}
+    return {table: {read for read, maker in edges if maker == made_by} for table, made_by in makers.items()}
+
+
+def test_the_graph_of_an_asset_leads_from_each_resource_to_gold(airflow):
+    airflow.wait_for_loads()
+    users = "silver/stg_jsonplaceholder__users"
+    found = wait_for(lambda: (found := lineage(airflow, "gold/dim_users")).get(users) and found, "the edges", 120)
+    assert found[users] == {"bronze/jsonplaceholder/users"}
+    assert users in found["gold/dim_users"]
+    assert not any("coin" in name for name in [*found, *set[str]().union(*found.values())]), "another source"
 
 
 def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airflow, start, tmp_path, source, env):
@@ -129,6 +151,9 @@ def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airfl
     assert set(days) <= airflow.gold_days()
     made = airflow.runs("pipeline_silver")[before:]
     assert 1 <= len(made) <= 2, "one build serves all days, and there are no runs of nothing"
+    events = airflow.get("assets/events?limit=1000&order_by=-timestamp")["asset_events"]
+    for name in ("silver", "silver/stg_jsonplaceholder__users", "gold/dim_users", "gold"):
+        assert set(days) <= {event["partition_key"] for event in events if event["name"] == name}, name
 
     here = {"DATA_DIR": tmp_path / "cli", "API_BASE_URL": source.url}
     done = start("backfill", "--start-date", "2024-01-01", "--end-date", "2024-01-10", **here)
