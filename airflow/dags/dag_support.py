@@ -56,6 +56,8 @@ LAYERS = AssetAlias("layers")
 POOL = "warehouse"
 """The pool has one slot, so builds run one after another. The core's lock excludes builds of other entry points."""
 
+_MOST_EVENTS = 5000
+"""Events of tables that a build emits at most; Airflow takes about 5 ms for each, and a task waits at most a minute."""
 _CARRIED = frozenset({"callback_url"})
 """Keys of a run's configuration that other programs write and read."""
 
@@ -133,7 +135,8 @@ def announce(
     """Emit the asset events of a build: of each table that changed, with its rows and days, and of the layer.
 
     An event has one day as its partition key, so there is one for each day. The event of the alias `LAYERS` has none:
-    Airflow starts no DAG for an event with a key, unless the DAG has partitions itself.
+    Airflow starts no DAG for an event with a key, unless the DAG has partitions itself. If there are very many days and
+    tables, a table has one event, with the number of days.
     """
     from scripts.warehouse.lineage import descriptions
     from scripts.warehouse.versions import Warehouse, reading
@@ -143,21 +146,31 @@ def announce(
     changed: dict[str, set[str]] = collections.defaultdict(set)
     for partition in done.partitions:
         changed[f"{partition.source}/{partition.resource}"].add(str(partition.day))
+    found = [
+        (table, sorted(set[str]().union(*(changed[resource] for resource in table.bronze if resource in changed))))
+        for table in known_tables()
+        if table.layer == layer
+    ]
+    # Airflow stores all of them in one request
+    is_keyed = sum(len(days) for _, days in found) <= _MOST_EVENTS
     with contextlib.suppress(errors.WarehouseError), reading(file) as connection:
         query = "select table_schema || '/' || table_name from information_schema.tables"
         existing = {name for (name,) in connection.execute(query).fetchall()}
-        for table in known_tables():
-            days = set[str]().union(*(changed[resource] for resource in table.bronze if resource in changed))
-            is_changed = days or table.id in built
-            if table.layer != layer or not is_changed or table.name not in existing:
+        for table, days in found:
+            if table.name not in existing or not (days or table.id in built):
                 continue
             # the name of a table comes from the dbt project
             rows = connection.execute(f'select count(*) from "{table.schema}"."{table.identifier}"').fetchone()  # noqa: S608
             asset = Asset(table.name)
             # a declared outlet would join every table with everything that the task reads; the DAG `tables` has them
             ti.task.outlets = [*ti.task.outlets, asset]
-            outlet_events[asset].extra = {"rows": rows[0] if rows else 0, "description": about.get(table.id, "")}
-            outlet_events[asset].add_partitions(sorted(days))
+            outlet_events[asset].extra = {
+                "rows": rows[0] if rows else 0,
+                "days": len(days),
+                "description": about.get(table.id, ""),
+            }
+            if is_keyed:
+                outlet_events[asset].add_partitions(days)
     whole = Asset(layer)
     counts: dict[str, Any] = {"partitions": len(done.partitions), "version": done.version}
     outlet_events[whole].extra = counts
