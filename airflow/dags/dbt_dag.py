@@ -24,12 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, TriggerRule, task
 
+from dag_assets import GOLD, LAYERS, SILVER, announce
 from dag_support import (
-    GOLD,
-    LAYERS,
     POOL,
-    SILVER,
-    announce,
     deadline,
     defaults,
     one_line_errors,

@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, TriggerRule, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
+from dag_assets import BRONZE_RESOURCES
 from dag_support import (
-    BRONZE_RESOURCES,
     days_of,
     deadline,
     defaults,

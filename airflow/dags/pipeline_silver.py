@@ -27,11 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, task
 
+from dag_assets import LAYERS, SILVER, announce
 from dag_support import (
-    LAYERS,
     POOL,
-    SILVER,
-    announce,
     deadline,
     defaults,
     one_line_errors,

@@ -20,7 +20,8 @@ import datetime as dt
 from airflow.sdk import DAG, Asset, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dag_support import deadline, defaults, known_tables
+from dag_assets import known_tables
+from dag_support import deadline, defaults
 
 with DAG(
     "tables",

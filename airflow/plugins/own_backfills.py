@@ -20,7 +20,7 @@ from scripts.planning.backfill_request import airflow_body
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_PATH = re.compile(r"/api/v2/backfills(?P<dry_run>/dry_run)?/?")
+_PATH = re.compile(r"/api/v2/backfills(?P<dry_run>/dry_run)?/?$")
 
 
 class OwnBackfills:
@@ -32,7 +32,7 @@ class OwnBackfills:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the application, or answer 422."""
-        found = _PATH.fullmatch(scope.get("path", ""))
+        found = _PATH.search(scope.get("path", ""))
         if scope["type"] != "http" or scope["method"] != "POST" or found is None:
             await self.app(scope, receive, send)
             return

@@ -20,12 +20,12 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
-from own_backfills import OwnBackfills
 
 from backfill_api import router
 from backfill_callback import tell_if_over
 from backfill_state import end_stuck, page
 from dag_support import KINDS, RunCreated
+from own_backfills import OwnBackfills
 from scripts.config import PROJECT_DIR, settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError

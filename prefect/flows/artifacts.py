@@ -57,7 +57,7 @@ def show_results(headline: str, results: Sequence[NodeResult]) -> None:
     shown = [result for result in results if result.kind == "model" or result.status in BAD_STATUSES]
     rows, rest = fitting(
         [
-            f"| [{result.name}]({data_docs.model_url(result.name, result.kind)}) | {result.kind} | {result.status} |"
+            f"| [{result.name}]({data_docs.node_url(result.id)}) | {result.kind} | {result.status} |"
             f" {result.seconds:.2f} | {_cell(result.message) if result.status in BAD_STATUSES else ''} |"
             for result in sorted(shown, key=lambda result: result.status not in BAD_STATUSES)
         ],
