@@ -143,7 +143,7 @@ def runbook_url(kind: Kind) -> str:
 
 def describe(alert: Alert) -> str:
     """Return the alert as plain text."""
-    links = {"runbook": runbook_url(alert.kind), **alert.links}
+    links = {**alert.links, "runbook": alert.links.get("runbook") or runbook_url(alert.kind)}
     return "\n".join(
         [
             f"{alert.kind.upper()}: {outside_text.one_line(alert.title, longest=_LONGEST_TITLE)}",
