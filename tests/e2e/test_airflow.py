@@ -45,6 +45,16 @@ def entry(airflow, resource, day):
     return decode(airflow.data_dir / f"bronze/_ledger/jsonplaceholder/{resource}/{day}.json")
 
 
+def every_link_opens(airflow, alert):
+    """Open each page that an alert names, and look for the place on it."""
+    links = re.findall(rf"^[\w ]+: {re.escape(airflow.url)}(/\S+)$", alert, re.MULTILINE)
+    assert len(links) >= 2, alert
+    for path, _, anchor in (link.partition("#") for link in links):
+        answer = airflow.ask("GET", path)
+        assert answer.status_code == 200, path
+        assert f'id="{anchor}"' in answer.text or not anchor, f"{path}#{anchor}"
+
+
 def task_process(airflow, dag_id, task_id):
     """Return the process that runs a task, once there is one."""
 
@@ -219,7 +229,8 @@ def test_a_fault_fails_one_resource_alerts_and_is_repaired_by_clearing_it(airflo
     assert alert.startswith("TASK FAILED: pipeline_bronze.load.ingest jsonplaceholder/comments")
     assert "503" in alert
     assert f"log: {airflow.url}/dags/pipeline_bronze/runs/" in alert
-    assert "docs/runbook.md#run-a-failed-dag-again" in alert
+    assert f"runbook: {airflow.url}/pipeline/runbook#run-a-failed-dag-again" in alert
+    every_link_opens(airflow, alert)
     assert len([text for text in sink.texts if f"comments {day}" in text]) == 1
 
     source.faults.clear()
@@ -345,6 +356,9 @@ def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, pro
     assert "model `dim_users` error: Parser Error" in alert
     assert "models/marts/dim_users.sql" in alert
     assert "#a-dbt-model-or-test-failed" in alert
+    every_link_opens(airflow, alert)
+    page = airflow.ask("GET", f"/pipeline/results?run_id={quote(red['dag_run_id'])}", user="viewer").text
+    assert page.index("The last build failed: 1 of") < page.index("dim_users") < page.index("fct_events")
 
     assert airflow.clear(failed).status_code == 200
     assert airflow.wait("dbt_dag", red["dag_run_id"])["state"] == "success"
