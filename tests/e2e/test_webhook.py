@@ -5,8 +5,13 @@ What a request may hold is tested in tests/unit/test_n8n_expressions.py, and wha
 
 import base64
 import concurrent.futures
+import contextlib
+import http.server
+import json
 import sqlite3
+import threading
 
+import psutil
 import pytest
 import requests
 
@@ -156,6 +161,40 @@ def test_airflow_is_down_and_somebody_is_told(n8n, stand_in, sink):
     assert "#the-backfill-webhook-fails" in text
 
 
+def test_an_alert_that_cannot_be_sent_is_kept_without_secrets(n8n, stand_in):
+    port = json.loads((n8n.data_dir / "n8n" / "launched.json").read_text())["alert_port"]
+    service = next(one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or []))
+    service.kill()
+
+    def occupied():
+        with contextlib.suppress(OSError):
+            return http.server.HTTPServer(("127.0.0.1", port), Refusing)
+        return None
+
+    # the launcher starts the service again as soon as its port is free
+    with wait_for(occupied, "the port", 60) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        stand_in.rudeness = {"token": {"hang_up": True}}
+        assert n8n.post(MONTH)[0] == 502
+
+        def kept():
+            with contextlib.closing(sqlite3.connect(n8n.data_dir / "n8n/.n8n/database.sqlite")) as database:
+                query = "select workflowId from execution_entity where status = 'error' and deletedAt is null"
+                return database.execute(query).fetchall() == [("errorAlert000001",)]
+
+        wait_for(kept, "its failed execution, and no other", 120)
+        refusing.shutdown()
+    assert_no_secret_on_disk(n8n.data_dir)
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """An alert service that refuses every alert."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_error(401)
+
+
 def test_nobody_else_can_claim_the_instance(n8n):
     person = {"email": "a@example.com", "firstName": "a", "lastName": "b", "password": "Passw0rd-long"}
     answer = requests.post(f"{n8n.n8n_url}/rest/owner/setup", json=person, timeout=30)
@@ -166,10 +205,15 @@ def test_no_secret_is_on_the_disk_in_any_form(n8n, stand_in):
     n8n.post(MONTH)
     stand_in.rudeness = {"token": {"status": 500}}
     n8n.post({"start_date": "2024-01-01", "end_date": "2024-01-02"})
+    assert_no_secret_on_disk(n8n.data_dir)
+
+
+def assert_no_secret_on_disk(folder):
+    """Check every file of n8n for the secrets, also in base64."""
     plain = [secret.encode() for secret in (SECRET, PASSWORD, TOKEN, f"backfill:{SECRET}")]
     # base64 of the secret at each of the three places where a group of three bytes may begin, without the ends
     encoded = [base64.b64encode(b"x" * shift + secret)[4:-4] for secret in plain for shift in range(3)]
-    files = [path for path in n8n.data_dir.rglob("*") if path.is_file() and path.name != "n8n.env"]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "n8n.env"]
     assert any(path.name.startswith("database.sqlite") for path in files)
     for path in files:
         content = path.read_bytes()

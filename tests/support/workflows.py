@@ -50,8 +50,12 @@ def problems(workflow: Node) -> list[str]:
         found.append("the workflow has no fixed id of 16 letters and digits")
     if workflow.get("active") or workflow.get("pinData"):
         found.append("a file is neither active nor has it pinned data")
-    if {workflow["settings"].get(f"saveData{kind}Execution") for kind in ("Error", "Success")} != {"none"}:
+    errors, successes = (workflow["settings"].get(f"saveData{kind}Execution") for kind in ("Error", "Success"))
+    is_alert = any(node["type"].endswith(".errorTrigger") for node in nodes.values())
+    if successes != "none" or (errors != "none" and not is_alert):
         found.append("execution data would keep the caller's secret and Airflow's token")
+    if is_alert and errors != "all":
+        found.append("nobody would find an alert that could not be sent")
     if not any(node["type"].endswith(".stickyNote") for node in nodes.values()):
         found.append("no sticky note says what the workflow does")
     found += _links(workflow, nodes)

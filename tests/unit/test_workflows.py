@@ -100,6 +100,12 @@ BREAKS = {
 }
 
 
+def test_a_failed_alert_has_to_be_kept():
+    workflow = json.loads((PROJECT_DIR / "n8n/workflows/error_alert.json").read_text())
+    workflow["settings"]["saveDataErrorExecution"] = "none"
+    assert problems(workflow) == ["nobody would find an alert that could not be sent"]
+
+
 @pytest.mark.parametrize("message", BREAKS)
 def test_the_check_finds_what_is_wrong(message):
     workflow = copy.deepcopy(TRIGGER)
