@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LEAST_FREE_BYTES = 1 << 30
+_SHOWN = 80
+"""Characters of a problem that `pipeline health` shows whole."""
 
 
 def examine(*, deep: bool = False) -> Sequence[CheckResult]:
@@ -111,11 +113,12 @@ def _due() -> CheckResult:
     if not found.ledger:
         return CheckResult("due", ok=True, found="nothing is loaded yet")
     problems = overdue.problems(catalog.read_all(), found)
-    more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
     return CheckResult(
         "due",
         ok=not problems,
-        found=f"{problems[0].text}{more}" if problems else "every day that can be loaded is loaded and published",
+        found=f"{len(problems)} problems, the first: {problems[0].text[:_SHOWN]}"
+        if problems
+        else "every day that can be loaded is loaded and published",
         fix="`pipeline health` lists them",
     )
 
