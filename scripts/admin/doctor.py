@@ -109,18 +109,12 @@ def _catalog() -> CheckResult:
 
 
 def _due() -> CheckResult:
-    found = examine_due(Store(settings().bronze_path))
-    if not found.ledger:
-        return CheckResult("due", ok=True, found="nothing is loaded yet")
-    problems = overdue.problems(catalog.read_all(), found)
-    return CheckResult(
-        "due",
-        ok=not problems,
-        found=f"{len(problems)} problems, the first: {problems[0].text[:_SHOWN]}"
-        if problems
-        else "every day that can be loaded is loaded and published",
-        fix="`pipeline health` lists them",
-    )
+    due = examine_due(Store(settings().bronze_path))
+    problems = overdue.problems(catalog.read_all(), due) if due.ledger else []
+    found = "every day that can be loaded is loaded and published" if due.ledger else "nothing is loaded yet"
+    if problems:
+        found = f"{len(problems)} problems, the first: {problems[0].text[:_SHOWN]}"
+    return CheckResult("due", ok=not problems, found=found, fix="`pipeline health` lists them")
 
 
 def _data_folder() -> CheckResult:
