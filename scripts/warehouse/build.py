@@ -21,7 +21,7 @@ from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, project_to_build
-from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, run_dbt, target_dir
+from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, prepare_dbt, run_dbt, target_dir
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
 from scripts.warehouse.widening import widen_histories
@@ -131,6 +131,7 @@ def build_warehouse(
             if not full_refresh and _is_done(build, going_on):
                 _log.info("nothing to build: the tables match the ledger and the project")
                 return BuildResult(None, [], [], time.monotonic() - started)
+            prepare_dbt(target, run.store.root)
             done = _build(build, going_on, started, full_refresh=full_refresh and not select, drop=drop)
     if done.version:
         _log.info("published version %s in %.1f s", done.version, done.seconds, extra={"version": done.version})

@@ -53,6 +53,13 @@ class Running(Protocol):
         """Ask the command to end."""
 
 
+def prepare(environment: Mapping[str, str]) -> None:
+    """Start this process's worker if there is none; it imports dbt while this process does other work."""
+    with _one_at_a_time() as is_free:
+        if is_free:
+            _worker(environment)
+
+
 @contextlib.contextmanager
 def running(command: Command) -> Iterator[Running]:
     """Start a command whose output is read; at the end of the block, it is asked to end if it still runs.
@@ -160,16 +167,26 @@ def _one_at_a_time() -> Iterator[bool]:
 
 
 def _in_worker(command: Command) -> Running | None:
-    if _workers and _workers[0].owner != os.getpid():
-        _forget_worker()
+    worker = _worker(command.environment)
     try:
-        if not _workers:
-            _workers.append(_Worker({k: v for k, v in command.environment.items() if not k.startswith("DBT_")}))
-        return _WorkerCommand(_workers[0], command)
+        return _WorkerCommand(worker, command) if worker else None
     except OSError as error:
         _log.warning("dbt runs as a program of its own, because its worker does not answer: %s", error)
         _forget_worker()
         return None
+
+
+def _worker(environment: Mapping[str, str]) -> _Worker | None:
+    """Return this process's worker, which is started if there is none; None if it cannot be started."""
+    if _workers and _workers[0].owner != os.getpid():
+        _forget_worker()
+    try:
+        if not _workers:
+            _workers.append(_Worker({k: v for k, v in environment.items() if not k.startswith("DBT_")}))
+    except OSError as error:
+        _log.warning("dbt runs as a program of its own, because its worker cannot be started: %s", error)
+        return None
+    return _workers[0]
 
 
 def _forget_worker() -> None:

@@ -13,7 +13,7 @@ from scripts.errors import KilledError, MemoryLimitError, UsageError, WarehouseE
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.database import disk_full, is_disk_full
 from scripts.warehouse.failure_messages import describe_failures, one_line
-from scripts.warehouse.process import Command, run_in_terminal, running
+from scripts.warehouse.process import Command, prepare, run_in_terminal, running
 from scripts.warehouse.project import named_variables
 from scripts.warehouse.pseudonyms import pseudonym_key
 
@@ -142,6 +142,11 @@ def run_dbt(
             hint="raise DUCKDB_MEMORY_LIMIT, then `pipeline build`; the published version has not changed",
         )
     raise DbtFailedError(message, results, hint=hint)
+
+
+def prepare_dbt(warehouse: Warehouse, bronze_dir: Path) -> None:
+    """Let dbt's process start, which takes more than a second, while the caller does other work."""
+    prepare(environment(warehouse, bronze_dir, "build"))
 
 
 def pass_to_dbt(

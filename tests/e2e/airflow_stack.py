@@ -11,6 +11,8 @@ import duckdb
 import requests
 from dotenv import dotenv_values
 
+from scripts.config import PROJECT_DIR
+
 from .launcher import launched
 from .waiting import free_port, wait_for
 
@@ -97,14 +99,14 @@ class Airflow:
         }
         return self.ask("POST", f"/api/v2/dags/{task['dag_id']}/clearTaskInstances", body, **options)
 
-    def gold_days(self):
-        """Return the days that Gold was built from, by what the published version says of itself."""
+    def gold_days(self, resource="posts"):
+        """Return the days of a resource that Gold was built from, by what the published version says of itself."""
         with duckdb.connect(str(self.data_dir / "warehouse.duckdb"), read_only=True) as connection:
             query = (
                 "select distinct dt from _pipeline.held"
-                " inner join _pipeline.partitions using (source, resource, dt, content_hash) where resource = 'posts'"
+                " inner join _pipeline.partitions using (source, resource, dt, content_hash) where resource = ?"
             )
-            return {str(row[0]) for row in connection.execute(query).fetchall()}
+            return {str(row[0]) for row in connection.execute(query, [resource]).fetchall()}
 
     def wait(self, dag_id, run_id, timeout=1800):
         """Return a run when it has ended."""
@@ -136,12 +138,19 @@ def open_folder():
 
 
 @contextlib.contextmanager
-def running_airflow(folder, **environ):
-    """Run the launcher for the block, with its data in a folder."""
+def running_airflow(folder, *, home=PROJECT_DIR, **environ):
+    """Run the launcher of a clone for the block, with its data in a folder."""
     port, env_file, output = free_port(), folder / "secrets.env", folder / "launcher.log"
     values = {"DATA_DIR": folder / "data", "TASK_RETRY_WAIT": 1, "API_RETRY_WAIT": 0.05, **environ}
     options = ["--port", port, "--env-file", env_file]
     with launched(
-        "Airflow", "airflow_local.py", *options, log=output, environ=values, start_seconds=400, stop_seconds=120
+        "Airflow",
+        "airflow_local.py",
+        *options,
+        log=output,
+        environ=values,
+        start_seconds=400,
+        stop_seconds=120,
+        home=home,
     ) as process:
         yield Airflow(f"http://127.0.0.1:{port}", dotenv_values(env_file), folder / "data", process)

@@ -14,7 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import serving
 from tests.support.alert_sink import alert_sink
-from tests.support.project import copy_dbt
+from tests.support.clone import clone
 from tests.support.required import without
 
 from .airflow_stack import open_folder, running_airflow
@@ -83,11 +83,8 @@ def source():
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    """A copy of the dbt project that a test may break."""
-    home = tmp_path_factory.mktemp("project")
-    copy_dbt(home)
-    (home / "docs").symlink_to(PROJECT_DIR / "docs")
-    return home
+    """A clone of the repository, whose contracts and models a test may break."""
+    return clone(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")
@@ -97,10 +94,10 @@ def airflow(source, sink, project):
         open_folder() as folder,
         running_airflow(
             folder,
+            home=project,
             API_BASE_URL=source.url,
             COIN_API_BASE_URL=source.url,
             SLACK_WEBHOOK=sink.url,
-            PIPELINE_HOME=project,
             RUN_DEADLINE_HOURS=40 / 3600,
             BACKFILL_CALLBACK_HOSTS="127.0.0.1",
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=15,

@@ -11,11 +11,11 @@ from .waiting import wait_for
 
 
 @contextlib.contextmanager
-def launched(name, script, *options, log, environ, start_seconds, stop_seconds=90):
-    """Run a launcher for the block, once it says that what it launches is ready; yields its process."""
+def launched(name, script, *options, log, environ, start_seconds, stop_seconds=90, home=PROJECT_DIR):
+    """Run a launcher of a clone for the block, once it says that what it launches is ready; yields its process."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(PROJECT_DIR / "infra" / script), *map(str, options)],
+            [sys.executable, str(home / "infra" / script), *map(str, options)],
             env=os.environ | {key: str(value) for key, value in environ.items()},
             stdout=output,
             stderr=output,

@@ -240,6 +240,8 @@ def test_a_fault_fails_one_resource_alerts_and_is_repaired_by_clearing_it(airflo
     tasks = airflow.tasks("pipeline_bronze", run_id)
     assert tasks[f"load.ingest jsonplaceholder/posts {day}"]["try_number"] == 1, "only the failed resource ran again"
     assert entry(airflow, "comments", day).status == "validated"
+    airflow.wait_for_loads()
+    assert day in airflow.gold_days("comments")
 
 
 def test_a_final_error_fails_at_once_in_words(airflow, source):
