@@ -35,14 +35,16 @@ def start_run(triggered_by: str = "cli") -> Run:
 @contextlib.contextmanager
 def telling_failure(run: Run, command: str) -> Iterator[None]:
     """Send an alert if the block fails, unless the request was wrong: a scheduler such as cron may run the command."""
-    from scripts.monitoring import alerts
-
     try:
         yield
     except UsageError:
         raise
     except PipelineError as error:
-        alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id))
+        from scripts.monitoring import alerts
+
+        # without a sink, the error itself is all that there is to say
+        if alerts.has_sink():
+            alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id))
         raise
 
 
