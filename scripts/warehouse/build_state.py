@@ -21,6 +21,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze.ledger import Partition
+from scripts.warehouse.database import insert_rows
 from scripts.warehouse.ledger_table import PARTITION_COLUMNS, read_ledger
 
 if TYPE_CHECKING:
@@ -129,8 +130,7 @@ def write_plan(connection: duckdb.DuckDBPyConnection, project: Project, plan: Bu
             compare = node.id in plan.compare_last_seen
             rows.append((node.id, planned.mode, changes if is_told else None, compare))
     rows += [(test.test, test.rows, None, False) for test in plan.run_tests()]
-    if rows:
-        connection.executemany("insert into _pipeline.plan values (?, ?, ?, ?)", rows)
+    insert_rows(connection, "_pipeline.plan", rows)
 
 
 def record(
@@ -260,8 +260,7 @@ def column_types(connection: duckdb.DuckDBPyConnection) -> Mapping[str, dict[str
 def put_models(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelRows]) -> None:
     """Replace the row counts of the nodes."""
     connection.execute("delete from _pipeline.models")
-    if models:
-        connection.executemany(f"insert into _pipeline.models values ({', '.join('?' * 9)})", [list(r) for r in models])  # noqa: S608 — placeholders
+    insert_rows(connection, "_pipeline.models", models)
 
 
 def counted_models(connection: duckdb.DuckDBPyConnection) -> Mapping[str, ModelRows]:

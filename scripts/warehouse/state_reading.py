@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scripts.bronze.ledger import Partition
 from scripts.contracts import catalog
 from scripts.warehouse.build_state import column_types, is_ours
+from scripts.warehouse.database import insert_rows
 from scripts.warehouse.ledger_table import PARTITION_COLUMNS, read_ledger
 from scripts.warehouse.plan import LAST_SEEN, NodeState, PendingPartition, State, TestState
 
@@ -83,9 +84,7 @@ def _pending(
     connection: duckdb.DuckDBPyConnection, project: Project, *, is_new: bool
 ) -> dict[str, list[PendingPartition]]:
     connection.execute("create or replace temp table readers (node varchar, source varchar, resource varchar)")
-    readers = [list(reader) for reader in project.readers()]
-    if readers:
-        connection.executemany("insert into readers values (?, ?, ?)", readers)
+    insert_rows(connection, "readers", list(project.readers()))
     held = (
         "select null::varchar as node, null::varchar as source, null::varchar as resource, null::date as dt,"
         " null::varchar as content_hash where false"

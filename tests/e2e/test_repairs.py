@@ -126,7 +126,7 @@ def test_a_mistyped_field(airflow, sink, changed):
     changed(CONTRACT, title, title.replace("string", "integer"))
     run_id, state = load(airflow, day, "posts")
     assert state == "failed"
-    assert "`title`" in told(sink, "TASK FAILED", f"posts {day}")
+    assert "`title`" in told(sink, "VALIDATION FAILED", f"posts {day}")
 
     changed.back()
     repaired(airflow, "pipeline_bronze", run_id, f"load.ingest jsonplaceholder/posts {day}", day, "posts")
