@@ -113,8 +113,9 @@ def _due() -> CheckResult:
     problems = overdue.problems(catalog.read_all(), due) if due.ledger else []
     found = "every day that can be loaded is loaded and published" if due.ledger else "nothing is loaded yet"
     if problems:
-        found = f"{len(problems)} problems, the first: {problems[0].text[:_SHOWN]}"
-    return CheckResult("due", ok=not problems, found=found, fix="`pipeline health` lists them")
+        found = f"{len(problems)} problems, which `pipeline health` lists; the first: {problems[0].text[:_SHOWN]}"
+    # the data is late, and the installation is right
+    return CheckResult("due", ok=True, found=found)
 
 
 def _data_folder() -> CheckResult:

@@ -7,7 +7,6 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from scripts.bronze import attempts
-from scripts.bronze.run import RECONCILE
 from scripts.config import settings
 from scripts.errors import SourceUnavailableError
 from scripts.utils.files import locked
@@ -22,8 +21,8 @@ FAILURES = 3
 """Consecutive failed loads after which the source gets no more requests."""
 _PAUSE = dt.timedelta(minutes=1)
 """Time after the last failure in which the source gets no requests; a task that is retried later sends them."""
-_SCHEDULERS = frozenset({"airflow", "prefect", RECONCILE})
-"""Entry points with many runs at the same time."""
+_BACKFILL = "backfill__"
+"""The run ids of Airflow's backfills begin like this."""
 
 
 @contextlib.contextmanager
@@ -31,8 +30,8 @@ def watching(source: str, run: Run) -> Iterator[None]:
     """Record if the source does not answer in the block, and refuse the load if the source has failed too often.
 
     Each load retries its requests, with pauses. Without this check, a load of many days would take hours to fail if the
-    source is down. All runs of a scheduler share the count, since a backfill has a run for each day. A command that a
-    person starts asks the source by itself.
+    source is down. The runs of Airflow's backfills share the count, since a backfill has a run for each day. Every
+    other run asks the source by itself.
 
     Raises:
         SourceUnavailableError: `FAILURES` consecutive loads have failed, the last within a minute.
@@ -57,7 +56,7 @@ def watching(source: str, run: Run) -> Iterator[None]:
 
 def _scope(run: Run) -> str:
     """Return what runs with a common count have in common."""
-    return run.triggered_by if run.triggered_by in _SCHEDULERS else run.run_id
+    return _BACKFILL if run.run_id.startswith(_BACKFILL) else run.run_id
 
 
 def _is_recent(known: Attempt) -> bool:

@@ -154,7 +154,7 @@ def own_body(first, last, **more):
 
 
 def test_a_backfill_of_airflow_itself_loads_the_failed_day_at_once(airflow, source):
-    good, bad = "2024-09-01", "2024-09-02"
+    good, bad = "2024-09-21", "2024-09-22"
     fault = Fault("status", path="/users", status=404, times=10_000, day=bad)
     source.faults.append(fault)
     first = airflow.start_backfill(good, bad)["id"]
@@ -191,7 +191,7 @@ def test_what_a_backfill_of_airflow_would_ignore_or_shift_is_refused(airflow):
 
 
 def test_a_cleared_run_of_a_cancelled_backfill_is_ended_and_told(airflow, paused, sink, start):
-    before, day = "2024-09-04", "2024-09-05"
+    before, day = "2024-09-24", "2024-09-25"
     # a day before it, so that the day is expected
     paused(False)
     airflow.wait("pipeline_bronze", airflow.trigger("pipeline_bronze", day=before, **USERS))

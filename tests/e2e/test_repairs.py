@@ -169,11 +169,11 @@ def test_days_missing_in_the_middle(airflow, pipeline):
 
 @pytest.mark.long
 def test_a_wrong_contract_stops_only_its_source(airflow, changed, pipeline):
-    changed("scripts/sources/coin_prices.yml", "source: coin_prices", "sourcee: coin_prices")
+    changed("scripts/sources/coin_prices.yml", "source: coin_prices", "sourced: coin_prices")
     assert load(airflow, "2024-10-09")[1] == "success"
     health = pipeline("health").stdout
     assert "contract `coin_prices` is broken" in health
-    assert "sourcee" in pipeline("sources", "check").stderr
+    assert "sourced" in pipeline("sources", "check").stderr
 
     changed.back()
     assert pipeline("sources", "check").returncode == 0

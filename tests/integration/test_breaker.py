@@ -48,11 +48,11 @@ def test_a_source_that_is_down_is_asked_for_three_days_of_a_run_and_again_by_the
     assert not [text for text in health(run.store)["problems"] if "does not answer" in text]
 
 
-def test_the_runs_of_a_backfill_in_a_scheduler_share_the_count(api, one_at_a_time):
+def test_the_runs_of_a_backfill_share_the_count(api, one_at_a_time):
     api.faults.append(Fault("status", path="/users", status=503, times=10_000))
     days = list(day_range(dt.date(2024, 1, 1), dt.date(2024, 1, 31)))
     for at, day in enumerate(days):
-        run = Run.create(triggered_by="airflow", run_id=f"backfill {at % 4}")
+        run = Run.create(triggered_by="airflow", run_id=f"backfill__{day}")
         (outcome,) = load(run, partitions([day], ["jsonplaceholder"], ["users"]))
         assert isinstance(outcome.error, SourceUnavailableError)
         if at == breaker.FAILURES - 1:

@@ -135,4 +135,4 @@ def test_a_command_that_fails_sends_one_alert_and_a_wrong_request_none(api, sink
     ]
     # the failure is seen by every command that says how the pipeline is
     assert "overdue: jsonplaceholder/posts/2024-01-02: missing, waits for a person" in start("status").stdout
-    assert "fix due: `pipeline health` lists them" in start("doctor").stdout
+    assert "problems, which `pipeline health` lists" in start("doctor").stdout
