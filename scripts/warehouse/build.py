@@ -312,10 +312,8 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
         try:
             results = run_dbt(command, target, build.store.root, inherit=[build.lock])
         except DbtFailedError as error:
-            results, failure = error.results, error
-            if results:
-                results = with_failing_rows(results, target_dir(target), target.build_path)
-                failure.add_rows(results)
+            results, failure = with_failing_rows(error.results, target_dir(target), target.build_path), error
+            failure.add_rows(results)
     now = msgspec.structs.replace(now, results=tuple(candidate.merged(now.results, results)))
     with writing(target.build_path) as connection:
         build_state.record(connection, project, plan, results, uuid.uuid4().hex, catalog.column_types())

@@ -38,6 +38,8 @@ def with_failing_rows(results: Sequence[NodeResult], target: Path, database: Pat
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
+    if not any(result.status in BAD_STATUSES for result in results):
+        return results
     raw = json.loads((target / "run_results.json").read_text())["results"]
     queries = {
         result["unique_id"]: result["compiled_code"]
