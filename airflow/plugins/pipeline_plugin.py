@@ -51,6 +51,7 @@ TOKEN_PATHS = ("/auth/token", "/auth/token/cli")
 QUARANTINE_VIEW = "Quarantine"
 """The resource name of the permission to read quarantined rows; infra/airflow_init.py grants it to operators."""
 _MENU = {"Health of the data": "health", "Build results": "results", "Data docs": "dbt", "Runbook": "runbook"}
+_DBT_SITE_PATHS = ("/dbt", "/dbt/index.html")
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
 _KINDS: dict[str, Kind] = {
     **KINDS,
@@ -134,7 +135,7 @@ app.include_router(router)
 async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """Add headers that keep the content of these pages from running scripts with Airflow's origin."""
     response = await call_next(request)
-    response.headers.update(DBT_SITE if "/dbt" in request.scope["path"] else PAGE)
+    response.headers.update(DBT_SITE if request.scope["path"].endswith(_DBT_SITE_PATHS) else PAGE)
     return response
 
 

@@ -110,7 +110,7 @@ def _catalog() -> CheckResult:
 
 def _due() -> CheckResult:
     due = examine_due(Store(settings().bronze_path))
-    problems = overdue.problems(catalog.read_all(), due) if due.ledger else []
+    problems = overdue.problems_since_first_load(catalog.read_all(), due)
     found = "every day that can be loaded is loaded and published" if due.ledger else "nothing is loaded yet"
     if problems:
         found = f"{len(problems)} problems, which `pipeline health` lists; the first: {problems[0].text[:_SHOWN]}"

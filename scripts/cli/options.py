@@ -37,14 +37,9 @@ def telling_failure(run: Run, command: str) -> Iterator[None]:
     """Send an alert if the block fails, unless the request was wrong: a scheduler such as cron may run the command."""
     try:
         yield
-    except UsageError:
-        raise
     except PipelineError as error:
-        from scripts.monitoring import alerts
-
-        # without a sink, the error itself is all that there is to say
-        if alerts.has_sink():
-            alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id))
+        if not isinstance(error, UsageError):
+            _tell(error, run, command)
         raise
 
 
@@ -53,8 +48,17 @@ def tell_failures(run: Run, command: str, outcomes: Sequence[Outcome]) -> None:
     from scripts.loading.partitions import failed
 
     if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
-        with contextlib.suppress(PipelineError), telling_failure(run, command):
-            raise failed(errors, len(outcomes))
+        error = failed(errors, len(outcomes))
+        if not isinstance(error, UsageError):
+            _tell(error, run, command)
+
+
+def _tell(error: PipelineError, run: Run, command: str) -> None:
+    from scripts.monitoring import alerts
+
+    # without a sink, the error itself is all that there is to say
+    if alerts.has_sink():
+        alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id))
 
 
 def days_options(command: Command) -> Command:

@@ -28,8 +28,7 @@ def status(verify: bool, as_json: bool) -> int:
 
     store = options.start_run().store
     state, found = read_status(store, content=verify), examine(store)
-    # before the first load nothing is late
-    late = overdue.problems(catalog.read_all(), found) if found.ledger else []
+    late = overdue.problems_since_first_load(catalog.read_all(), found)
     return show_status(state, late, as_json=as_json)
 
 

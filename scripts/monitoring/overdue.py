@@ -44,6 +44,11 @@ def problems(catalog: Catalog, found: Due) -> Sequence[Problem]:
     return [*silent, *_failing(found), *_red_build(found)]
 
 
+def problems_since_first_load(catalog: Catalog, found: Due) -> Sequence[Problem]:
+    """Return the same; none if nothing was ever loaded, since nothing is late then."""
+    return problems(catalog, found) if found.ledger else []
+
+
 def _silent(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
     """Yield the problems that no failed run has reported, by name."""
     for name, error in found.broken.items():

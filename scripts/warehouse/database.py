@@ -139,20 +139,25 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _model_folders() -> Sequence[Path]:
-    config = settings()
-    return [config.dbt_dir, config.bronze_path, config.warehouse_path.with_suffix(""), *config.duckdb_allowed_dirs]
-
-
-def _read_all(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
-    name = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
-    connection.execute(f"select bit_xor(hash(every)) from {name} as every")  # noqa: S608 — names of its own catalog
-    connection.fetchall()
-
-
 def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[object]]) -> None:
     """Insert rows by one statement; `executemany` takes milliseconds for each row."""
     if rows:
         columns = [list(column) for column in zip(*rows, strict=True)]
         values = ", ".join(["unnest(?)"] * len(columns))
         connection.execute(f"insert into {table} select {values}", columns)
+
+
+def quoted(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _model_folders() -> Sequence[Path]:
+    config = settings()
+    return [config.dbt_dir, config.bronze_path, config.warehouse_path.with_suffix(""), *config.duckdb_allowed_dirs]
+
+
+def _read_all(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
+    name = ".".join(map(quoted, (schema, table)))
+    connection.execute(f"select bit_xor(hash(every)) from {name} as every")  # noqa: S608 — names of its own catalog
+    connection.fetchall()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.contracts import catalog
 from scripts.errors import WarehouseError
 from scripts.security.outside_text import HIDDEN, one_line
+from scripts.warehouse.database import quoted
 from scripts.warehouse.manifest import unique_key
 from scripts.warehouse.pseudonyms import hand_over_key, pseudonym_key
 from scripts.warehouse.runner import BAD_STATUSES
@@ -70,13 +71,13 @@ def _with_keys(
     column = str(about.get("column_name") or "").strip('"')
     if model is None or not column:
         return []
-    names = ", ".join(_quoted(name) for name in dict.fromkeys([*unique_key(model), column]))
+    names = ", ".join(quoted(name) for name in dict.fromkeys([*unique_key(model), column]))
     try:
         first = connection.execute(f"select * from ({query}) limit 0").description or []  # noqa: S608 — the same
         joined = (
             f"select distinct {names} from {model['relation_name']} as tested"  # noqa: S608 — the same
             f" where exists (select 1 from ({query}) as found"
-            f" where found.{_quoted(first[0][0])} is not distinct from tested.{_quoted(column)}) order by all"
+            f" where found.{quoted(first[0][0])} is not distinct from tested.{quoted(column)}) order by all"
         )
         return _rows(connection, joined)
     except duckdb.Error:
@@ -105,10 +106,6 @@ def _shown_columns() -> frozenset[str] | None:
     sensitive = {column.name.lower() for column in columns if column.sensitive}
     known = {column.name.lower() for column in columns} | {"dt", "n_records"}
     return frozenset(known - sensitive) if sensitive else None
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _describe(row: Mapping[str, object], shown: frozenset[str] | None) -> str:

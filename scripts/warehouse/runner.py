@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("dbt")
 BAD_STATUSES = frozenset({"error", "fail", "runtime error"})
-_KILLS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
 """The statuses by which dbt reports that a node failed."""
+_KILLS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
 _HANDED_ON = frozenset(
     [
         "PATH",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scripts.contracts.changes import is_wider
 from scripts.contracts.source_yaml import sql_type
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse.database import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,8 +39,7 @@ def widen_histories(connection: duckdb.DuckDBPyConnection, project: Project, pla
         )
         for name, before, now in _widened(state.nodes[node.node].types, state.types):
             if columns.get(name) == sql_type(before).replace(" ", "").upper():
-                quoted = name.replace('"', '""')
-                connection.execute(f'alter table {relation} alter column "{quoted}" set data type {sql_type(now)}')
+                connection.execute(f"alter table {relation} alter column {quoted(name)} set data type {sql_type(now)}")
                 _log.info("column `%s` of %s has the type %s now", name, node.name, now)
 
 

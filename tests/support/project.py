@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scripts import config
 from scripts.admin import new_source
@@ -11,10 +11,21 @@ from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pytest
 
+DEMO_RESOURCE = {
+    "description": "Rows.",
+    "primary_key": ["id"],
+    "columns": [
+        {"name": "id", "type": "integer", "nullable": False, "description": "Key."},
+        {"name": "g", "type": "integer", "description": "Group."},
+        {"name": "n", "type": "integer", "description": "Number."},
+    ],
+}
+"""A resource of a contract, without its path."""
 _WRITTEN_BY_DBT = shutil.ignore_patterns("target", "logs", "dbt_packages", "data")
 
 
@@ -41,3 +52,17 @@ def empty_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(new_source, "PROJECT_DIR", folder)
     monkeypatch.setattr(catalog, "SOURCES_DIR", folder / "sources")
     return folder
+
+
+def demo_contract(resource: Mapping[str, Any], **more: object) -> dict[str, Any]:
+    """Return the contract of the source `demo`, whose resources `items` and `others` have the same columns."""
+    return {
+        "source": "demo",
+        "description": "Rows of a test.",
+        "owner": "me@example.com",
+        "base_url_env": "DEMO_BASE_URL",
+        "headers": {"X-Day": "{day}"},
+        "default_resource": "items",
+        "resources": {name: {**resource, "path": f"/{name}"} for name in ("items", "others")},
+        **more,
+    }

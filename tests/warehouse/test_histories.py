@@ -24,32 +24,14 @@ from scripts.warehouse import build as builds
 from scripts.warehouse.process import Command, running
 from scripts.warehouse.runner import DbtFailedError
 from tests.support.answering import answering
-from tests.support.project import empty_project
+from tests.support.project import DEMO_RESOURCE, demo_contract, empty_project
 from tests.support.random_project import EDITS, first_project
 from tests.support.tables import tables_and_views
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 DAYS = tuple(f"2024-01-0{number}" for number in range(1, 6))
-RESOURCE = {
-    "description": "Rows.",
-    "primary_key": ["id"],
-    "columns": [
-        {"name": "id", "type": "integer", "nullable": False, "description": "Key."},
-        {"name": "g", "type": "integer", "description": "Group."},
-        {"name": "n", "type": "integer", "description": "Number."},
-    ],
-}
-CONTRACT = {
-    "source": "demo",
-    "description": "Rows of the histories.",
-    "owner": "me@example.com",
-    "base_url_env": "DEMO_BASE_URL",
-    "headers": {"X-Day": "{day}"},
-    "default_resource": "items",
-    "daily": False,
-    "resources": {name: {**RESOURCE, "path": f"/{name}"} for name in ("items", "others")},
-}
+CONTRACT = demo_contract(DEMO_RESOURCE, daily=False)
 
 
 class History:

@@ -31,36 +31,18 @@ from scripts.planning.calendar import complete_at, expected_days
 from scripts.warehouse import build as builds
 from tests.support.answering import answering
 from tests.support.clock import clocked
-from tests.support.project import empty_project
+from tests.support.project import DEMO_RESOURCE, demo_contract, empty_project
 from tests.support.tables import tables_and_views
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20000)]
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "2"))
 START = dt.datetime(2024, 1, 3, 12, tzinfo=dt.UTC)
 RESOURCES = ("items", "others")
-RESOURCE = {
-    "description": "Rows.",
-    "primary_key": ["id"],
-    "columns": [
-        {"name": "id", "type": "integer", "nullable": False, "description": "Key."},
-        {"name": "g", "type": "integer", "description": "Group."},
-        {"name": "n", "type": "integer", "description": "Number."},
-    ],
-    "rules": [
-        {"name": "n_min", "column": "n", "range": {"min": 0}, "severity": "quarantine"},
-        {"name": "n_max", "column": "n", "range": {"max": 90}, "severity": "fail"},
-    ],
-}
-CONTRACT = {
-    "source": "demo",
-    "description": "Rows of the machine.",
-    "owner": "me@example.com",
-    "base_url_env": "DEMO_BASE_URL",
-    "headers": {"X-Day": "{day}"},
-    "default_resource": "items",
-    "catchup": True,
-    "resources": {name: {**RESOURCE, "path": f"/{name}"} for name in RESOURCES},
-}
+RULES = [
+    {"name": "n_min", "column": "n", "range": {"min": 0}, "severity": "quarantine"},
+    {"name": "n_max", "column": "n", "range": {"max": 90}, "severity": "fail"},
+]
+CONTRACT = demo_contract(DEMO_RESOURCE | {"rules": RULES}, catchup=True)
 STAGING = """
 {{{{ config(unique_key='id') }}}}
 select id, g, n + {number} as n, first_seen_date, last_seen_date from {{{{ latest_row_per_key('demo', '{name}') }}}}
