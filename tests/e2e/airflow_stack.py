@@ -72,6 +72,18 @@ class Airflow:
         )
         return answer.json()
 
+    def events(self, name):
+        """Return all events of an asset, the oldest first."""
+        assets = self.get(f"assets?limit=1000&name_pattern={quote(name, safe='')}")["assets"]
+        (asset_id,) = [asset["id"] for asset in assets if asset["name"] == name]
+        events = []
+        while True:
+            path = f"assets/events?asset_id={asset_id}&order_by=timestamp&limit=100&offset={len(events)}"
+            found = self.get(path)
+            events += found["asset_events"]
+            if not found["asset_events"] or len(events) >= found["total_entries"]:
+                return events
+
     def tasks(self, dag_id, run_id):
         """Return the task instances of a run by their names: mapped ones by what they are mapped over."""
         found = self.get(f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=1000")["task_instances"]

@@ -119,16 +119,15 @@ def test_the_first_daily_run_goes_through_to_gold(airflow):
     assert "fct_events" in (airflow.data_dir / "docs/dbt/index.html").read_text()
     health = json.loads((airflow.data_dir / "health.json").read_text())
     assert {row["state"] for row in health["freshness"]} == {"ok"}
-    assert {row["published_day"] for row in health["freshness"]} == {day}
+    assert min(row["published_day"] for row in health["freshness"]) >= day, "another test may have loaded today"
 
-    events = airflow.get("assets/events?limit=100")["asset_events"]
-    posts = next(event for event in events if event["name"] == "bronze/jsonplaceholder/posts")
-    assert posts["extra"]["bronze"] == entry(airflow, "posts", day).bronze
-    assert {"silver", "gold"} <= {event["name"] for event in events}
-    tables = {event["name"]: event for event in events if event["partition_key"] == day}
-    assert {"silver/stg_jsonplaceholder__users", "gold/fct_events", "gold/dim_users"} <= tables.keys()
-    assert tables["gold/fct_events"]["extra"]["rows"] > 0
-    assert tables["silver/users_snapshot"]["extra"]["description"].startswith("One row per user and version")
+    def event(name):
+        return next(event for event in airflow.events(name) if event["partition_key"] == day)
+
+    assert event("bronze/jsonplaceholder/posts")["extra"]["bronze"] == entry(airflow, "posts", day).bronze
+    assert all(event(name) for name in ("silver", "gold", "silver/stg_jsonplaceholder__users", "gold/dim_users"))
+    assert event("gold/fct_events")["extra"]["rows"] > 0
+    assert event("silver/users_snapshot")["extra"]["description"].startswith("One row per user and version")
 
 
 def lineage(airflow, name):
@@ -161,9 +160,8 @@ def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airfl
     assert set(days) <= airflow.gold_days()
     made = airflow.runs("pipeline_silver")[before:]
     assert 1 <= len(made) <= 2, "one build serves all days, and there are no runs of nothing"
-    events = airflow.get("assets/events?limit=1000&order_by=-timestamp")["asset_events"]
     for name in ("silver", "silver/stg_jsonplaceholder__users", "gold/dim_users", "gold"):
-        assert set(days) <= {event["partition_key"] for event in events if event["name"] == name}, name
+        assert set(days) <= {event["partition_key"] for event in airflow.events(name)}, name
 
     here = {"DATA_DIR": tmp_path / "cli", "API_BASE_URL": source.url}
     done = start("backfill", "--start-date", "2024-01-01", "--end-date", "2024-01-10", **here)
