@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from scripts.contracts.source import Resource, Source
 
 
+_DAY_OF_FILE = """regexp_extract("file of the partition", 'dt=([0-9-]{10})/[^/]*$', 1)"""
+
+
 class PartitionStatus(NamedTuple):
     """The row counts of one partition; `silver` counts the rows whose latest version is of its day."""
 
@@ -83,7 +86,7 @@ def read_status(store: Store, *, content: bool = False) -> Status:
     Args:
         store: The Bronze folder.
         content: Read every Bronze file: compare its hash, and not only its presence and size, and count the keys that
-            Silver must have, instead of comparing Silver with the count of the build that published it.
+            Silver must have of each day, instead of comparing Silver with the count of the build that published it.
     """
     with LedgerIndex(store.root) as index:
         sources = catalog.read_all().sources
@@ -103,7 +106,7 @@ def read_status(store: Store, *, content: bool = False) -> Status:
         silver = _silver_by_day(connection)
         rows = [_partition(store, sources, entry, built, silver, now, content=content) for entry in entries]
         damaged = {(row.source, row.resource) for row in rows if row.problem}
-        models = _models(connection, store, _by_resource(entries, built), damaged, content=content)
+        models = _models(connection, store, _by_resource(entries, built), damaged, silver, content=content)
     return Status(target.current(), rows, models, problems, notes)
 
 
@@ -194,6 +197,7 @@ def _models(
     store: Store,
     partitions: Mapping[tuple[str, str], _OfResource],
     damaged: Collection[tuple[str, str]],
+    silver: Mapping[Partition, int],
     *,
     content: bool,
 ) -> Sequence[ModelStatus]:
@@ -201,7 +205,7 @@ def _models(
     counted = build_state.counted_models(connection).values()
     for model in sorted(sorted(counted, key=lambda found: found.model), key=lambda found: found.layer, reverse=True):
         count = _number(connection, f"select count(*) from {model.relation}")  # noqa: S608 — a node of the project
-        expected, explanation = model.expected_row_count, model.expected_rows_reason or ""
+        expected, explanation, other_day = model.expected_row_count, model.expected_rows_reason or "", ""
         if (model.source, model.resource) in damaged:
             expected, explanation = None, "not counted: a Bronze file is damaged"
         elif model.source is not None and model.resource is not None:
@@ -209,37 +213,40 @@ def _models(
             if not of_resource.is_built:
                 expected, explanation = None, "build pending"
             elif content:
-                expected = _distinct_keys(connection, store, of_resource.valid, model.source, model.resource)
+                keys = _keys_by_last_day(connection, store, of_resource.valid, model.source, model.resource)
+                expected = None if keys is None else sum(keys.values())
                 explanation = "distinct keys in Bronze"
+                other_day = _other_day(keys or {}, silver, model.source, model.resource)
             else:
                 expected, explanation = model.row_count, "rows that the build counted"
-        problem = f"{count} rows, expected {expected}: {explanation}" if expected not in (None, count) else ""
+        problem = f"{count} rows, expected {expected}: {explanation}" if expected not in (None, count) else other_day
         rows.append(ModelStatus(model.model, model.layer, count, expected, explanation, problem))
     return rows
 
 
-def _distinct_keys(
+def _keys_by_last_day(
     connection: duckdb.DuckDBPyConnection,
     store: Store,
     valid: Mapping[Partition, LedgerEntry],
     source: str,
     name: str,
-) -> int | None:
-    """Return the number of distinct keys in the Bronze files of a resource; None without a contract."""
+) -> Mapping[dt.date, int] | None:
+    """Return the number of keys in the Bronze files of a resource by the last day of each; None without a contract."""
     paths = [str(store.root / entry.path) for entry in valid.values() if (store.root / entry.path).exists()]
     resource: Resource | None = _resource(source, name)
     if resource is None or not paths:
-        return 0 if resource is not None else None
+        return {} if resource is not None else None
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
     key = ", ".join(_key_expression(column, resource) for column in resource.primary_key)
     # the day is read from the file's own folder, since other folders of its path may hold a `=` too
     query = (
-        f"select count(*) from (select distinct {key} from read_parquet(?, hive_partitioning = false,"  # noqa: S608 — columns of a checked contract
-        " filename = 'file of the partition', union_by_name = true))"
+        f"select last_day, count(*) from (select max({_DAY_OF_FILE}) as last_day from read_parquet(?,"  # noqa: S608 — columns of a checked contract
+        f" hive_partitioning = false, filename = 'file of the partition', union_by_name = true) group by {key})"
+        " group by last_day"
     )
     try:
-        return _number(connection, query, [paths])
+        return {dt.date.fromisoformat(day): keys for day, keys in connection.execute(query, [paths]).fetchall()}
     except duckdb.Error:
         # it cannot read one of the files: name it
         for entry in valid.values():
@@ -247,9 +254,21 @@ def _distinct_keys(
         raise
 
 
+def _other_day(keys: Mapping[dt.date, int], silver: Mapping[Partition, int], source: str, resource: str) -> str:
+    """Return the first day of which Silver has too few or too many rows; empty if there is none."""
+    rows = {partition.day: n for partition, n in silver.items() if partition[:2] == (source, resource)}
+    for day in sorted({*keys, *rows}):
+        if rows.get(day, 0) != keys.get(day, 0):
+            return (
+                f"{rows.get(day, 0)} rows are of {day}, expected {keys.get(day, 0)}: the keys in Bronze whose last day"
+                " it is (next: `pipeline build --full-refresh`)"
+            )
+    return ""
+
+
 def _key_expression(name: str, resource: Resource) -> str:
     if name == "dt":
-        return """regexp_extract("file of the partition", 'dt=([0-9-]{10})/[^/]*$', 1)"""
+        return _DAY_OF_FILE
     if (was := resource.column(name).was) is None:
         return f'"{name}"'
     # days that were loaded before hold it under its old name

@@ -317,6 +317,28 @@ def test_status_adds_up_and_finds_a_lost_row(load_days, build):
         assert f"107 rows, expected 108: {words}" in problem
 
 
+def test_a_day_that_is_missing_is_found_although_another_day_has_its_keys(load_days, build, project):
+    """The users of both days are the same: their number is right in a table that lacks the second day."""
+    load_days(*DAYS[:2], sources=["jsonplaceholder"], resources=["users"])
+    build()
+    store = Run.create(triggered_by="test").store
+    assert read_status(store, content=True).problems == []
+    path = warehouse().path.resolve()
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"update silver.stg_jsonplaceholder__users set last_seen_date = date '{DAYS[0]}'")
+    (problem,) = read_status(store, content=True).problems
+    assert problem.startswith(f"stg_jsonplaceholder__users: 10 rows are of {DAYS[0]}, expected 0: the keys in Bronze")
+
+    model = project / "models/staging/jsonplaceholder/stg_jsonplaceholder__users.sql"
+    for date, sign in (("last_seen_date", "-"), ("first_seen_date", "+")):
+        wrong = f"source as (\n\n    select * replace ({date} {sign} 1 as {date}) from {{{{"
+        model.write_text(model.read_text().replace("source as (\n\n    select * from {{", wrong))
+        with pytest.raises(DbtFailedError, match=r"covers_bronze_\S+` fail: .*rows_of_another_day=10"):
+            build()
+        model.write_text(model.read_text().replace(wrong, "source as (\n\n    select * from {{"))
+
+
 @pytest.mark.parametrize("place", [0.5, 1.0], ids=["rows", "footer"])
 def test_status_names_a_damaged_file_and_the_command_that_repairs_it(load_days, build, start, place):
     load_days(*DAYS[:2], resources=["posts"], sources=["jsonplaceholder"])
