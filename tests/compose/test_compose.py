@@ -7,8 +7,9 @@ import pytest
 import requests
 
 from tests.e2e.waiting import wait_for
+from tests.support.clone import clone
 
-from .stack import SERVICES, running_stack
+from .stack import SERVICES, Stack, running_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("engine")]
 DAYS = [f"2024-03-{day:02}" for day in range(1, 8)]
@@ -40,6 +41,15 @@ def first_run_is_published(stack):
     return wait_for(stack.built_days, "the first daily run to be published", 600)
 
 
+def touches_nothing(second, problem):
+    """Try to start and to stop a project in a second clone, which has other secrets: both are refused."""
+    for target in ("up", "down"):
+        done = second.make(target, check=False)
+        assert done.returncode != 0
+        assert f"nothing was touched: {problem}" in done.stderr
+        assert f"COMPOSE_PROJECT_NAME={second.project}-2" in done.stderr
+
+
 def test_from_nothing_through_kills_and_restarts_to_nothing(tmp_path_factory):
     with running_stack(tmp_path_factory.mktemp("main"), "pipeline-test") as stack:
         all_well(stack)
@@ -48,6 +58,9 @@ def test_from_nothing_through_kills_and_restarts_to_nothing(tmp_path_factory):
         for path, words in pages.items():
             text = wait_for(functools.partial(stack.page, path), path)
             assert words in text
+        second, ours = Stack(clone(tmp_path_factory.mktemp("second")), stack.project), stack.containers()
+        touches_nothing(second, f"containers of the project {stack.project} were made by {stack.folder}")
+        assert stack.containers() == ours
         assert "pipeline_rows_written{" in requests.get(f"{stack.url('DOCS')}/metrics", timeout=30).text
 
         backfill_id = backfilled(stack, DAYS[0], DAYS[-1])
@@ -65,6 +78,8 @@ def test_from_nothing_through_kills_and_restarts_to_nothing(tmp_path_factory):
         before, days = stack.tables(), stack.built_days()
         stack.make("down")
         assert stack.containers() == {}
+        # as after a clone was deleted: only the volumes are left
+        touches_nothing(second, f"volumes of the project {stack.project} (")
         stack.make("up")
         all_well(stack)
         assert (stack.tables(), stack.built_days()) == (before, days)
