@@ -23,6 +23,8 @@ PROJECT_DIR = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().p
 _ODD_IN_PATHS = frozenset("?*[]{}$'\"\\\n\r\t")
 """Characters that DuckDB does not read literally in a file name."""
 _CONNECTION_PREFIX = "duckdb:///"
+_HIDDEN = frozenset({"SLACK_WEBHOOK", "SMTP_PASSWORD", "PSEUDONYM_KEY", "OPENLINEAGE_API_KEY", "OPENLINEAGE_URL"})
+"""Variables whose values an error does not show."""
 
 
 class Settings(BaseSettings):
@@ -117,6 +119,12 @@ class Settings(BaseSettings):
     """Password of the account; a secret."""
     smtp_from: EmailStr = "data-pipeline@example.com"
     """Sender of the alerts."""
+    openlineage_url: AnyHttpUrl | None = None
+    """URL of a receiver of OpenLineage events, such as Marquez; without it, no events are sent."""
+    openlineage_api_key: SecretStr | None = None
+    """Key for the receiver, which is sent as a bearer token; a secret."""
+    openlineage_namespace: Annotated[str, Field(min_length=1)] = "data-pipeline"
+    """Namespace of the jobs in OpenLineage events."""
     docs_url: str = "docs"
     """URL of the documentation, for links in alerts and logs; `docs` is the folder in the repository."""
     reconcile_minutes: int = Field(default=5, ge=1, le=30)
@@ -146,6 +154,23 @@ class Settings(BaseSettings):
     def _check_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not keeps_secrets(value.get_secret_value()):
             message = "must be a URL that starts with https:// (http:// only on the loopback)"
+            raise ValueError(message)
+        return value
+
+    @field_validator("openlineage_url")
+    @classmethod
+    def _no_credentials(cls, value: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        if value is not None and (value.username or value.password):
+            message = "holds credentials: set OPENLINEAGE_API_KEY instead"
+            raise ValueError(message)
+        return value
+
+    @field_validator("openlineage_api_key")
+    @classmethod
+    def _check_receiver(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        url = info.data.get("openlineage_url")
+        if value is not None and url is not None and not keeps_secrets(str(url)):
+            message = "needs an OPENLINEAGE_URL that starts with https:// (http:// only on the loopback)"
             raise ValueError(message)
         return value
 
@@ -210,7 +235,10 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The secret values, which must not appear in a log."""
-        found = (self.slack_webhook, self.smtp_password, self.api_proxy, self.pseudonym_key)
+        found = (
+            *(self.slack_webhook, self.smtp_password, self.api_proxy, self.pseudonym_key),
+            self.openlineage_api_key,
+        )
         return tuple(value.get_secret_value() for value in found if value)
 
     @property
@@ -271,6 +299,6 @@ def _describe(error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
         name = str(problem["loc"][0]).upper()
-        shown = "" if name in {"SLACK_WEBHOOK", "SMTP_PASSWORD", "PSEUDONYM_KEY"} else f"={problem['input']!s}"
+        shown = "" if name in _HIDDEN else f"={problem['input']!s}"
         problems.append(f"{name}{shown} is refused: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)

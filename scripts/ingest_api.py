@@ -41,6 +41,7 @@ from scripts.loading.admission import keep_verdict, stage_verdict, tell_verdict
 from scripts.loading.completeness import Arrivals, Completeness, compares_keys, require_admitted
 from scripts.loading.rule_checks import RuleChecker
 from scripts.loading.script_arguments import run_script
+from scripts.run_events import partitions as run_events
 from scripts.utils.days import is_ahead
 from scripts.utils.logging_config import get_logger, log_context
 
@@ -152,6 +153,7 @@ def ingest_partition(
         naming_partition(partition),
         log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
         attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+        run_events.telling(source, partition, run, connection.base_url) as events,
         part_deadline(),
     ):
         purpose = f"load of {partition} by {run.triggered_by}"
@@ -159,6 +161,7 @@ def ingest_partition(
             if (known := _entry_before(run, partition)) is not None and is_done(known):
                 _log.info("run %s has loaded the partition in the meantime", known.run_id)
                 return known
+            events.start("ingest")
             completeness, since = Completeness(), _watermark(resource, partition, run)
             with breaker.watching(source.source, run):
                 while True:
@@ -179,6 +182,7 @@ def ingest_partition(
                 entry = verdict.entry
             keep_contract(run.store, partition.source, name, resource)
             entry = staged.commit(entry)
+        events.loaded(entry)
         if resource.total is not None and entry.declared is None and resource.nested is None:
             _log.warning("the API declares no total where the contract expects it: missing rows cannot be detected")
         tell_drift([Drift(**msgspec.structs.asdict(note)) for note in entry.drift])
@@ -190,6 +194,7 @@ def ingest_partition(
             extra={"declared": entry.declared, "pages": entry.pages, "retries": entry.retries},
         )
         if verdict is not None:
+            events.validated(entry)
             tell_verdict(verdict)
         return entry
 

@@ -26,6 +26,7 @@ from scripts.errors import UsageError, naming_partition
 from scripts.loading.admission import stage_verdict, tell_verdict
 from scripts.loading.rule_checks import check_file, rules_version
 from scripts.loading.script_arguments import run_script
+from scripts.run_events import partitions as run_events
 from scripts.utils.logging_config import log_context
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
         naming_partition(partition),
         log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
         attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+        run_events.telling(source, partition, run) as events,
     ):
         purpose = f"validation of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
@@ -65,14 +67,18 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
             verify(run.store, entry, content=not known)
             if known and entry.status == "validated":
                 return entry
+            events.start("validate")
             if known:
-                return staged.commit(
+                entry = staged.commit(
                     msgspec.structs.replace(entry, status="validated", validated_at=dt.datetime.now(dt.UTC))
                 )
+                events.validated(entry)
+                return entry
             resource = contract_of_record(run.store, entry, resource)
             data = run.store.data_path(partition)
             verdict = stage_verdict(entry, data, staged, resource, check_file(data, resource), run)
             verdict = verdict._replace(entry=staged.commit(verdict.entry))
+        events.validated(verdict.entry)
         tell_verdict(verdict)
         return verdict.entry
 

@@ -12,6 +12,7 @@ from scripts.contracts import catalog
 from scripts.errors import PipelineError, StorageError, UnexpectedError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
+from scripts.run_events.sending import sending
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.validate_data import validate_partition
 
@@ -154,10 +155,11 @@ def load(
     outcomes = []
     executor = concurrent.futures.ThreadPoolExecutor(settings().parallel_partitions, thread_name_prefix="partition")
     try:
-        for future in [executor.submit(work, partition) for partition in wanted]:
-            outcomes.append(future.result())
-            on_done(outcomes[-1])
-        executor.shutdown()
+        with sending():
+            for future in [executor.submit(work, partition) for partition in wanted]:
+                outcomes.append(future.result())
+                on_done(outcomes[-1])
+            executor.shutdown()
     except BaseException as error:
         # after an interrupt, do not wait for running requests
         executor.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)

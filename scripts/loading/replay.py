@@ -17,6 +17,7 @@ from scripts.contracts import catalog
 from scripts.contracts.types import ROW
 from scripts.extract.rewrite import Rewriter
 from scripts.extract.rows import RowReader
+from scripts.run_events import partitions as run_events
 from scripts.utils.logging_config import get_logger, log_context
 from scripts.validate_data import loaded_entry, validate_partition
 
@@ -51,7 +52,10 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
     """
     (name,) = catalog.pick_resources(source, [partition.resource])
     resource = source.resources[name]
-    with log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day):
+    with (
+        log_context(run_id=run.run_id, source=partition.source, resource=partition.resource, day=partition.day),
+        run_events.telling(source, partition, run) as events,
+    ):
         run.store.recover_partition(partition, timeout=settings().lock_timeout)
         known = loaded_entry(run, partition)
         if known.status == "ingested" and not quarantined_rows(run.store, known):
@@ -71,6 +75,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             rows = quarantined_rows(run.store, entry)
             if not rows:
                 return Replayed(partition, 0, 0)
+            events.start("replay")
             rewriter = Rewriter(resource)
             # in stage `rule`, the raw record is a row that was already rewritten; in others, it is as received
             records = (row.raw_bytes if row.stage == "rule" else rewriter.rewrite_one(row.raw_bytes) for row in rows)
@@ -91,7 +96,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             ]
             staged.quarantine.write_bytes(quarantine.encode(stay))
             keep_contract(run.store, partition.source, name, resource)
-            staged.commit(
+            replayed = staged.commit(
                 msgspec.structs.replace(
                     entry,
                     status="ingested",
@@ -104,6 +109,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
                     loaded_at=dt.datetime.now(dt.UTC),
                 )
             )
+        events.loaded(replayed)
         after = validate_partition(source, partition.resource, partition.day, run)
         _log.info("replayed: %d of %d rows admitted", entry.quarantined - after.quarantined, entry.quarantined)
         return Replayed(partition, entry.quarantined - after.quarantined, after.quarantined)

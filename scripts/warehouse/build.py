@@ -14,9 +14,10 @@ from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.types import arrow_schema
 from scripts.errors import TransientError, WarehouseError
+from scripts.run_events.sending import sending
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
-from scripts.warehouse import accounting, build_state, candidate, history, pseudonyms
+from scripts.warehouse import accounting, build_events, build_state, candidate, history, pseudonyms
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
@@ -27,7 +28,7 @@ from scripts.warehouse.versions import Warehouse, reading, writing
 from scripts.warehouse.widening import widen_histories
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from scripts.bronze.ledger import Partition
     from scripts.bronze.run import Run
@@ -116,7 +117,7 @@ def build_warehouse(
     """
     started = time.monotonic()
     target = warehouse()
-    with log_context(run_id=run.run_id), storage_errors(target.root):
+    with log_context(run_id=run.run_id), storage_errors(target.root), sending():
         run.store.recover()
         purpose = f"{'build' if layer == 'all' else f'build of {layer}'} by {run.triggered_by} ({run.run_id})"
         with target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
@@ -132,7 +133,10 @@ def build_warehouse(
                 _log.info("nothing to build: the tables match the ledger and the project")
                 return BuildResult(None, [], [], time.monotonic() - started)
             prepare_dbt(target, run.store.root)
-            done = _build(build, going_on, started, full_refresh=full_refresh and not select, drop=drop)
+            before = going_on.results if going_on else ()
+            with build_events.telling(run, target, before) as events:
+                done = _build(build, going_on, started, full_refresh=full_refresh and not select, drop=drop)
+                events.done(done.results, done.version)
     if done.version:
         _log.info("published version %s in %.1f s", done.version, done.seconds, extra={"version": done.version})
     return done
@@ -370,7 +374,7 @@ def _publish(build: _Build, project: Project, now: Candidate, started: float) ->
         "triggered_by": run.triggered_by,
         "built_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
-        "nodes": _all_results(now.results, nodes, tests),
+        "nodes": history.all_results(now.results, nodes, tests),
         "dropped": list(now.dropped),
         "rows": dict(sorted(rows.items())),
     }
@@ -381,20 +385,3 @@ def _publish(build: _Build, project: Project, now: Candidate, started: float) ->
     version = target.publish(keep=settings().warehouse_keep_versions)
     history.complete(target)
     return version
-
-
-def _all_results(
-    results: Sequence[NodeResult], nodes: Sequence[Mapping[str, object]], tests: Sequence[Mapping[str, object]]
-) -> Sequence[Mapping[str, object]]:
-    """Return the last result of every node and test of the version, from this build or an earlier one."""
-    ran = {result.id: result for result in results}
-    carried = [
-        {"kind": kind, "seconds": 0.0, "message": "", **known}
-        for kind, found in (("model", nodes), ("test", tests))
-        for known in found
-    ]
-    return [
-        {**known, **(ran[unique_id]._asdict() if unique_id in ran else {}), "ran_now": unique_id in ran}
-        for known in carried
-        for unique_id in (str(known["id"]),)
-    ]

@@ -16,9 +16,10 @@ from scripts.utils.files import sync_dir
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from scripts.warehouse.runner import NodeResult
     from scripts.warehouse.versions import Warehouse
 
 _log = get_logger("history")
@@ -80,6 +81,23 @@ def about(target: Warehouse, version: str) -> dict[str, Any] | None:
         return msgspec.json.decode(content, type=dict[str, Any])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def all_results(
+    results: Sequence[NodeResult], nodes: Sequence[Mapping[str, object]], tests: Sequence[Mapping[str, object]]
+) -> Sequence[Mapping[str, object]]:
+    """Return the last result of every node and test of a version, from its build or an earlier one."""
+    ran = {result.id: result for result in results}
+    carried = [
+        {"kind": kind, "seconds": 0.0, "message": "", **known}
+        for kind, found in (("model", nodes), ("test", tests))
+        for known in found
+    ]
+    return [
+        {**known, **(ran[unique_id]._asdict() if unique_id in ran else {}), "ran_now": unique_id in ran}
+        for known in carried
+        for unique_id in (str(known["id"]),)
+    ]
 
 
 def _publication(target: Warehouse, version: str) -> Publication | None:
