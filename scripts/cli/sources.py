@@ -1,4 +1,4 @@
-"""Commands for the catalog of sources: check, generate, new."""
+"""Commands for the catalog of sources: check, generate, new, export, import."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from scripts.cli import options
 from scripts.cli.new_source import sources_new
+from scripts.cli.odcs import sources_export, sources_import
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,4 +70,5 @@ def sources_generate() -> int:
     return 0
 
 
-sources.add_command(sources_new)
+for _command in (sources_new, sources_export, sources_import):
+    sources.add_command(_command)

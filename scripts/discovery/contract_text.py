@@ -36,8 +36,8 @@ def resource_lines(found: Discovered) -> list[str]:
 def _resource(keys: dict[str, Any], indent: str) -> list[str]:
     lines = []
     for key, value in keys.items():
-        if key == "columns":
-            lines += [f"{indent}columns:", *(f"{indent}  - {flow_text(column)}" for column in value)]
+        if key in {"columns", "rules"}:
+            lines += [f"{indent}{key}:", *(f"{indent}  - {flow_text(item)}" for item in value)]
         elif key == "children":
             lines.append(f"{indent}children:")
             for name, child in value.items():
