@@ -17,7 +17,7 @@ from scripts.errors import TransientError, WarehouseError
 from scripts.run_events.sending import sending
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
-from scripts.warehouse import accounting, build_events, build_state, candidate, history, pseudonyms
+from scripts.warehouse import accounting, build_events, build_state, candidate, history, kept_manifest, pseudonyms
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
@@ -380,6 +380,7 @@ def _publish(build: _Build, project: Project, now: Candidate, started: float) ->
     }
     candidate.forget(target)
     write_atomically(target.workspace / "build.json", json.dumps(about, indent=2).encode() + b"\n")
+    write_atomically(target.workspace / kept_manifest.FILE, project.kept)
     # publishing may delete a version that a killed publish did not add to the history: add it first
     history.complete(target)
     version = target.publish(keep=settings().warehouse_keep_versions)

@@ -55,7 +55,8 @@ def read_project(manifest: Mapping[str, Any], digest: str, dbt_dir: Path) -> Pro
         # dbt disables the tests of a disabled model
         if node["resource_type"] == "test" and node["config"].get("enabled", True)
     }
-    has_pseudonyms = any(_meta(source).get("hashed") for source in manifest["sources"].values() if is_bronze(source))
+    bronze = filter(is_bronze, manifest["sources"].values())
+    has_pseudonyms = any(source_meta(source).get("hashed") for source in bronze)
     return Project(digest, nodes, tests, key_id() if has_pseudonyms else "")
 
 
@@ -73,8 +74,13 @@ def node_parents(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequen
 
 def is_bronze(source: Mapping[str, Any]) -> bool:
     """Return whether a source of the manifest is a resource of a contract."""
-    about = _meta(source)
+    about = source_meta(source)
     return "primary_key" in about and "load_mode" in about
+
+
+def source_meta(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the `meta` of a source."""
+    return {**(source.get("meta") or {}), **((source.get("config") or {}).get("meta") or {})}
 
 
 def unique_key(node: Mapping[str, Any]) -> tuple[str, ...]:
@@ -220,8 +226,8 @@ def _bronze_columns(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
     return [
         [
             {name: column.get("data_type") for name, column in source["columns"].items()},
-            _meta(source)["primary_key"],
-            _meta(source).get("renamed"),
+            source_meta(source)["primary_key"],
+            source_meta(source).get("renamed"),
         ]
         for source in sources
         if is_bronze(source)
@@ -230,13 +236,9 @@ def _bronze_columns(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
 
 def _treatment(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
     """Return the columns of Bronze that the node reads as keyed hashes or does not read; empty if there are none."""
-    about = [_meta(source) for source in sources if is_bronze(source)]
+    about = [source_meta(source) for source in sources if is_bronze(source)]
     found = [[meta.get("hashed"), meta.get("dropped")] for meta in about if meta.get("hashed") or meta.get("dropped")]
     return [found, key_id()] if found else []
-
-
-def _meta(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**(source.get("meta") or {}), **(source["config"].get("meta") or {})}
 
 
 def _own_files(sources: Sequence[Mapping[str, Any]], dbt_dir: Path) -> Sequence[object]:
@@ -245,7 +247,7 @@ def _own_files(sources: Sequence[Mapping[str, Any]], dbt_dir: Path) -> Sequence[
     for source in sources:
         if is_bronze(source):
             continue
-        location = str(_meta(source).get("external_location") or source.get("relation_name") or "")
+        location = str(source_meta(source).get("external_location") or source.get("relation_name") or "")
         location = location.replace("{name}", source["name"]).replace("${name}", source["name"])
         location = location.replace("{identifier}", source["identifier"])
         found.append(location)

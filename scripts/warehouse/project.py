@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Layer = Literal["silver", "gold"]
 
-_FORMAT = "1"
-"""Change it when the contents of a fingerprint change: the next build then rebuilds all tables."""
+_FORMAT = "2"
+"""Change it when the contents of a `Project` change: dbt then compiles the project again in the next build."""
 _NOT_THE_PROJECT = {"target", "logs", ".user.yml"}
 """What dbt itself writes to the folder of the project."""
 _ENV_VAR = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]""")
@@ -105,6 +105,8 @@ class Project(msgspec.Struct, frozen=True):
     tests: dict[str, Test]
     pseudonym_key: str = ""
     """The id of the key that the fingerprints depend on; empty if no node reads pseudonyms."""
+    kept: msgspec.Raw = msgspec.Raw(b"{}")
+    """What a version keeps of dbt's manifest, as JSON; see `kept_manifest`."""
 
     def bronze_below(self, node: str) -> set[str]:
         """Return the resources of Bronze (`source/resource`) that a node reads, directly or by other nodes."""

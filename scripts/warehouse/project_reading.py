@@ -10,6 +10,8 @@ import msgspec
 from scripts.config import settings
 from scripts.utils.files import write_atomically
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse import kept_manifest
+from scripts.warehouse.kept_manifest import KeptManifest
 from scripts.warehouse.manifest import read_project
 from scripts.warehouse.project import Project, project_digest
 from scripts.warehouse.pseudonyms import key_id
@@ -47,6 +49,23 @@ def project_to_build(target: Warehouse) -> Project | None:
     return found if found is not None and found.pseudonym_key in {"", key_id()} else None
 
 
+def read_manifest(target: Warehouse) -> tuple[KeptManifest, bool]:
+    """Return what is kept of dbt's manifest, and whether the published version was made from it.
+
+    A version that an earlier release of the pipeline published keeps none: the result is then of the project as dbt
+    last compiled it.
+    """
+    version = target.current()
+    if version is not None:
+        try:
+            content = (target.builds / version / kept_manifest.FILE).read_bytes()
+            return msgspec.json.decode(content, type=KeptManifest), True
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            _log.debug("version %s keeps no manifest", version)
+    project = last_project(target)
+    return msgspec.json.decode(project.kept, type=KeptManifest) if project is not None else KeptManifest(), False
+
+
 def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> Project:
     """Let dbt compile the project as for a full refresh, check it, and return it.
 
@@ -67,7 +86,9 @@ def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> P
         _log.debug("dbt compiled with errors: %s", error)
     manifest = json.loads((target_dir(target) / "manifest.json").read_text())
     check_project(manifest)
-    project = read_project(manifest, digest, settings().dbt_dir)
+    project = msgspec.structs.replace(
+        read_project(manifest, digest, settings().dbt_dir), kept=msgspec.Raw(kept_manifest.keep(manifest))
+    )
     write_atomically(_file(target), msgspec.json.encode(project))
     return project
 
