@@ -139,7 +139,6 @@ def _dataset_facets(dataset: Dataset) -> dict[str, Any]:
 
 
 def _lineage(dataset: Dataset) -> dict[str, facet_v2.column_lineage_dataset.Fields]:
-    kinds = {True: "IDENTITY", False: "TRANSFORMATION"}
     return {
         column: facet_v2.column_lineage_dataset.Fields(
             [
@@ -147,7 +146,7 @@ def _lineage(dataset: Dataset) -> dict[str, facet_v2.column_lineage_dataset.Fiel
                     origin.namespace,
                     origin.dataset,
                     origin.field,
-                    [facet_v2.column_lineage_dataset.Transformation("DIRECT", kinds[origin.is_copied])],
+                    [facet_v2.column_lineage_dataset.Transformation("DIRECT", origin.kind)],
                 )
                 for origin in origins
             ]

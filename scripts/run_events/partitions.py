@@ -124,7 +124,14 @@ def _of_load(
 ) -> tuple[tuple[Dataset, ...], tuple[Dataset, ...]]:
     api = _api_dataset(resource, partition, str(resource.base_url or base_url), entry)
     origins = {
-        column.name: (Origin(api.namespace, api.name, column.field or column.name, is_copied=not column.is_converted),)
+        column.name: (
+            Origin(
+                api.namespace,
+                api.name,
+                column.field or column.name,
+                "TRANSFORMATION" if column.is_converted else "IDENTITY",
+            ),
+        )
         for column in resource.columns
     }
     bronze = Dataset(

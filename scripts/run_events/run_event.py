@@ -33,8 +33,8 @@ class Origin(NamedTuple):
     namespace: str
     dataset: str
     field: str
-    is_copied: bool
-    """Whether the value is taken over as it is."""
+    kind: Literal["IDENTITY", "TRANSFORMATION", "AGGREGATION"]
+    """The value as it is, a value computed from it, or a value computed from many rows."""
 
 
 class Check(NamedTuple):

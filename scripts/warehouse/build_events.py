@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
 
 from scripts.errors import WarehouseError
 from scripts.run_events.partitions import bronze_dataset
@@ -13,6 +15,7 @@ from scripts.run_events.run_event import (
     Check,
     Dataset,
     Field,
+    Origin,
     RunEvent,
     Task,
     about_error,
@@ -25,6 +28,8 @@ from scripts.security.outside_text import one_line
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse import build_state
 from scripts.warehouse.database import reading
+from scripts.warehouse.kept_manifest import KeptManifest
+from scripts.warehouse.manifest import is_bronze
 from scripts.warehouse.project_reading import last_project
 from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError, target_dir
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
     from scripts.bronze.run import Run
     from scripts.run_events.run_event import State
+    from scripts.warehouse.column_origins import Kind
     from scripts.warehouse.project import Project
     from scripts.warehouse.runner import NodeResult
     from scripts.warehouse.versions import Warehouse
@@ -41,6 +47,12 @@ if TYPE_CHECKING:
 _log = get_logger("openlineage")
 _MADE = {"model", "seed", "snapshot"}
 _GOOD = {"success", "pass"}
+_KINDS: Mapping[Kind, Literal["IDENTITY", "TRANSFORMATION", "AGGREGATION"]] = {
+    "same": "IDENTITY",
+    "computed": "TRANSFORMATION",
+    "aggregated": "AGGREGATION",
+    "rows": "AGGREGATION",
+}
 
 
 class _Made(NamedTuple):
@@ -123,7 +135,7 @@ class _Nodes:
         ended: dt.datetime,
     ) -> None:
         self._project, self._made, self._run, self._build = project, made, run, build
-        self._described = _manifest_nodes(target)
+        self._kept = msgspec.json.decode(project.kept, type=KeptManifest)
         self._times = _times(target, started, ended)
         self._span = started, ended
         self._namespace = f"duckdb://{target.path}"
@@ -186,7 +198,7 @@ class _Nodes:
     def _table(self, unique_id: str, *, is_written: bool = False, checks: tuple[Check, ...] = ()) -> Dataset:
         node = self._project.nodes[unique_id]
         made = self._made.get(f"{node.schema}.{node.identifier}", _Made(None, ()))
-        described = self._described.get(unique_id, {})
+        described = self._kept.nodes.get(unique_id, {})
         about = {name.lower(): column for name, column in (described.get("columns") or {}).items()}
         return Dataset(
             self._namespace,
@@ -196,19 +208,41 @@ class _Nodes:
                 Field(name, kind.lower(), (about.get(name.lower()) or {}).get("description") or "")
                 for name, kind in made.columns
             ),
+            origins=self._origins(unique_id) if is_written else {},
             rows=made.rows if is_written or checks else None,
             checks=checks,
         )
+
+    def _origins(self, unique_id: str) -> Mapping[str, tuple[Origin, ...]]:
+        known = self._kept.columns.get(unique_id)
+        found = {
+            column: tuple(
+                Origin(*place, item.column, _KINDS[item.kind])
+                for item in origin.inputs
+                if item.column is not None and (place := self._place(item.node)) is not None
+            )
+            for column, origin in (known.columns if known else {}).items()
+        }
+        return {column: origins for column, origins in found.items() if origins}
+
+    def _place(self, unique_id: str) -> tuple[str, str] | None:
+        """Return the namespace and name of what a node or source of dbt stands for."""
+        if (node := self._project.nodes.get(unique_id)) is not None:
+            return self._namespace, f"{self._database}.{node.schema}.{node.identifier}"
+        if (source := self._kept.sources.get(unique_id)) is not None and is_bronze(source):
+            bronze = bronze_dataset(self._bronze_dir, source["source_name"], source["name"])
+            return bronze.namespace, bronze.name
+        return None
 
     def _tested(self, result: NodeResult) -> str | None:
         test = self._project.tests.get(result.id)
         if test is None:
             return None
-        attached = self._described.get(result.id, {}).get("attached_node")
+        attached = self._kept.nodes.get(result.id, {}).get("attached_node")
         return attached if attached in self._project.nodes else next(iter(test.parents), None)
 
     def _check(self, result: NodeResult) -> Check:
-        about = self._described.get(result.id, {})
+        about = self._kept.nodes.get(result.id, {})
         kind = (about.get("test_metadata") or {}).get("name") or result.name
         severity = str((about.get("config") or {}).get("severity") or "").lower()
         return Check(result.name, kind, result.status in _GOOD, about.get("column_name") or "", severity)
@@ -227,16 +261,6 @@ def _made(file: Path) -> Mapping[str, _Made]:
     except WarehouseError:
         return {}
     return {table: _Made(counted.get(table), tuple(found)) for table, found in columns.items()}
-
-
-def _manifest_nodes(target: Warehouse) -> Mapping[str, Mapping[str, Any]]:
-    try:
-        found: Mapping[str, Mapping[str, Any]] = json.loads((target_dir(target) / "manifest.json").read_bytes())[
-            "nodes"
-        ]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return found
 
 
 def _times(

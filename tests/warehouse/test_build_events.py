@@ -45,6 +45,10 @@ def test_a_build_tells_each_model_with_its_rows_and_tests_and_a_failed_one_what_
     fields = table["facets"]["schema"]["fields"]
     assert [(field["name"], field["type"]) for field in fields] == [(row[0], row[1].lower()) for row in described]
     assert all(field["description"] for field in fields)
+    columns = table["facets"]["columnLineage"]["fields"]
+    (origin,) = columns["body_length_chars"]["inputFields"]
+    assert (origin["name"], origin["field"]) == ("warehouse.silver.stg_events", "body")
+    assert origin["transformations"][0] == {"type": "DIRECT", "subtype": "TRANSFORMATION"}
     assert {read["name"] for read in made["inputs"]} == {
         "warehouse.silver.stg_events",
         "warehouse.silver.stg_jsonplaceholder__comments",
@@ -53,6 +57,8 @@ def test_a_build_tells_each_model_with_its_rows_and_tests_and_a_failed_one_what_
     assert [read["name"] for read in staged["inputs"]] == [
         str(warehouse().path.parent / "bronze/jsonplaceholder/posts")
     ], "the dataset that a load writes"
+    (origin,) = staged["outputs"][0]["facets"]["columnLineage"]["fields"]["event_title"]["inputFields"]
+    assert (origin["namespace"], origin["name"], origin["field"]) == ("file", staged["inputs"][0]["name"], "title")
 
     (tested,) = receiver.of("test.gold.fct_events")
     assertions = tested["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"]
