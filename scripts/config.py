@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     """The published warehouse, as `duckdb:///path`; by default `warehouse.duckdb` in `DATA_DIR`."""
     warehouse_keep_versions: int = Field(default=3, ge=2, le=100)
     """Published versions that are kept for `pipeline rollback`."""
+    gold_parquet_max_rows: int = Field(default=1_000_000, ge=0)
+    """Most rows of a table of Gold that is also published as Parquet, at about half a second per million; 0: none."""
     duckdb_memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
     """Memory that DuckDB may use in a build."""
     duckdb_threads: int = Field(default=2, ge=1, le=256)

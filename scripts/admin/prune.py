@@ -56,6 +56,8 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
                 folders.remove(path)
             else:
                 path.unlink(missing_ok=True)
+        if not dry_run:
+            target.prune_links()
     return [str(path) for path in paths]
 
 

@@ -17,7 +17,16 @@ from scripts.errors import TransientError, WarehouseError
 from scripts.run_events.sending import sending
 from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger, log_context
-from scripts.warehouse import accounting, build_events, build_state, candidate, history, kept_manifest, pseudonyms
+from scripts.warehouse import (
+    accounting,
+    build_events,
+    build_state,
+    candidate,
+    gold_files,
+    history,
+    kept_manifest,
+    pseudonyms,
+)
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
@@ -369,6 +378,7 @@ def _publish(build: _Build, project: Project, now: Candidate, started: float) ->
         tests = build_state.test_results(connection)
         nodes = build_state.node_results(connection)
         rows = {found.model: found.row_count for found in build_state.counted_models(connection).values()}
+        gold_files.write(target, connection, gold_files.gold_tables(connection, project))
     about = {
         "run_id": run.run_id,
         "triggered_by": run.triggered_by,

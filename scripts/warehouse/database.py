@@ -68,7 +68,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(_QUIET)
             connection.execute("set TimeZone = 'UTC'")
             # the expected rows of a model are counted by SQL of the project
-            confine(connection, map(str, _model_folders()))
+            confine(connection, map(str, [path.parent, *_model_folders()]))
             yield connection
             connection.execute("checkpoint")
     except duckdb.Error as error:

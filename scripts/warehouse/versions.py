@@ -7,6 +7,8 @@
     warehouse/builds/.next/                                     the workspace of the build; only the build reads it
     warehouse/builds/damaged-000003/                            a published version that could not be read
     warehouse/.lock                                             the lock of the only builder
+    gold/current -> ../warehouse/current/gold                   Gold of the published version as Parquet: gold_files.py
+    gold/000002 -> ../warehouse/builds/000002/gold              the same of each kept version
 
 A reader keeps the version that it opened. A build that fails or is killed changes nothing that a reader can see.
 """
@@ -72,6 +74,15 @@ class Warehouse:
     def file(self, version: str) -> Path:
         """Return the database file of a version."""
         return self.builds / version / self.path.name
+
+    @property
+    def gold(self) -> Path:
+        """The folder with a link to Gold as Parquet of each version; its `current` leads to that of `current`."""
+        return self.path.parent / "gold"
+
+    def gold_of(self, version: str) -> Path:
+        """Return the folder of a version's Parquet files; `current` for the published version."""
+        return (self.root / version if version == "current" else self.builds / version) / "gold"
 
     def files(self, version: str) -> Path:
         """Return the folder of the files that `external` models of a version write."""
@@ -140,15 +151,16 @@ class Warehouse:
         version = self.next_version()
         self.build_path.chmod(0o444)
         folders.mark(self.workspace, folders.UNPUBLISHED)
-        for file in [*self.workspace.iterdir(), *self.files(version).rglob("*")]:
-            if file.is_file():
-                sync_file(file)
+        for path in [*self.workspace.rglob("*"), *self.files(version).rglob("*")]:
+            if path.is_file() or path.is_dir():
+                sync_file(path)
         sync_dir(self.workspace)
         self.workspace.rename(self.builds / version)
         sync_dir(self.builds)
         self.point_to(version)
         folders.set_aside(self.builds, version)
         folders.retire(self.builds, self.old_versions(keep))
+        self.prune_links()
         self._prune_files()
         return version
 
@@ -167,6 +179,7 @@ class Warehouse:
                     hint="move it away, then `pipeline build`",
                 )
             _flip(self.path, f"{self.root.name}/current/{self.path.name}")
+        self._link_gold(version)
 
     def rollback(self, version: str | None = None) -> str:
         """Publish the version before the published one, or `version`, and return its name.
@@ -197,6 +210,21 @@ class Warehouse:
         """Return all versions except the newest `keep` and the published one, oldest first."""
         current = self.current()
         return [name for name in self.versions() if name != current][: -(keep - 1)]
+
+    def prune_links(self) -> None:
+        """Delete the links to Gold of versions that are deleted."""
+        for link in self.gold.glob("[0-9]*"):
+            if link.is_symlink() and not link.exists():
+                link.unlink()
+
+    def _link_gold(self, version: str) -> None:
+        # the link `current` never changes: it follows the link that publishes
+        names = {"current": "current", version: f"builds/{version}"}
+        for name, place in names.items():
+            link, target = self.gold / name, f"../{self.root.name}/{place}/gold"
+            if self.gold_of(name).is_dir() and not (link.is_symlink() and os.readlink(link) == target):  # noqa: PTH115 — the link's text
+                make_dir(self.gold)
+                _flip(link, target)
 
     def _prune_files(self) -> None:
         kept = {*self.versions(), self.current()}

@@ -186,6 +186,15 @@ class _Files:
     def _rename(self, arguments, result):
         yield from self._renameat(["AT_FDCWD", arguments[0], "AT_FDCWD", arguments[1]], result)
 
+    def _linkat(self, arguments, _):
+        old, new = self._at(*arguments[:2]), self._at(*arguments[2:4])
+        if new is not None:
+            assert old is not None, "a link to a file outside"
+            yield Operation("link", old, target=new)
+
+    def _link(self, arguments, result):
+        yield from self._linkat(["AT_FDCWD", arguments[0], "AT_FDCWD", arguments[1]], result)
+
     def _unlinkat(self, arguments, _):
         if (path := self._at(*arguments[:2])) is not None:
             yield Operation("rmdir" if "AT_REMOVEDIR" in arguments[2] else "unlink", path)

@@ -133,6 +133,8 @@ def _apply(tree, operation, node, part):
         tree.setdefault(path, None)
     elif kind == "symlink":
         tree[path] = operation.target
+    elif kind == "link" and path in tree:
+        tree[operation.target] = tree[path]
     elif kind in {"unlink", "rmdir"}:
         tree.pop(path, None)
     elif kind == "rename" and path in tree:

@@ -139,15 +139,25 @@ def files_of(tree):
     return files, files[posixpath.basename(tree["warehouse/current"])]
 
 
+def gold_of(tree):
+    """The Parquet files of the published version, by name."""
+    folder = f"warehouse/builds/{posixpath.basename(tree['warehouse/current'])}/gold/"
+    return {key.removeprefix(folder): tree[key] for key in tree if key.startswith(folder)}
+
+
 def whole_versions(before, after):
     (old_files, old), (new_files, new) = files_of(before), files_of(after)
     known = old_files | new_files
+    gold = {old: gold_of(before), new: gold_of(after)}
+    assert all(set(files) == {"numbers.parquet", "letters.parquet", "tables.json"} for files in gold.values())
 
     def check(root):
         warehouse = Warehouse(root / "warehouse.duckdb")
         seen = warehouse.path.read_bytes()
         if seen not in (old, new):
             return f"readers see {len(seen)} bytes that are neither the old version nor the new one"
+        files = {path.name: path.read_bytes() for path in (root / "gold/current").iterdir()}
+        assert files == gold[seen], "Gold as Parquet is of another version than the warehouse"
         # what the next command does: it lists, completes the history, copies, and publishes
         for version in warehouse.versions():
             if warehouse.file(version).read_bytes() != known[version]:

@@ -1,11 +1,12 @@
-"""A small warehouse without dbt: one table of numbers, versions with their records."""
+"""A small warehouse without dbt: a table of numbers, one that never changes, and versions with their records."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from scripts.warehouse import history
+from scripts.warehouse import gold_files, history
+from scripts.warehouse.gold_files import GoldTable
 from scripts.warehouse.versions import reading, writing
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def build(
         with writing(warehouse.clone(empty=empty)) as connection:
             connection.execute(f"create table if not exists numbers as select -1 - i as n from range({rows}) as r (i)")
             connection.execute("insert into numbers values (?)", [number])
+            connection.execute("create table if not exists letters as select 'a' as letter")
+            tables = [GoldTable("numbers", "numbers", str(number), 1), GoldTable("letters", "letters", "1", 1)]
+            gold_files.write(warehouse, connection, tables)
         about: dict[str, Any] = {"run_id": f"run{number}", "triggered_by": "test"}
         about |= {"built_at": "2024-01-02T00:00:00+00:00", "seconds": 1.0, "nodes": [], "rows": {"numbers": number}}
         (warehouse.workspace / "build.json").write_text(json.dumps(about))

@@ -160,7 +160,7 @@ def test_what_a_killed_deletion_left_is_no_version_and_goes(warehouse, monkeypat
 
     def killed(path, **_):
         if path.exists():
-            next(path.iterdir()).unlink()
+            next(item for item in path.iterdir() if item.is_file()).unlink()
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
