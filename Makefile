@@ -21,6 +21,7 @@ LONG = $(if $(QUICK),-m "not long")
 END ?=
 SOURCE ?= jsonplaceholder
 BENCH_ENV ?= $(HOME)/.cache/data-pipeline/bench
+DOCS_PORT ?= 8090
 N8N_DIR ?= $(HOME)/.cache/data-pipeline/n8n
 
 PROFILES ?=
@@ -99,8 +100,17 @@ report: core ## Write the health page to data/docs/health.html
 	@$(BIN)/pipeline report
 
 .PHONY: docs
-docs: core ## Write dbt's site for data consumers to data/docs
+docs: core ## Write the pages for data consumers to data/docs: the portal, dbt's site, health
 	@$(BIN)/pipeline docs
+
+.PHONY: docs-serve
+docs-serve: site docs ## Serve the data portal and the guides at http://127.0.0.1:8090 until Ctrl-C: make docs-serve DOCS_PORT=8091
+	@echo "the data portal: http://127.0.0.1:$(DOCS_PORT)"
+	@$(BIN)/python infra/docs_site.py --host 127.0.0.1 --port $(DOCS_PORT)
+
+.PHONY: sql-page
+sql-page: ## Install the parts of the portal's SQL page from npm into data/sql_page, 50 MB
+	@infra/install-sql-page.sh data/sql_page
 
 .PHONY: site
 site: setup ## Build the site of docs/, with the health page and dbt's site, in data/site

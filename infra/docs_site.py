@@ -1,10 +1,13 @@
-"""The site for data consumers: the guides, the health page, the data documentation, and the metrics.
+"""The site for data consumers: the portal, the health page, the data documentation, the guides, and the metrics.
 
 python infra/docs_site.py [--port 8090] [--host 0.0.0.0]
 
-/               the guides of docs/, built by `make site`
-/health.html    the health page      } both from `docs/` of `DATA_DIR`; every
+/               the portal           }
+/health.html    the health page      } from `docs/` of `DATA_DIR`; every
 /dbt/           dbt's documentation  } publication and rollback updates them
+/gold/          Gold as Parquet: /gold/current/fct_events.parquet
+/sql_page/      the parts of the SQL page, installed by `make sql-page`
+/guides/        the guides of docs/, built by `make site`; also at their old places, such as /runbook/
 /metrics        the pipeline's metrics, for Prometheus
 /alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n uses it, also when Airflow is down
 /healthz        200 while the site is served
@@ -18,6 +21,7 @@ import argparse
 import base64
 import hmac
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +32,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -36,8 +40,9 @@ from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR, settings
 from scripts.monitoring.alerts import Alert, notify
 from scripts.monitoring.metrics import metrics
+from scripts.portal.serving import Served, gold_file, portal_page, sql_part
 from scripts.utils.files import make_dir
-from scripts.utils.page_headers import DBT_SITE, GUIDES, PAGE
+from scripts.utils.page_headers import DBT_SITE, GUIDES, PAGE, PORTAL, SQL_PAGE
 from scripts.utils.password_limit import PasswordLimit
 from scripts.warehouse.data_docs import docs_dir
 
@@ -46,6 +51,19 @@ if TYPE_CHECKING:
 
 _SITES = (PROJECT_DIR / "site", PROJECT_DIR / "data" / "site")
 """The folders of the guides: in the image, and of `make site`."""
+_HEADERS = {
+    "/dbt": DBT_SITE,
+    "/health.html": PAGE,
+    "/results.html": PAGE,
+    "/index.html": PORTAL,
+    "/tables/": PORTAL,
+    "/portal.js": PORTAL,
+    "/sql.html": SQL_PAGE,
+    "/sql_page/": SQL_PAGE,
+    "/gold/": PAGE,
+}
+"""What a browser may do with a page, by the beginning of its path; the rest are guides."""
+_COPY = re.compile(r"^(/guides)?/data(?=/)")
 _WITHOUT_LOGIN = frozenset({"/healthz", "/metrics", "/alerts"})
 _REPEAT_AFTER_SECONDS = 3600
 _sent: dict[str, float] = {}
@@ -72,8 +90,13 @@ def site() -> Starlette:
     make_dir(folder)
     files = StaticFiles(directory=folder, html=True)
     # the folder of the data has priority: its pages are newer
-    files.all_directories = [folder, *(site for site in _SITES if site.exists())]
+    sites = [site for site in _SITES if site.exists()]
+    files.all_directories = [folder, *sites]
+    guides = [Mount("/guides", StaticFiles(directory=sites[0], html=True))] if sites else []
     routes = [
+        Route("/gold/{version}/{name}", _gold_file),
+        Route("/sql_page/{name}", _sql_part),
+        *guides,
         Route("/healthz", _healthz),
         Route("/metrics", _metrics),
         Route("/alerts", _send_alert, methods=["POST"]),
@@ -95,10 +118,28 @@ def site() -> Starlette:
 
 async def _add_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
     response = await call_next(request)
-    path = request.url.path
-    headers = DBT_SITE if path.startswith("/dbt") else PAGE if path == "/health.html" else GUIDES
-    response.headers.update(headers)
+    # the site of the guides has a copy of the pages about the data
+    path = _COPY.sub("", request.url.path)
+    response.headers.update(next((headers for start, headers in _HEADERS.items() if path.startswith(start)), GUIDES))
+    if path == "/":
+        is_portal = portal_page("index.html") is not None
+        response.headers.update(PORTAL if is_portal else GUIDES)
     return response
+
+
+def _gold_file(request: Request) -> Response:
+    return _answer(gold_file(request.path_params["version"], request.path_params["name"]))
+
+
+def _sql_part(request: Request) -> Response:
+    reads_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+    return _answer(sql_part(request.path_params["name"], gzip=reads_gzip))
+
+
+def _answer(found: Served | None) -> Response:
+    if found is None:
+        return PlainTextResponse("there is no such file\n", 404)
+    return FileResponse(found.path, media_type=found.media_type, headers=dict(found.headers))
 
 
 def _healthz(_: Request) -> Response:

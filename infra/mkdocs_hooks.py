@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_PAGES = Path(os.environ.get("DATA_DIR", REPOSITORY / "data")) / "docs"
-"""The folder of the health page and dbt's site."""
-PAGES = (
-    '\n\n**The data**: <a href="health.html">its health</a> and <a href="dbt/index.html">what its tables mean</a>.\n'
-)
+"""The folder of the portal, the health page and dbt's site."""
+PAGES = '\n\n**The data**: <a href="data/index.html">its tables</a> and <a href="data/health.html">its health</a>.\n'
 """HTML links, since these pages are not documents of mkdocs."""
 
 
@@ -47,6 +45,6 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Copy the health page and dbt's site into the site, if a run has written them."""
+    """Copy the pages about the data to `data/` of the site, if a run has written them."""
     if DATA_PAGES.exists():
-        shutil.copytree(DATA_PAGES, config.site_dir, dirs_exist_ok=True)
+        shutil.copytree(DATA_PAGES, Path(config.site_dir, "data"), dirs_exist_ok=True)

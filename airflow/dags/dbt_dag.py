@@ -84,10 +84,13 @@ with DAG(
     @task(pool=POOL)
     @one_line_errors
     def write_docs(*, dag_run: DagRunProtocol) -> str:
-        """Write dbt's site for data consumers."""
+        """Write the pages for data consumers: the portal of Gold, and dbt's site."""
+        from scripts.portal.pages import refresh_portal
         from scripts.warehouse import data_docs
 
-        return str(data_docs.write_docs(start_run(dag_run.run_id)))
+        page = str(data_docs.write_docs(start_run(dag_run.run_id)))
+        refresh_portal()
+        return page
 
     # the page must also show a failed build
     @task(trigger_rule=TriggerRule.ALL_DONE)

@@ -21,6 +21,7 @@ from airflow.sdk import BaseOperatorLink
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
+import portal_pages
 from backfill_api import router
 from backfill_callback import tell_if_over
 from backfill_state import end_stuck, page
@@ -50,7 +51,7 @@ TOKEN_PATHS = ("/auth/token", "/auth/token/cli")
 """The endpoints where programs sign in; Airflow itself limits wrong passwords only in its login form."""
 QUARANTINE_VIEW = "Quarantine"
 """The resource name of the permission to read quarantined rows; infra/airflow_init.py grants it to operators."""
-_MENU = {"Health of the data": "health", "Build results": "results", "Data docs": "dbt", "Runbook": "runbook"}
+_MENU = {"Data portal": "index.html", "Health of the data": "health", "Build results": "results", "Runbook": "runbook"}
 _DBT_SITE_PATHS = ("/dbt", "/dbt/index.html")
 _LABEL = re.compile(r"(?P<source>\w+)/(?P<resource>\w+) (?P<day>\d{4}-\d\d-\d\d)")
 _KINDS: dict[str, Kind] = {
@@ -129,13 +130,15 @@ app = FastAPI(
 )
 
 app.include_router(router)
+app.include_router(portal_pages.router)
 
 
 @app.middleware("http")
 async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """Add headers that keep the content of these pages from running scripts with Airflow's origin."""
     response = await call_next(request)
-    response.headers.update(DBT_SITE if request.scope["path"].endswith(_DBT_SITE_PATHS) else PAGE)
+    path = request.scope["path"]
+    response.headers.update(DBT_SITE if path.endswith(_DBT_SITE_PATHS) else portal_pages.headers_of(path) or PAGE)
     return response
 
 
@@ -199,6 +202,7 @@ def show_results(run_id: str = "") -> str:
         raise HTTPException(404, str(error)) from None
 
 
+@app.get("/health.html")
 @app.get("/health")
 def show_health() -> FileResponse:
     """Serve the health page, as the last run wrote it."""

@@ -54,6 +54,7 @@ from scripts.loading import partitions
 from scripts.monitoring.digest import tell_health, tell_quarantine
 from scripts.monitoring.report import refresh
 from scripts.planning import reconcile
+from scripts.portal.pages import refresh_portal
 from scripts.security.redaction import without_secrets
 from scripts.utils.days import day_range, parse_day
 from scripts.utils.files import locked
@@ -134,8 +135,10 @@ def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) 
 
 @task(name="docs", task_run_name="docs", **_task)
 def write_docs(run_id: str) -> str:
-    """Write dbt's site, to which artifacts link, if the project or the published tables have changed."""
-    return str(data_docs.write_docs(_start_run(run_id)))
+    """Write the portal of Gold, and dbt's site, to which artifacts link, if it would show something else."""
+    page = str(data_docs.write_docs(_start_run(run_id)))
+    refresh_portal()
+    return page
 
 
 # Prefect's own type of a runner takes none of its runners

@@ -42,6 +42,7 @@ def build(
     from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import noting_build
+    from scripts.portal.pages import refresh_portal
     from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.next_plan import read_plan
 
@@ -64,6 +65,8 @@ def build(
     finally:
         # the page must also show a failed build
         refresh(started.store)
+    if done.version:
+        refresh_portal()
     tell_quarantine(started.store, done.partitions, run_id=started.run_id)
     show_build(done, as_json=as_json)
     return 0
@@ -74,6 +77,7 @@ def build(
 @click.option("--list", "listing", is_flag=True, help="List the kept versions and do nothing.")
 def rollback(version: str | None, listing: bool) -> int:
     """Publish the version before the current one; the next build starts from that version."""
+    from scripts.portal.pages import refresh_portal
     from scripts.warehouse.build import roll_back, warehouse
     from scripts.warehouse.data_docs import docs_page, write_docs
 
@@ -84,6 +88,7 @@ def rollback(version: str | None, listing: bool) -> int:
         return 0
     started = options.start_run()
     click.echo(roll_back(started, version))
+    refresh_portal()
     if docs_page().exists():
         write_docs(started)
     return 0
@@ -91,12 +96,15 @@ def rollback(version: str | None, listing: bool) -> int:
 
 @click.command()
 def docs() -> int:
-    """Write dbt's site for data consumers, and the health page, which links to it."""
+    """Write the pages for data consumers: the portal of Gold, dbt's site, and the health page."""
     from scripts.cli.watching import write_health_pages
+    from scripts.portal.pages import write_portal
     from scripts.warehouse.data_docs import write_docs
 
     started = options.start_run()
     click.echo(str(write_docs(started)))
+    if (front := write_portal()) is not None:
+        click.echo(str(front))
     write_health_pages(started)
     return 0
 

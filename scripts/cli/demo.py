@@ -17,6 +17,7 @@ from scripts.errors import DataError
 from scripts.loading.partitions import load, partitions
 from scripts.monitoring.report import refresh
 from scripts.monitoring.status import read_status
+from scripts.portal.pages import refresh_portal
 from scripts.sample_api.server import Fault, serving
 from scripts.utils.days import day_range, today
 from scripts.utils.exit_codes import start_logging
@@ -65,11 +66,13 @@ def run_demo() -> int:
         _say("\nBuilding Silver and Gold with dbt, and testing them ...\n")
         done = build_warehouse(run)
         refresh(run.store)
+        refresh_portal()
     show_run(run.store, outcomes, done, as_json=False)
     rejected = [(outcome.partition, list(read(run.store.quarantine_path(outcome.partition)))) for outcome in outcomes]
     show_quarantine(rejected, as_json=False)
     data = config.settings().data_dir
-    _say(f"How the data is, to open in a browser: {data / 'docs' / 'health.html'}\n")
+    docs = data / "docs"
+    _say(f"The tables, to open in a browser: {docs / 'index.html'}\nHow the data is: {docs / 'health.html'}\n")
     look = f"DATA_DIR={data} uv run pipeline dbt show --limit 5 --inline"
     _say(f'The warehouse is {data / "warehouse.duckdb"}; look around with\n  {look} "{_LOOK}"\n')
     return exit_code(outcomes) or (DataError.exit_code if read_status(run.store).problems else 0)

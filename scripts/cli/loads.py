@@ -120,6 +120,7 @@ def _run(
     from scripts.monitoring.digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import noting_build
+    from scripts.portal.pages import refresh_portal
     from scripts.warehouse.build import build_warehouse
 
     outcomes = _do_load(started, wanted, ("ingest", "validate"), again=again)
@@ -133,6 +134,8 @@ def _run(
     finally:
         # the page must also show a failed build
         refresh(started.store)
+    if done.version:
+        refresh_portal()
     tell_quarantine(started.store, done.partitions, run_id=started.run_id)
     show_run(started.store, outcomes, done, as_json=as_json)
     return exit_code(outcomes)

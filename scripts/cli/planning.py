@@ -26,11 +26,14 @@ def reconcile(as_json: bool) -> int:
     from scripts.monitoring.digest import tell_health, tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import reconcile as do_reconcile
+    from scripts.portal.pages import refresh_portal
 
     started = options.start_run(RECONCILE)
     done = do_reconcile(started)
     if done.outcomes or done.build or done.error:
         refresh(started.store)
+    if done.build and done.build.version:
+        refresh_portal()
     if done.build:
         tell_quarantine(started.store, done.build.partitions, run_id=started.run_id)
     tell_health(started.store)

@@ -17,6 +17,19 @@ PAGE: Mapping[str, str] = _ALL | {
     "Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; {_END}"
 }
 """For the pipeline's own pages, which have no scripts: the browser runs no script there."""
+PORTAL: Mapping[str, str] = _ALL | {
+    "Content-Security-Policy": (
+        f"default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; {_END}"
+    )
+}
+"""For the portal: its own script runs there, and it sends no requests."""
+SQL_PAGE: Mapping[str, str] = _ALL | {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self';"
+        f" style-src 'unsafe-inline'; img-src 'self' data:; {_END}"
+    )
+}
+"""For the SQL page and its parts: DuckDB is WebAssembly in a worker, and it reads files of this server only."""
 DBT_SITE: Mapping[str, str] = _ALL | {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:;"

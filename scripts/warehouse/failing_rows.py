@@ -50,7 +50,7 @@ def with_failing_rows(results: Sequence[NodeResult], target: Path, database: Pat
     found: dict[str, str] = {}
     if not queries:
         return results
-    shown, nodes = _shown_columns(), json.loads((target / "manifest.json").read_text())["nodes"]
+    shown, nodes = shown_columns(), json.loads((target / "manifest.json").read_text())["nodes"]
     # without examples, the error names the failed test too
     with contextlib.suppress(duckdb.Error, WarehouseError), reading(database) as connection:
         hand_over_key(connection, pseudonym_key())
@@ -91,7 +91,7 @@ def _rows(connection: DuckDBPyConnection, query: str) -> Sequence[Mapping[str, o
     return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
 
 
-def _shown_columns() -> frozenset[str] | None:
+def shown_columns() -> frozenset[str] | None:
     """Return the columns whose values may be shown, or None for all.
 
     If a contract has sensitive columns, a column of a model may be computed from one and have another name: only

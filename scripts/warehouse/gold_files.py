@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scripts.warehouse.versions import Warehouse
 
 _log = get_logger("warehouse")
-_LIST = "tables.json"
+LIST = "tables.json"
 _FILE_NAME = re.compile(r"\w[\w .-]*")
 
 
@@ -56,6 +56,13 @@ class GoldFile(msgspec.Struct, frozen=True):
     row_count: int
     why_missing: str = ""
     """Why there is no file; empty if there is one."""
+
+
+class GoldFiles(msgspec.Struct, frozen=True):
+    """The tables of a version."""
+
+    version: str
+    tables: tuple[GoldFile, ...] = ()
 
 
 def gold_tables(connection: duckdb.DuckDBPyConnection, project: Project) -> Sequence[GoldTable]:
@@ -81,17 +88,18 @@ def write(target: Warehouse, connection: duckdb.DuckDBPyConnection, tables: Sequ
     with storage_errors(folder):
         shutil.rmtree(folder, ignore_errors=True)
         make_dir(folder)
-        known = {item.table: item for item in read(before)} if before else {}
+        known = {item.table: item for item in read(before).tables} if before else {}
         found = [_file(connection, table, folder, before, known.get(table.name), limit) for table in tables]
-        write_atomically(folder / _LIST, msgspec.json.encode(sorted(found, key=lambda item: item.table)))
+        files = GoldFiles(target.next_version(), tuple(sorted(found, key=lambda item: item.table)))
+        write_atomically(folder / LIST, msgspec.json.encode(files))
 
 
-def read(folder: Path) -> Sequence[GoldFile]:
-    """Return the list of a version's tables; empty if the version has no folder of files."""
+def read(folder: Path) -> GoldFiles:
+    """Return the tables of a version; none if the version has no folder of files."""
     try:
-        return msgspec.json.decode((folder / _LIST).read_bytes(), type=list[GoldFile])
+        return msgspec.json.decode((folder / LIST).read_bytes(), type=GoldFiles)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return []
+        return GoldFiles("")
 
 
 def file_of(folder: Path, table: str) -> Path:
@@ -120,8 +128,13 @@ def _file(
     return msgspec.structs.replace(found, why_missing=_copy(connection, table, path))
 
 
+def is_file_name(table: str) -> bool:
+    """Return whether the name of a table can be the name of its file."""
+    return _FILE_NAME.fullmatch(table) is not None
+
+
 def _why_none(table: GoldTable, limit: int) -> str:
-    if not _FILE_NAME.fullmatch(table.name):
+    if not is_file_name(table.name):
         return "its name cannot be the name of a file"
     if table.row_count > limit or not limit:
         return f"it has {table.row_count:,} rows, more than GOLD_PARQUET_MAX_ROWS ({limit:,})"

@@ -84,7 +84,7 @@ def test_the_version_of_a_contract_without_sensitive_columns_stays(blog):
 def test_a_red_test_shows_no_value_that_may_come_from_a_sensitive_column(people, monkeypatch):
     row = {"email": "a@example.com", "value_field": "a@example.com", "id": 1, "dt": DAY, "n_records": 2}
     monkeypatch.setattr(failing_rows.catalog, "read_all", lambda: Catalog({"people": people}, {}))
-    shown = failing_rows._describe(row, failing_rows._shown_columns())
+    shown = failing_rows._describe(row, failing_rows.shown_columns())
     assert shown == f"{{email={HIDDEN}, value_field={HIDDEN}, id=1, dt=2024-01-01, n_records=2}}"
     monkeypatch.setattr(failing_rows.catalog, "read_all", lambda: Catalog({}, {}))
-    assert "a@example.com" in failing_rows._describe(row, failing_rows._shown_columns())
+    assert "a@example.com" in failing_rows._describe(row, failing_rows.shown_columns())

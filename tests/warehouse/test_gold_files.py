@@ -67,7 +67,7 @@ def test_a_table_above_the_limit_has_no_file_and_the_list_says_why(warehouse, en
     folder = write(warehouse, setup, GoldTable("big", "big", "1", 3), GoldTable("small", "small", "1", 2))
 
     assert set(files(folder)) == {"small"}
-    assert {item.table: item.why_missing for item in gold_files.read(folder)} == {
+    assert {item.table: item.why_missing for item in gold_files.read(folder).tables} == {
         "big": "it has 3 rows, more than GOLD_PARQUET_MAX_ROWS (2)",
         "small": "",
     }
@@ -84,7 +84,7 @@ def test_a_name_that_leads_to_another_folder_is_no_name_of_a_file(warehouse):
     table = GoldTable("../../outside", '"../../outside"', "1", 1)
     folder = write(warehouse, 'create table "../../outside" as select 1 as n', table)
 
-    assert [item.why_missing for item in gold_files.read(folder)] == ["its name cannot be the name of a file"]
+    assert [item.why_missing for item in gold_files.read(folder).tables] == ["its name cannot be the name of a file"]
     assert list(folder.parent.parent.parent.glob("*.parquet")) == []
 
 
@@ -93,7 +93,7 @@ def test_a_type_that_parquet_does_not_have_costs_only_this_file(warehouse):
     folder = write(warehouse, setup, GoldTable("odd", "odd", "1", 1), GoldTable("good", "good", "1", 1))
 
     assert set(files(folder)) == {"good"}
-    assert "Empty STRUCT" in {item.table: item for item in gold_files.read(folder)}["odd"].why_missing
+    assert "Empty STRUCT" in {item.table: item for item in gold_files.read(folder).tables}["odd"].why_missing
 
 
 def test_a_table_whose_file_was_deleted_is_written_again(warehouse):
