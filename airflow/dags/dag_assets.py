@@ -1,4 +1,4 @@
-"""The assets of the DAGs: the resources of Bronze, the tables of Silver and Gold, and the two layers."""
+"""The assets of the DAGs: APIs, the resources of Bronze, the tables of Silver and Gold, the layers, and exposures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
     from scripts.warehouse.build import BuildResult
-    from scripts.warehouse.lineage import Table
+    from scripts.warehouse.lineage import Exposure, Table
     from scripts.warehouse.project import Layer
 
 BRONZE_RESOURCES = AssetAlias("bronze_resources")
@@ -28,9 +28,24 @@ SILVER = Asset("silver")
 GOLD = Asset("gold")
 """Emitted when a version is published, once for each day and once without a day."""
 LAYERS = AssetAlias("layers")
-"""The alias of `silver` and `gold` for the event without a day."""
+"""The alias of `silver`, `gold` and their tables for the event without a day, which starts DAGs that wait for it."""
 _MOST_EVENTS = 5000
 """Events of tables that a build emits at most; Airflow takes about 5 ms for each, and a task waits at most a minute."""
+
+
+def known_resources() -> Sequence[str]:
+    """Return the resources of all contracts, as `source/resource`."""
+    from scripts.contracts import catalog
+
+    return [f"{source}/{name}" for source, names in catalog.resource_names().items() for name in names]
+
+
+def known_exposures() -> Sequence[Exposure]:
+    """Return what uses the tables, such as dashboards."""
+    from scripts.warehouse.lineage import exposures
+    from scripts.warehouse.versions import Warehouse
+
+    return exposures(Warehouse(settings().warehouse_path))
 
 
 def known_tables() -> Sequence[Table]:
@@ -48,16 +63,16 @@ def announce(
     ti: RuntimeTaskInstanceProtocol,
     outlet_events: OutletEventAccessorsProtocol,
 ) -> None:
-    """Emit the asset events of a build: of each table that changed, with its rows and days, and of the layer.
+    """Emit the asset events of a build: of each table that changed, with its rows, seconds and tests, and of the layer.
 
-    An event has one day as its partition key, so there is one for each day. The event of the alias `LAYERS` has none:
+    An event has one day as its partition key, so there is one for each day. The events of the alias `LAYERS` have none:
     Airflow starts no DAG for an event with a key, unless the DAG has partitions itself. If there are very many days and
-    tables, a table has one event, with the number of days.
+    tables, a table has only the event without a day.
     """
-    from scripts.warehouse.lineage import descriptions
+    from scripts.warehouse.lineage import table_facts
     from scripts.warehouse.versions import Warehouse, reading
 
-    about = descriptions(Warehouse(settings().warehouse_path))
+    facts = table_facts(Warehouse(settings().warehouse_path), done.results)
     built = {result.id for result in done.results if result.status == "success"}
     changed: dict[str, set[str]] = collections.defaultdict(set)
     for partition in done.partitions:
@@ -78,14 +93,17 @@ def announce(
             # the name of a table comes from the dbt project
             rows = connection.execute(f'select count(*) from "{table.schema}"."{table.identifier}"').fetchone()  # noqa: S608
             asset = Asset(table.name)
-            # a declared outlet would join every table with everything that the task reads; the DAG `tables` has them
-            ti.task.outlets = [*ti.task.outlets, asset]
-            outlet_events[asset].extra = {
+            extra: dict[str, Any] = {
                 "rows": rows[0] if rows else 0,
                 "days": len(days),
-                "description": about.get(table.id, ""),
+                "version": done.version,
+                **facts.get(table.id, {}),
             }
-            if is_keyed:
+            outlet_events[LAYERS].add(asset, extra=extra)
+            if is_keyed and days:
+                # a declared outlet would join every table with all that the task reads; the DAG `tables` has them
+                ti.task.outlets = [*ti.task.outlets, asset]
+                outlet_events[asset].extra = extra
                 outlet_events[asset].add_partitions(days)
     whole = Asset(layer)
     counts: dict[str, Any] = {"partitions": len(done.partitions), "version": done.version}

@@ -1,12 +1,13 @@
 """
 # tables: which table is made from which
 
-The graph shows the tables of Silver and Gold and what each of them reads, by dbt's manifest of the last build. The
-page of an asset shows the same: from a resource of Bronze to the tables of Gold.
+The graph shows the tables of Silver and Gold and what each of them reads, by dbt's manifest of the last build, the
+resources of Bronze, and the exposures that use the tables. The page of an asset shows the same: from the API to Bronze,
+Silver, Gold and the exposures.
 
 **The DAG makes nothing**: `pipeline_silver` and `dbt_dag` build the tables, and record the rows and days of each table
 as events of its asset. One task builds a layer, and Airflow joins everything that a task reads with everything that it
-writes. So this DAG has a task for each table.
+writes. So this DAG has a task for each table, resource and exposure.
 
 **When not:** there is no need to run it; its tasks are skipped.
 
@@ -20,7 +21,7 @@ import datetime as dt
 from airflow.sdk import DAG, Asset, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dag_assets import known_tables
+from dag_assets import known_exposures, known_resources, known_tables
 from dag_support import deadline, defaults
 
 with DAG(
@@ -36,13 +37,16 @@ with DAG(
 ) as dag:
 
     def show() -> None:
-        """Nothing: `pipeline_silver` or `dbt_dag` makes the table."""
-        raise AirflowSkipException("a build makes this table; the DAG only shows what it reads")
+        """Nothing: a load, a build or a person makes what the task is named after."""
+        raise AirflowSkipException("the DAG only shows what is made from what")
 
+    made = {f"bronze/{name}": [f"api/{name}"] for name in known_resources()}
+    made |= {table.name: list(table.reads) for table in known_tables()}
+    made |= {f"exposure/{found.name}": list(found.reads) for found in known_exposures()}
     shown = {}
-    for table in known_tables():
-        inlets, outlets = [Asset(name) for name in table.reads], [Asset(table.name)]
-        shown[table.name] = task(task_id=table.name.replace("/", "."), inlets=inlets, outlets=outlets)(show)()
-        for name in table.reads:
-            if name in shown:
-                shown[name] >> shown[table.name]
+    for name, reads in made.items():
+        inlets, outlets = [Asset(read) for read in reads], [Asset(name)]
+        shown[name] = task(task_id=name.replace("/", "."), inlets=inlets, outlets=outlets)(show)()
+        for read in reads:
+            if read in shown:
+                shown[read] >> shown[name]

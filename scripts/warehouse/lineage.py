@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scripts.config import settings
 from scripts.warehouse.project_reading import last_project
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scripts.warehouse.project import Layer
+    from scripts.warehouse.runner import NodeResult
     from scripts.warehouse.versions import Warehouse
 
 
@@ -33,6 +34,15 @@ class Table(NamedTuple):
     def name(self) -> str:
         """`schema/identifier`."""
         return f"{self.schema}/{self.identifier}"
+
+
+class Exposure(NamedTuple):
+    """Something that uses tables, such as a dashboard, as `exposures.yml` describes it."""
+
+    name: str
+    description: str
+    reads: tuple[str, ...]
+    """The tables (`schema/identifier`) that it uses."""
 
 
 def tables(target: Warehouse) -> Sequence[Table]:
@@ -61,13 +71,42 @@ def tables(target: Warehouse) -> Sequence[Table]:
     ]
 
 
-def descriptions(target: Warehouse) -> Mapping[str, str]:
-    """Return dbt's description of each node, by its `unique_id`."""
+def exposures(target: Warehouse) -> Sequence[Exposure]:
+    """Return what uses the tables, as dbt last compiled the project; none before that."""
+    names = {table.id: table.name for table in tables(target) if table.id}
+    return [
+        Exposure(
+            found["name"],
+            " ".join(found.get("description", "").split()),
+            tuple(names[parent] for parent in found["depends_on"]["nodes"] if parent in names),
+        )
+        for _, found in sorted(_manifest(target).get("exposures", {}).items())
+    ]
+
+
+def table_facts(target: Warehouse, results: Sequence[NodeResult]) -> Mapping[str, Mapping[str, Any]]:
+    """Return dbt's description of each node, its seconds in a build, and its tests by status, by its `unique_id`."""
+    nodes = _manifest(target).get("nodes", {})
+    facts: dict[str, dict[str, Any]] = {
+        unique_id: {"description": " ".join(node.get("description", "").split()), "seconds": None, "tests": {}}
+        for unique_id, node in nodes.items()
+    }
+    for result in results:
+        tested = nodes.get(result.id, {}).get("attached_node") if result.kind == "test" else None
+        if tested in facts:
+            counts = facts[tested]["tests"]
+            counts[result.status] = counts.get(result.status, 0) + 1
+        elif result.kind != "test" and result.id in facts:
+            facts[result.id]["seconds"] = round(result.seconds, 2)
+    return facts
+
+
+def _manifest(target: Warehouse) -> Mapping[str, Any]:
     try:
-        nodes = json.loads((target_dir(target) / "manifest.json").read_bytes())["nodes"]
+        found: Mapping[str, Any] = json.loads((target_dir(target) / "manifest.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return {unique_id: " ".join(node.get("description", "").split()) for unique_id, node in nodes.items()}
+    return found
 
 
 def _from_files() -> Sequence[Table]:

@@ -15,6 +15,7 @@ from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import serving
 from tests.support.alert_sink import alert_sink
 from tests.support.clone import clone
+from tests.support.lineage_receiver import receiving
 from tests.support.required import without
 
 from .airflow_stack import open_folder, running_airflow
@@ -75,6 +76,13 @@ def sink():
 
 
 @pytest.fixture(scope="session")
+def receiver():
+    """Where the OpenLineage events of Airflow's tasks arrive."""
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def source():
     """The sample API that Airflow's tasks ask."""
     with serving() as server:
@@ -88,7 +96,7 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def airflow(source, sink, project):
+def airflow(source, sink, receiver, project):
     """A running Airflow whose first daily run has come by itself and is done."""
     with (
         open_folder() as folder,
@@ -98,6 +106,7 @@ def airflow(source, sink, project):
             API_BASE_URL=source.url,
             COIN_API_BASE_URL=source.url,
             SLACK_WEBHOOK=sink.url,
+            OPENLINEAGE_URL=receiver.url,
             RUN_DEADLINE_HOURS=40 / 3600,
             BACKFILL_CALLBACK_HOSTS="127.0.0.1",
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=15,

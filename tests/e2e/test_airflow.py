@@ -1,5 +1,6 @@
 """The real Airflow, over its REST API: daily runs, backfills, faults, clearing, kills, roles."""
 
+import collections
 import contextlib
 import datetime as dt
 import functools
@@ -25,6 +26,7 @@ from scripts.loading.partitions import load
 from scripts.sample_api.server import Fault
 from scripts.warehouse.build import build_warehouse
 from tests.support.from_address import session_from
+from tests.support.lineage_receiver import problems
 from tests.support.tables import tables
 
 from .airflow_stack import DONE
@@ -121,13 +123,20 @@ def test_the_first_daily_run_goes_through_to_gold(airflow):
     assert {row["state"] for row in health["freshness"]} == {"ok"}
     assert min(row["published_day"] for row in health["freshness"]) >= day, "another test may have loaded today"
 
-    def event(name):
-        return next(event for event in airflow.events(name) if event["partition_key"] == day)
+    def event(name, key=day):
+        return next(event for event in airflow.events(name) if event["partition_key"] == key)
 
     assert event("bronze/jsonplaceholder/posts")["extra"]["bronze"] == entry(airflow, "posts", day).bronze
     assert all(event(name) for name in ("silver", "gold", "silver/stg_jsonplaceholder__users", "gold/dim_users"))
     assert event("gold/fct_events")["extra"]["rows"] > 0
+    assert event("gold/fct_events")["extra"]["tests"]["pass"] > 5
     assert event("silver/users_snapshot")["extra"]["description"].startswith("One row per user and version")
+    with duckdb.connect(str(airflow.data_dir / "warehouse.duckdb"), read_only=True) as connection:
+        counted = connection.execute("select layer || '/' || model, row_count from _pipeline.models").fetchall()
+    # the last event of a table is of the last build that changed it
+    last = {name: event(name, None)["extra"] for name, _ in counted if "coin" not in name}
+    assert {name: extra["rows"] for name, extra in last.items()} == {name: dict(counted)[name] for name in last}
+    assert all(extra["seconds"] > 0 for extra in last.values())
 
 
 def lineage(airflow, name):
@@ -148,7 +157,48 @@ def test_the_graph_of_an_asset_leads_from_each_resource_to_gold(airflow):
     found = wait_for(lambda: (found := lineage(airflow, "gold/dim_users")).get(users) and found, "the edges", 120)
     assert found[users] == {"bronze/jsonplaceholder/users"}
     assert users in found["gold/dim_users"]
+    assert found["bronze/jsonplaceholder/users"] == {"api/jsonplaceholder/users"}
+    used = lineage(airflow, "exposure/user_activity_report")
+    assert used["exposure/user_activity_report"] == {"gold/dim_users", "gold/fct_user_activity_daily"}
+    assert used["bronze/jsonplaceholder/posts"] == {"api/jsonplaceholder/posts"}
     assert not any("coin" in name for name in [*found, *set[str]().union(*found.values())]), "another source"
+
+
+def test_a_dag_of_a_consumer_runs_each_time_that_its_table_changes(airflow, project):
+    """The DAG is the example of `docs/lineage.md`."""
+    page = (PROJECT_DIR / "docs/lineage.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?Asset\(.*?)```", page, re.DOTALL)
+    airflow.wait_for_loads()
+    path = project / "airflow/dags/community_report.py"
+    path.write_text(example)
+    try:
+        wait_for(lambda: airflow.ask("GET", "/api/v2/dags/community_report").ok, "the consumer's DAG", 300)
+        day = "2024-04-02"
+        airflow.wait("pipeline_bronze", airflow.trigger("pipeline_bronze", day=day))
+        airflow.wait_for_loads()
+        run = wait_for(lambda: airflow.runs("community_report"), "its run", 300)[0]
+        assert airflow.wait("community_report", run["dag_run_id"])["state"] == "success"
+        log = airflow.log(airflow.tasks("community_report", run["dag_run_id"])["report"])
+        with duckdb.connect(str(airflow.data_dir / "warehouse.duckdb"), read_only=True) as connection:
+            (rows,) = connection.execute("select count(*) from gold.fct_events").fetchone()
+        assert f"{rows} events; changed days: 1; version " in log
+        assert len(airflow.runs("community_report")) == 1, "one build is one change"
+    finally:
+        path.unlink()
+
+
+def test_each_load_and_build_is_told_to_the_receiver_once(airflow, receiver):
+    """Airflow's own provider of OpenLineage is not installed: no run is told a second time, as a task."""
+    airflow.wait_for_loads()
+    events = list(receiver.events)
+    assert [problem for event in events for problem in problems(event)] == []
+    kinds = {event["job"]["name"].partition(".")[0] for event in events}
+    assert {"ingest", "validate", "build", "test"} == kinds
+    assert {event["job"]["namespace"] for event in events} == {"data-pipeline"}
+    told = collections.Counter((event["run"]["runId"], event["eventType"] == "START") for event in events)
+    assert set(told.values()) == {1}, "each run has one start and one end"
+    tags = {tag["key"]: tag["value"] for tag in events[0]["run"]["facets"]["tags"]["tags"]}
+    assert tags["triggered_by"] in {"airflow", "reconcile"}
 
 
 def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airflow, start, tmp_path, source, env):

@@ -22,9 +22,10 @@ def hashes(data_dir):
     return {str(path.relative_to(root)): decode(path).content_hash for path in root.rglob("[0-9]*.json")}
 
 
-def test_command_line_and_prefect_give_the_same_tables(source, start, tmp_path):
+def test_command_line_and_prefect_give_the_same_tables_and_tell_the_same_runs(source, receiver, start, tmp_path):
     yesterday = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
     flow = (sys.executable, str(PROJECT_DIR / "prefect/flows/elt_flow.py"))
+    told = {"cli": [], "prefect": []}
     for entry_point, command, options in (
         ("cli", ("run", "--start-date", FIRST, "--end-date", LAST), {}),
         ("cli", ("run", "--start-date", yesterday, "--end-date", yesterday), {}),
@@ -32,8 +33,10 @@ def test_command_line_and_prefect_give_the_same_tables(source, start, tmp_path):
         ("prefect", (yesterday, yesterday), {"program": flow}),
     ):
         environ = {"DATA_DIR": tmp_path / entry_point, "PREFECT_HOME": tmp_path / "home", "API_BASE_URL": source.url}
-        done = start(*command, **options, **environ)
+        known = len(receiver.events)
+        done = start(*command, **options, **environ, OPENLINEAGE_URL=receiver.url)
         assert done.returncode == 0, done.stderr
+        told[entry_point] += sorted((event["job"]["name"], event["eventType"]) for event in receiver.events[known:])
 
     expected = hashes(tmp_path / "cli")
     assert len(expected) == 16
@@ -41,3 +44,5 @@ def test_command_line_and_prefect_give_the_same_tables(source, start, tmp_path):
     rows = tables(tmp_path / "cli/warehouse.duckdb")
     assert len(rows["gold.fct_events"]) > 100
     assert tables(tmp_path / "prefect/warehouse.duckdb") == rows
+    assert len(told["cli"]) > 2 * 2 * len(expected), "each partition has a load and a validation"
+    assert told["prefect"] == told["cli"]

@@ -68,6 +68,22 @@ def test_a_dag_that_reaches_out_when_it_is_parsed_is_found(load_dags, tmp_path):
     assert any("socket.connect" in line for line in found["opened"])
 
 
+def test_the_graph_has_a_task_for_each_resource_and_table(facts):
+    """Exposures come when dbt has compiled the project once."""
+    tasks = set(facts["dags"]["tables"]["tasks"])
+    assert {"bronze.jsonplaceholder.posts", "bronze.coin_prices.prices", "silver.stg_events"} <= tasks
+    assert "gold.fct_events" in tasks
+
+
+def test_the_example_of_a_consumers_dag_can_be_loaded(load_dags, tmp_path):
+    page = (PROJECT_DIR / "docs/lineage.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "community_report.py").write_text(example)
+    found = load_dags(tmp_path)
+    assert found["errors"] == {}
+    assert set(found["dags"]["community_report"]["tasks"]) == {"report"}
+
+
 @pytest.mark.parametrize("dag_id", sorted(DAGS))
 def test_every_dag_explains_itself_and_alerts(facts, dag_id):
     dag = facts["dags"][dag_id]

@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 from scripts.warehouse.build import warehouse
+from scripts.warehouse.lineage import exposures, table_facts
 from scripts.warehouse.runner import DbtFailedError
 from tests.support.lineage_receiver import problems, receiving
 
@@ -20,24 +21,8 @@ def receiver(env):
         yield server
 
 
-def test_a_build_tells_each_model_with_its_rows_and_tests_and_a_failed_one_what_failed(
-    load_days, build, project, receiver
-):
-    load_days(DAYS[0], sources=["jsonplaceholder"])
-    receiver.events.clear()
-    build()
-    assert [problem for event in receiver.events for problem in problems(event)] == []
-    assert (receiver.events[0]["job"]["name"], receiver.events[0]["eventType"]) == ("build", "START")
-    assert (receiver.events[-1]["job"]["name"], receiver.events[-1]["eventType"]) == ("build", "COMPLETE")
-    of_build = receiver.events[0]["run"]["runId"]
-    assert {event["run"]["facets"]["parent"]["run"]["runId"] for event in receiver.events[1:-1]} == {of_build}
-    request = receiver.events[0]["run"]["facets"]["parent"]["run"]["runId"]
-    roots = {event["run"]["facets"]["parent"]["root"]["run"]["runId"] for event in receiver.events}
-    assert roots == {request}, "all events lead to one request"
-
-    with duckdb.connect(str(warehouse().path), read_only=True) as connection:
-        (rows,) = connection.execute("select count(*) from gold.fct_events").fetchone()
-        described = connection.execute("describe gold.fct_events").fetchall()
+def check_models(receiver, rows, described):
+    """Check what the events say of a mart with these rows and columns, and of a staging model."""
     (made,) = receiver.of("build.gold.fct_events")
     (table,) = made["outputs"]
     assert (table["namespace"], table["name"]) == (f"duckdb://{warehouse().path}", "warehouse.gold.fct_events")
@@ -60,11 +45,39 @@ def test_a_build_tells_each_model_with_its_rows_and_tests_and_a_failed_one_what_
     (origin,) = staged["outputs"][0]["facets"]["columnLineage"]["fields"]["event_title"]["inputFields"]
     assert (origin["namespace"], origin["name"], origin["field"]) == ("file", staged["inputs"][0]["name"], "title")
 
+
+def test_a_build_tells_each_model_with_its_rows_and_tests_and_a_failed_one_what_failed(
+    load_days, build, project, receiver
+):
+    load_days(DAYS[0], sources=["jsonplaceholder"])
+    receiver.events.clear()
+    done = build()
+    assert [problem for event in receiver.events for problem in problems(event)] == []
+    assert (receiver.events[0]["job"]["name"], receiver.events[0]["eventType"]) == ("build", "START")
+    assert (receiver.events[-1]["job"]["name"], receiver.events[-1]["eventType"]) == ("build", "COMPLETE")
+    of_build = receiver.events[0]["run"]["runId"]
+    assert {event["run"]["facets"]["parent"]["run"]["runId"] for event in receiver.events[1:-1]} == {of_build}
+    request = receiver.events[0]["run"]["facets"]["parent"]["run"]["runId"]
+    roots = {event["run"]["facets"]["parent"]["root"]["run"]["runId"] for event in receiver.events}
+    assert roots == {request}, "all events lead to one request"
+
+    with duckdb.connect(str(warehouse().path), read_only=True) as connection:
+        (rows,) = connection.execute("select count(*) from gold.fct_events").fetchone()
+        described = connection.execute("describe gold.fct_events").fetchall()
+    check_models(receiver, rows, described)
+
     (tested,) = receiver.of("test.gold.fct_events")
     assertions = tested["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"]
     assert {"assertion": "unique", "column": "event_id", "success": True}.items() <= next(
         check for check in assertions if check["assertion"] == "unique"
     ).items()
+
+    used = {found.name: set(found.reads) for found in exposures(warehouse())}
+    assert used["user_activity_report"] == {"gold/dim_users", "gold/fct_user_activity_daily"}
+    facts = table_facts(warehouse(), done.results)["model.data_pipeline.fct_events"]
+    assert facts["seconds"] > 0
+    assert sum(facts["tests"].values()) == len(assertions)
+    assert facts["description"].startswith("One row per event")
 
     receiver.events.clear()
     build()
