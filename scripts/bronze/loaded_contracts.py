@@ -89,7 +89,7 @@ class OutdatedDays(NamedTuple):
 
 def keep_contract(store: Store, source: str, name: str, resource: Resource) -> None:
     """Store a contract under its version, so that later contracts can be compared with it."""
-    path = _path(store, source, name, resource.version)
+    path = store.contract_path(source, name, resource.version)
     if _read(path) is None:
         make_dir(path.parent)
         document = json.dumps(resource.document, indent=2)
@@ -104,7 +104,9 @@ def damaged_contracts(store: Store, entries: Iterable[LedgerEntry]) -> Sequence[
     """
     days: dict[Path, list[Partition]] = {}
     for entry in entries:
-        days.setdefault(_path(store, entry.source, entry.resource, entry.contract_version), []).append(entry.partition)
+        days.setdefault(store.contract_path(entry.source, entry.resource, entry.contract_version), []).append(
+            entry.partition
+        )
     return [
         f"{path}: the stored contract of {found[0].source}/{found[0].resource} is damaged (next: load its days again:"
         f" {reload_command(min(found), max(found))})"
@@ -216,12 +218,8 @@ def outdated_error(entry: LedgerEntry, differences: Sequence[Change], what: str)
     )
 
 
-def _path(store: Store, source: str, name: str, version: str) -> Path:
-    return store.root / "_contracts" / source / name / f"{version}.json"
-
-
 def _document(store: Store, entry: LedgerEntry, resource: Resource) -> Mapping[str, Any]:
-    path = _path(store, entry.source, entry.resource, entry.contract_version)
+    path = store.contract_path(entry.source, entry.resource, entry.contract_version)
     document = _read(path)
     if document is None and path.exists():
         _log.warning(

@@ -16,8 +16,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from scripts.bronze import ledger, quarantine
 from scripts.bronze.ledger import LedgerEntry, Partition
@@ -30,6 +28,8 @@ from scripts.utils.logging_config import get_logger
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from scripts.bronze.quarantine import QuarantinedRow
 
@@ -63,6 +63,10 @@ class Store:
     def report_path(self, partition: Partition) -> Path:
         """Return the validation report of a partition."""
         return self.root / _beside("_reports", partition, ".json")
+
+    def contract_path(self, source: str, resource: str, version: str) -> Path:
+        """Return the file of a contract that days of a resource were loaded with."""
+        return self.root / "_contracts" / source / resource / f"{version}.json"
 
     def schema_path(self, source: str, resource: str) -> Path:
         """Return the file without rows that contains the current schema of a resource."""
@@ -149,6 +153,8 @@ class Store:
 
     def write_schema(self, source: str, resource: str, schema: pa.Schema) -> None:
         """Update the typed file without rows, which a build reads if no day is loaded yet."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 — slow to import, and a command that only reads needs no pyarrow
+
         path = self.schema_path(source, resource)
         content = io.BytesIO()
         pq.write_table(schema.empty_table(), content, compression="zstd")
@@ -182,6 +188,8 @@ class Staged:
             DataError: The counts of the record do not add up.
             BronzeError: The files do not contain the rows that the record counts.
         """
+        import pyarrow.parquet as pq  # noqa: PLC0415 — as above
+
         data = self.data if self.data.exists() else self._store.data_path(self.partition)
         rejected = self.quarantine if self.quarantine.exists() else self._store.quarantine_path(self.partition)
         written = pq.read_metadata(data).num_rows

@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from scripts.cli import builds, installation, loads, planning, quarantined, sources, watching
+from scripts.cli import builds, explaining, installation, loads, planning, quarantined, sources, watching
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -51,6 +51,7 @@ for _command in (
     planning.due,
     planning.reconcile,
     watching.status,
+    explaining.explain,
     quarantined.quarantine,
     builds.rollback,
     sources.sources,

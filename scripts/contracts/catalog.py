@@ -86,13 +86,22 @@ def names() -> Sequence[str]:
 
 def resource_names() -> Mapping[str, Sequence[str]]:
     """Return the names of the resources of each source. The contracts are not checked, since that takes a second."""
-    found: dict[str, Sequence[str]] = {}
+    return {source: list(document.get("resources", ())) for source, document in documents().items()}
+
+
+def documents() -> Mapping[str, Mapping[str, Any]]:
+    """Return each file as plain data with all resources, by source; an empty mapping for one that cannot be read.
+
+    The contracts are not checked, since that takes a second.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(SOURCES_DIR.glob("*.y*ml")):
         try:
             document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 — a SafeLoader
-            found[path.stem] = list(lift_children(document)["resources"])
-        except (yaml.YAMLError, ValueError, KeyError, TypeError, OSError):
-            found[path.stem] = []
+            document = lift_children(document)
+            found[path.stem] = document if isinstance(document["resources"], dict) else {}
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, OSError, RecursionError):
+            found[path.stem] = {}
     return found
 
 

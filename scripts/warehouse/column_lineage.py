@@ -86,6 +86,7 @@ class _Reader:
 
     def __init__(self, node: Mapping[str, Any], manifest: Mapping[str, Any], known: Mapping[str, ModelColumns]) -> None:
         self._node, self._manifest = node, manifest
+        self._is_whole = True
         self._tables: dict[str, tuple[str, Sequence[str]]] = {}
         """By the name of a table in lower case: the node or source, and its columns."""
         self._spelling: dict[str, str] = {}
@@ -114,6 +115,7 @@ class _Reader:
 
     def read(self, code: str) -> ModelColumns:
         tree = sqlglot.parse_one(code, dialect=_DIALECT).transform(self._named)
+        _drop_marks(tree)
         # `qualify` writes every name in lower case
         for _, columns in self._tables.values():
             self._spelling |= {name.lower(): name for name in columns}
@@ -171,11 +173,11 @@ class _Reader:
     def _origin(self, scope: Scope, column: str) -> ColumnOrigin:
         inputs: dict[tuple[str, str | None], Kind] = {}
         steps: list[Step] = []
+        self._is_whole = True
         for place, kind in self._follow(scope, column, "same", steps, "", set()):
             inputs[place] = stronger(inputs[place], kind) if place in inputs else kind
-        return ColumnOrigin(
-            tuple(sorted((Input(*place, kind) for place, kind in inputs.items()), key=Input.place)), tuple(steps)
-        )
+        found = (Input(*place, kind) for place, kind in inputs.items())
+        return ColumnOrigin(tuple(sorted(found, key=Input.place)), tuple(steps), self._is_whole)
 
     def _follow(
         self, scope: Scope, column: str, kind: Kind, steps: list[Step], name: str, seen: set[tuple[int, str]]
@@ -198,11 +200,24 @@ class _Reader:
             for _, read in scope.selected_sources.values():
                 yield from self._rows_of(read, set())
         for found in columns:
-            source = _source(scope, found.table)
-            if isinstance(source, Scope):
-                yield from self._follow(source, found.name, kind, steps, found.table, seen)
-            elif isinstance(source, exp.Table):
-                yield from self._input(source, found, kind)
+            yield from self._read(scope, found, kind, steps, seen)
+
+    def _read(
+        self, scope: Scope, found: exp.Column, kind: Kind, steps: list[Step], seen: set[tuple[int, str]]
+    ) -> _Found:
+        """Yield the inputs of a column that an expression of a query names."""
+        source = _source(scope, found.table)
+        if isinstance(source, exp.Table):
+            yield from self._input(source, found, kind)
+        elif isinstance(source, Scope) and isinstance(source.expression, exp.Query):
+            yield from self._follow(source, found.name, kind, steps, found.table, seen)
+        elif isinstance(source, Scope):
+            # a function that returns rows, such as `unnest`, of columns of the same query
+            for inner in source.expression.find_all(exp.Column):
+                if inner.table != found.table:
+                    yield from self._read(scope, inner, stronger(kind, "computed"), steps, seen)
+        elif found.find_ancestor(exp.Lambda) is None:
+            self._is_whole = False
 
     def _note(self, value: exp.Expr, column: str, name: str, steps: list[Step]) -> None:
         own_name = self._spelled(column)
@@ -223,7 +238,9 @@ class _Reader:
 
     def _input(self, table: exp.Table, found: exp.Column, kind: Kind) -> _Found:
         known = self._tables.get(f"{table.db}.{table.name}".lower())
-        if known is not None:
+        if known is None:
+            self._is_whole = False
+        else:
             names = {name.lower(): name for name in known[1]}
             yield (known[0], names.get(found.name.lower(), self._spelled(found.name))), kind
 
@@ -244,6 +261,15 @@ class _Reader:
         for identifier in copied.find_all(exp.Identifier):
             identifier.set("this", self._spelled(identifier.name))
         return copied
+
+
+def _drop_marks(tree: exp.Expr) -> None:
+    """Remove the text that stands for `deleted_date` beside a call for Bronze, which has this column itself."""
+    for select in tree.find_all(exp.Select):
+        read = select.find(exp.From)
+        if read is not None and isinstance(read.this, exp.Table) and read.this.db == "latest_row_per_key":
+            kept = [item for item in select.expressions if not isinstance(item.unalias(), exp.Literal)]
+            select.set("expressions", kept)
 
 
 def _query(scope: Scope) -> exp.Query:

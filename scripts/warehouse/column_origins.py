@@ -43,6 +43,8 @@ class ColumnOrigin(msgspec.Struct, frozen=True):
     inputs: tuple[Input, ...]
     steps: tuple[Step, ...]
     """The expressions from the last to the first, without those that only hand a column on."""
+    is_whole: bool = True
+    """Whether every input is known."""
 
 
 class ModelColumns(msgspec.Struct, frozen=True):

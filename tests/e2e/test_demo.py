@@ -1,6 +1,8 @@
 """What documents show of the demo is what it prints, and their queries run on what it publishes."""
 
+import itertools
 import re
+import shlex
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 from scripts.config import PROJECT_DIR
 
 README = (PROJECT_DIR / "README.md").read_text()
+EXPLAIN_PAGE = (PROJECT_DIR / "docs" / "explain.md").read_text()
 QUERY_PAGE = (PROJECT_DIR / "docs" / "query-gold.md").read_text()
 
 
@@ -68,3 +71,37 @@ def test_the_python_of_the_page_for_analysts_runs(demo, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert "event_count" in done.stdout
+
+
+def explained(line):
+    """Return a line of an explanation without what differs from run to run."""
+    line = re.sub(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b", "RUN", line)
+    line = re.sub(r"\b\d\d:\d\d:\d\d UTC", "TIME UTC", line)
+    line = re.sub(r"^version \d+, built", "version N, built", line)
+    return re.sub(r"\d{4}-\d\d-\d\d", "DAY", re.sub(r"contract [0-9a-f]{12}$", "contract HASH", line)).rstrip()
+
+
+def shows(shown, printed):
+    """Return whether lines are in an output one after another; a line `…` stands for lines that are left out."""
+    place = 0
+    for is_cut, part in itertools.groupby(shown, key="…".__eq__):
+        lines = list(part)
+        if is_cut:
+            continue
+        places = (at for at in range(place, len(printed)) if printed[at : at + len(lines)] == lines)
+        if (found := next(places, None)) is None:
+            return False
+        place = found + len(lines)
+    return True
+
+
+@pytest.mark.parametrize("block", [text for text in blocks(EXPLAIN_PAGE, "console") if "pipeline explain" in text])
+def test_the_page_about_explain_shows_what_the_command_prints(demo, start, block):
+    command, *lines = block.splitlines()
+    arguments = shlex.split(command.removeprefix("$ uv run pipeline "))
+    done = start(*arguments, DATA_DIR=demo.folder)
+    assert done.returncode == 0, done.stderr
+
+    shown, printed = [explained(line) for line in lines], [explained(line) for line in done.stdout.splitlines()]
+    assert shows(shown, printed), "\n".join(printed)
+    assert not shows([*shown[:-1], "a line that it does not print"], printed)

@@ -116,6 +116,16 @@ def test_the_columns_of_bronze_are_those_of_the_contract():
             {"id": ["people.id same"]},
             id="recursive",
         ),
+        pytest.param(
+            "select list_transform([amount], lambda x: x + 1) as l, u.y from gold.stg, unnest([order_id]) as u(y)",
+            {"l": ["stg.amount computed"], "y": ["stg.order_id computed"]},
+            id="lists",
+        ),
+        pytest.param(
+            "select s.order_id, l.n from gold.stg as s, lateral (select s.amount + 1 as n) as l",
+            {"order_id": ["stg.order_id same"], "n": ["stg.amount computed"]},
+            id="lateral",
+        ),
         pytest.param("select 1 as one, now() as t from gold.stg", {"one": [], "t": []}, id="constants"),
         pytest.param(
             "select row_number() over (partition by person_id order by amount) as place from gold.stg",
@@ -126,6 +136,24 @@ def test_the_columns_of_bronze_are_those_of_the_contract():
 )
 def test_inputs(code, expected):
     assert origins(code) == expected
+
+
+def test_a_column_that_cannot_be_resolved_is_not_whole():
+    found = column_lineage(manifest(node("mart", "select a, order_id from elsewhere.t, gold.stg", "model.p.stg")))
+
+    columns = found["model.p.mart"].columns
+    assert {name: origin.is_whole for name, origin in columns.items()} == {"a": False, "order_id": True}
+
+
+def test_the_text_that_stands_for_the_day_of_a_deletion_is_that_column():
+    rows = """(select *, '"detect"' as deleted_date from latest_row_per_key('shop', 'people'))"""
+    code = f"select id, deleted_date from {rows}"
+    found = column_lineage(manifest(node("staged", code, PEOPLE)))["model.p.staged"]
+
+    assert {name: shown(origin.inputs) for name, origin in found.columns.items()} == {
+        "id": ["people.id same"],
+        "deleted_date": ["people.deleted_date same"],
+    }
 
 
 def test_steps_are_the_expressions_from_the_last_to_the_first():
