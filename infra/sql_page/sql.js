@@ -58,8 +58,11 @@ async function load(path) {
 
 async function open() {
   const worker = new Worker(new URL("duckdb-browser-eh.worker.js", FOLDER));
+  const failed = new Promise((_, reject) => {
+    worker.addEventListener("error", () => reject(new Error("DuckDB cannot start in this browser; load this page again")));
+  });
   const database = new duckdb.AsyncDuckDB(new duckdb.VoidLogger(), worker);
-  await database.instantiate(new URL("duckdb-eh.wasm", FOLDER).href);
+  await Promise.race([database.instantiate(new URL("duckdb-eh.wasm", FOLDER).href), failed]);
   await database.open({ query: { castDecimalToDouble: true } });
   const connection = await database.connect();
   for (const statement of [
@@ -136,6 +139,7 @@ function chart({ columns, rows }, width) {
     width: Math.max(280, width),
     style: { background: "transparent", fontSize: "12px" },
     marginLeft: 64,
+    marginBottom: 44,
     ariaLabel: `${columns[y].name} by ${name}`,
   };
   const color = "var(--link)";

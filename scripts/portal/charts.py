@@ -56,6 +56,8 @@ def distribution(column: ColumnProfile) -> Spec | None:
         for row in rows:
             row["label"] = str(row["label"])[:_LABEL]
             row["name"] = f"{row['label']}  ({row['rows']:,})"
+            # a long bar would hide the others
+            row["rows"] *= not column.bins[row["at"]].is_rest
         scale = {"domain": [0, max(row["rows"] for row in rows)]}
         bars = {
             "mark": {**color, "height": 12, "yOffset": 5},
@@ -67,7 +69,7 @@ def distribution(column: ColumnProfile) -> Spec | None:
         }
         y = {"field": "at", "type": "ordinal", "axis": None}
         return _spec({"layer": [bars, texts], "encoding": {"y": y}}, rows, width=230, height={"step": 29})
-    axis: Spec = {"labelAngle": 0, "labelOverlap": "greedy", "ticks": False, "title": None}
+    axis: Spec = {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 6, "ticks": False, "title": None}
     if column.shape == "order":
         names = json.dumps([str(row["label"]) for row in rows])
         axis["labelExpr"] = f"{names}[datum.value]"
@@ -138,7 +140,7 @@ def lineage(table: str, layers: Mapping[str, Sequence[str]], edges: Sequence[tup
         }
         for is_bold in (False, True)
     ]
-    return _spec({"layer": marks}, [], width=230 * len(layers), height=52 * tallest + 10)
+    return _spec({"layer": marks}, [], width=205 * len(layers), height=52 * tallest + 10)
 
 
 class Drawing:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+from markupsafe import Markup
 
 from scripts.portal import charts, store
 from scripts.portal.profile import share_of_nulls
@@ -174,6 +175,7 @@ def _environment() -> jinja2.Environment:
         "moment": lambda text: str(text)[:16].replace("T", " "),
         "nulls": share_of_nulls,
         "words": _words,
+        "prose": _prose,
         "delta": _delta,
         "is_web": lambda url: url.startswith(("https://", "http://")),
         "is_number": lambda kind: _NUMBER.fullmatch(kind) is not None,
@@ -185,6 +187,12 @@ def _words(column: ColumnProfile) -> str:
     """Return a distribution as text."""
     shown = [f"{item.label} {item.count:,}" for item in column.bins if item.count][:_WORDS]
     return ", ".join(shown)
+
+
+def _prose(text: str) -> Markup:
+    """Return a description as HTML, with what stands in backticks as code."""
+    parts = enumerate((text or "No description.").split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in parts)
 
 
 def _delta(change: Change) -> str:

@@ -32,6 +32,8 @@ class Bin(msgspec.Struct, frozen=True):
 
     label: str
     count: int
+    is_rest: bool = False
+    """It stands for all values that are not shown."""
 
 
 class ColumnProfile(msgspec.Struct, frozen=True):
@@ -122,7 +124,7 @@ def _of_values(
     shown = rows if len(rows) <= (_FEW if in_order else _TOP + 1) else rows[:_TOP]
     bins = [Bin(_shown(value) or "", int(count)) for value, count in shown]
     if rest := rows[len(shown) :]:
-        bins.append(Bin(f"{len(rest)} others", sum(int(count) for _, count in rest)))
+        bins.append(Bin(f"{len(rest)} others", sum(int(count) for _, count in rest), is_rest=True))
     return msgspec.structs.replace(known, shape="order" if in_order else "values", bins=tuple(bins))
 
 
@@ -138,7 +140,7 @@ def _of_ranges(
     is_finite = f"isfinite(cast({number} as double))"
     query = f"select min({column}), max({column}), min({number}), max({number}) from {place} where {is_finite}"  # noqa: S608 — the same
     smallest, largest, low, high = connection.execute(query).fetchone() or (None,) * 4
-    if low is None or high is None or not low < high:
+    if low is None or high is None or not low < high or not math.isfinite(float(high) - float(low)):
         return known
     low, high = float(low), float(high)
     width = _width(low, high, smallest)

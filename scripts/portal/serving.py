@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PARTS = (PROJECT_DIR / "sql_page", PROJECT_DIR / "data" / "sql_page")
 """The folders of the parts of the SQL page: in the image, and of `make sql-page`."""
-_PART = re.compile(r"[\w-]+\.(js|wasm|txt)")
+_PART = re.compile(r"\w[\w.-]*\.(js|wasm|txt)")
 _VERSION = re.compile(r"current|\d{6,}")
 _PAGE = re.compile(r"(index|sql)\.html|portal\.js|tables/[^/]+\.html")
 _TYPES = {

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -119,15 +120,29 @@ def airflow(source, sink, receiver, project):
             shutil.copytree(folder / "data" / "airflow" / "logs", Path(kept), dirs_exist_ok=True)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium without a window."""
+def chrome_options():
+    """Return the options of a Chromium without a window."""
     if shutil.which("chromedriver") is None:
         without("REQUIRE_BROWSER", "no Chromium here: the packages chromium and chromium-driver")
     options = webdriver.ChromeOptions()
     for flag in FLAGS.split():
         options.add_argument(flag)
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    return options
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium without a window."""
+    driver = webdriver.Chrome(options=chrome_options(), service=webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The text of axe, which knows the rules of accessibility."""
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "pack", "--silent", "axe-core@4.10.3"], cwd=folder, check=True, capture_output=True)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()

@@ -4,7 +4,6 @@ import datetime as dt
 import os
 import shutil
 import subprocess
-import tarfile
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -15,21 +14,9 @@ from scripts.config import PROJECT_DIR, settings
 from scripts.monitoring.charts import Bar, bars
 from scripts.monitoring.report import write_report
 
+from .browsing import NO_SERIOUS, dark, keep, size
+
 SECTIONS = {"rows", "freshness", "quarantine", "times", "tests", "late", "changes"}
-NO_SERIOUS = """
-const done = arguments[arguments.length - 1];
-axe.run(document).then((found) => done(found.violations.filter((v) => ['serious', 'critical'].includes(v.impact))
-  .map((v) => v.id + ': ' + v.nodes.map((n) => n.target + ' ' + n.failureSummary).join('; '))));
-"""
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """The text of axe, which knows the rules of accessibility."""
-    folder = tmp_path_factory.mktemp("axe")
-    subprocess.run(["npm", "pack", "--silent", "axe-core@4.10.3"], cwd=folder, check=True, capture_output=True)
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +31,6 @@ def site(demo):
             capture_output=True,
         )
     return demo.folder / "docs"
-
-
-def dark(browser, *, on):
-    features = [{"name": "prefers-color-scheme", "value": "dark" if on else "light"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def size(browser, width, height):
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def keep(browser, name):
-    """Save a picture where PICTURES says, for a person to look at."""
-    if folder := os.environ.get("PICTURES"):
-        browser.save_screenshot(f"{folder}/{name}.png")
 
 
 @pytest.mark.parametrize("width", [390, 1200])

@@ -207,9 +207,9 @@ def test_only_the_last_step_of_the_site_has_a_token():
     ]
 
 
-def test_n8n_and_its_node_come_from_lock_files_with_hashes():
-    folder = PROJECT_DIR / "infra/n8n"
-    for lock in (folder / "package-lock.json", folder / "node/package-lock.json"):
+def test_what_comes_from_npm_comes_from_lock_files_with_hashes():
+    for folder in ("n8n", "n8n/node", "sql_page"):
+        lock = PROJECT_DIR / "infra" / folder / "package-lock.json"
         document, wanted = json.loads(lock.read_text()), json.loads((lock.parent / "package.json").read_text())
         root = document["packages"][""]
         for key in ("dependencies", "optionalDependencies"):
@@ -220,6 +220,8 @@ def test_n8n_and_its_node_come_from_lock_files_with_hashes():
             assert "://" not in package.get("resolved", ""), "another registry, for those who have one"
     script = (PROJECT_DIR / "infra/install-n8n.sh").read_text()
     assert re.findall(r"\$npm (?!ci|rebuild)\w+", script) == []
+    script = (PROJECT_DIR / "infra/install-sql-page.sh").read_text()
+    assert re.findall(r"^npm (.*?) --no-audit", script, re.MULTILINE) == ["ci --ignore-scripts"]
 
 
 def test_n8n_is_installed_once_for_each_lock_file_and_again_after_a_failure(tmp_path):
