@@ -125,7 +125,16 @@ function csv({ columns, rows }) {
 }
 
 // Return a chart of the first column of numbers by the first other column; null if the result has no such columns.
-function chart({ columns, rows }, width) {
+function chart(result, width) {
+  const made = plot(result, width);
+  if (!made) return null;
+  // the page names the chart; the names that Plot gives to its parts have no roles
+  for (const part of [made, ...made.querySelectorAll("[aria-label]")]) part.removeAttribute("aria-label");
+  made.setAttribute("aria-hidden", "true");
+  return made;
+}
+
+function plot({ columns, rows }, width) {
   const y = columns.findIndex((column, number) => column.kind === "number" && (number > 0 || columns.length === 1));
   if (y < 0 || rows.length < 2) return null;
   const x = columns.length === 1 ? -1 : 0;
@@ -140,7 +149,6 @@ function chart({ columns, rows }, width) {
     style: { background: "transparent", fontSize: "12px" },
     marginLeft: 64,
     marginBottom: 44,
-    ariaLabel: `${columns[y].name} by ${name}`,
   };
   const color = "var(--link)";
   if (as === "text") {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scripts.contracts import catalog
 from scripts.portal import changes, store
+from scripts.portal.origins import Field, Origins
 from scripts.portal.profile import ColumnProfile, TableProfile, profile
 from scripts.portal.steps import Steps, steps_of
 from scripts.warehouse import build_state, gold_files, history
@@ -49,6 +50,8 @@ class Column(NamedTuple):
     description: str
     is_new: bool
     tests: Sequence[Test]
+    fields: Sequence[Field]
+    """The fields of contracts that it is computed from; empty if they are not known."""
 
 
 class Freshness(NamedTuple):
@@ -155,6 +158,7 @@ class _Reader:
         self._before = before
         self._kept = kept
         self._shown = shown_columns()
+        self._origins = Origins(target, target.current() or "")
         self._versions = self._data_versions("")
         self._old_versions = self._data_versions("before.") if before else {}
         self._days = _last_days(connection)
@@ -165,7 +169,7 @@ class _Reader:
         node_id, data_version = self._versions.get(relation, ("", ""))
         node = self._manifest["nodes"].get(node_id, {})
         about = {column.lower(): found for column, found in (node.get("columns") or {}).items()}
-        hidden = self._hidden(relation, about)
+        hidden = self._hidden(relation, node_id, about)
         made = self._kept.profile(name, data_version if not is_view else "", hidden)
         if made is None:
             made = profile(self._connection, relation, hidden)
@@ -180,6 +184,7 @@ class _Reader:
                 " ".join(str(about.get(found.name.lower(), {}).get("description") or "").split()),
                 found.name in change.columns_added,
                 [test for test in tests if test.column.lower() == found.name.lower()],
+                self._origins.fields(node_id, found.name) or (),
             )
             for found in made.columns
         ]
@@ -210,13 +215,24 @@ class _Reader:
             return {}
         return {str(relation): (str(node), str(version)) for relation, node, version in rows}
 
-    def _hidden(self, relation: str, about: Mapping[str, Any]) -> frozenset[str]:
-        """Return the columns whose values are not shown; `meta: {sensitive: …}` of a column in dbt decides."""
+    def _hidden(self, relation: str, node_id: str, about: Mapping[str, Any]) -> frozenset[str]:
+        """Return the columns whose values are not shown.
+
+        `meta: {sensitive: …}` of a column in dbt decides; otherwise, the fields that the column is computed from; and
+        if these are not known, its name.
+        """
         found = set()
         for name in changes.columns(self._connection, relation):
             column = about.get(name.lower(), {})
             said = {**(column.get("meta") or {}), **((column.get("config") or {}).get("meta") or {})}.get("sensitive")
-            if said if said is not None else self._shown is not None and name.lower() not in self._shown:
+            fields = self._origins.fields(node_id, name)
+            if said is not None:
+                is_hidden = bool(said)
+            elif fields is not None:
+                is_hidden = any(field.is_sensitive for field in fields)
+            else:
+                is_hidden = self._shown is not None and name.lower() not in self._shown
+            if is_hidden:
                 found.add(name)
         return frozenset(found)
 

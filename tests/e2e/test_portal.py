@@ -256,7 +256,7 @@ WRITES = {
     "commit; delete from fct_events": "multiple statements",
     "copy fct_events to 'x.csv'": "disabled",
     "attach 'other.duckdb'": "disabled",
-    "install httpfs": "disabled",
+    "load httpfs": "disabled",
     "set enable_external_access = true": "locked",
     "select * from 'https://example.com/x.parquet'": "does not exist",
     "select * from read_csv('https://example.com/x.csv')": "",
