@@ -124,7 +124,7 @@ function csv({ columns, rows }) {
   return lines.map((line) => `${line.join(",")}\r\n`).join("");
 }
 
-// Return a chart of the first column of numbers by the first other column; null if the result has no such columns.
+// Return a chart of the first column of numbers by the first column; null if the result has no such columns.
 function chart(result, width) {
   const made = plot(result, width);
   if (!made) return null;
@@ -151,7 +151,10 @@ function plot({ columns, rows }, width) {
     marginBottom: 44,
   };
   const color = "var(--link)";
-  if (as === "text") {
+  const isUnique = new Set(points.map((point) => String(point.x))).size === points.length;
+  if (as === "text" || as === "time") {
+    // bars with the same name would say nothing
+    if (!isUnique) return null;
     const bars = points.slice(0, BARS).map((point, place) => ({ ...point, place }));
     const labels = bars.map((bar) => text(bar.x, as).slice(0, 24));
     return Plot.plot({
@@ -163,7 +166,7 @@ function plot({ columns, rows }, width) {
       marks: [Plot.barX(bars, { x: "y", y: "place", fill: color, insetTop: 2, insetBottom: 2 }), Plot.ruleX([0])],
     });
   }
-  const marks = as === "number" ? [Plot.dot(points, { x: "x", y: "y", fill: color, r: 2.5 })] : [
+  const marks = as === "number" || !isUnique ? [Plot.dot(points, { x: "x", y: "y", fill: color, r: 2.5 })] : [
     Plot.lineY(points, { x: "x", y: "y", stroke: color, sort: "x" }),
     Plot.dot(points, { x: "x", y: "y", fill: color, r: 2.5 }),
   ];

@@ -627,3 +627,26 @@ def test_quarantined_rows_are_for_operators(airflow):
     assert airflow.ask("GET", "/pipeline/ledger/jsonplaceholder/comments/2024-12-02", user="viewer").ok
     site = airflow.ask("GET", "/pipeline/dbt", user="viewer")
     assert "sandbox allow-scripts;" in f"{site.headers['Content-Security-Policy']};"
+
+
+def test_the_portal_is_in_the_menu_and_for_people_with_an_account(airflow, source):
+    airflow.wait_for_loads()
+    wait_for((airflow.data_dir / "docs/index.html").exists, "the portal, which dbt_dag writes")
+    plugins = airflow.get("plugins", user="admin")["plugins"]
+    menu = {view["name"]: view["href"] for plugin in plugins for view in plugin["external_views"]}
+    assert menu["Data portal"] == "/pipeline/index.html"
+    for path, policy, content in (
+        ("index.html", "script-src 'self';", b"fct_events"),
+        ("tables/fct_events.html", "script-src 'self';", b"One row per event"),
+        ("portal.js", "script-src 'self';", b"function search"),
+        ("sql.html", "'wasm-unsafe-eval'", b"SQL on Gold"),
+        ("gold/current/tables.json", "default-src 'none'", b"fct_events"),
+        ("gold/current/fct_events.parquet", "default-src 'none'", b"PAR1"),
+    ):
+        found = airflow.ask("GET", f"/pipeline/{path}", user="viewer")
+        assert found.ok, path
+        assert policy in found.headers["Content-Security-Policy"], path
+        assert content in found.content, path
+        assert requests.get(f"{airflow.url}/pipeline/{path}", timeout=60).status_code == 401, path
+    for path in ("gold/current/build.json", "tables/..%2f..%2fhealth.json", "gold/1/tables.json"):
+        assert airflow.ask("GET", f"/pipeline/{path}", user="viewer").status_code == 404, path
