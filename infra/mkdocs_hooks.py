@@ -47,4 +47,10 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def on_post_build(config: MkDocsConfig) -> None:
     """Copy the pages about the data to `data/` of the site, if a run has written them."""
     if DATA_PAGES.exists():
-        shutil.copytree(DATA_PAGES, Path(config.site_dir, "data"), dirs_exist_ok=True)
+        data = Path(config.site_dir, "data")
+        shutil.copytree(DATA_PAGES, data, dirs_exist_ok=True)
+        # the docs server has the guides there; here they are the site itself
+        (data / "guides").mkdir(exist_ok=True)
+        (data / "guides/index.html").write_text(
+            '<meta http-equiv="refresh" content="0; url=../../">\n', encoding="utf-8"
+        )

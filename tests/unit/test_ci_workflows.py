@@ -135,7 +135,7 @@ def test_a_version_of_the_site_is_published_beside_the_others(tmp_path):
         assert done.returncode == 0, done.stderr
     shown = ["git", "ls-tree", "-r", "--name-only", "gh-pages"]
     files = set(subprocess.check_output(shown, cwd=tmp_path / "origin", text=True).split())
-    assert {"v1.0.0/runbook/index.html", "v1.1.0/health.html", "latest", "index.html"} <= files
+    assert {"v1.0.0/runbook/index.html", "v1.1.0/data/health.html", "latest", "index.html"} <= files
 
 
 def test_production_gets_the_image_that_staging_has_seen(tmp_path):
