@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import importlib.util
 import re
 import shlex
 import subprocess
