@@ -164,6 +164,11 @@ def was_cleared(ti: RuntimeTaskInstanceProtocol) -> bool:
     return ti.max_tries > (ti.task.retries or 0)
 
 
+def runs_that_go_on(ti: RuntimeTaskInstanceProtocol, dag_id: str, *states: str) -> int:
+    """Return the number of runs of a DAG in some states; none if the DAG is paused: its runs start no more tasks."""
+    return 0 if ti.get_dag(dag_id).is_paused else ti.get_dr_count(dag_id, states=list(states))
+
+
 def start_silver(ti: RuntimeTaskInstanceProtocol) -> None:
     """Start a run of Silver, unless one is queued or running: that run builds everything that the ledger holds.
 

@@ -7,7 +7,7 @@ built Gold on it, run all tests and published it.
 
 A run of Bronze that has loaded days starts a run of Silver, unless one is already queued or waiting. The run of Silver
 waits until no Bronze run is active, or until no Bronze run has loaded anything for two minutes, but at most 50 minutes.
-It does not wait for queued runs that cannot run, as of a paused backfill. Then it builds everything that is loaded: a
+It does not wait for runs that cannot go on: of a paused DAG or backfill. Then it builds everything that is loaded: a
 backfill of a month is one build. The next run, which `dbt_dag` or `reconcile` starts, builds the days that are loaded
 during this build.
 
@@ -35,6 +35,7 @@ from dag_support import (
     one_line_errors,
     refuse_unknown,
     run_build,
+    runs_that_go_on,
     start_run,
 )
 
@@ -64,8 +65,8 @@ with DAG(
         refuse_unknown(dag_run, dag)
         now = dt.datetime.now(dt.UTC)
         return can_start(
-            running=ti.get_dr_count("pipeline_bronze", states=["running"]),
-            queued=ti.get_dr_count("pipeline_bronze", states=["queued"]),
+            running=runs_that_go_on(ti, "pipeline_bronze", "running"),
+            queued=runs_that_go_on(ti, "pipeline_bronze", "queued"),
             last_load=last_load(start_run(dag_run.run_id).store),
             waits_since=dag_run.start_date or now,
             now=now,

@@ -5,7 +5,7 @@ Every few minutes (`RECONCILE_MINUTES`), the DAG computes from the ledger what i
 
 - `load_due` loads and validates partitions: the day that has just ended, days that were loaded before they were over,
   days whose load failed with a transient error, and missing days of contracts that say `catchup: true`. While a run of
-  `pipeline_bronze` is active, it leaves the loads to that run.
+  `pipeline_bronze` is active, it leaves the loads to that run, unless the DAG is paused.
 - `start_build` starts `pipeline_silver`, or `dbt_dag` if only Gold is missing, when loaded days are not published and
   no build is running.
 - `tell_problems` sends an alert about problems that no other run reported: days that are missing or not published
@@ -28,7 +28,17 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dag_support import deadline, defaults, log_error, one_line_errors, runbook_link, start_dag, start_run, start_silver
+from dag_support import (
+    deadline,
+    defaults,
+    log_error,
+    one_line_errors,
+    runbook_link,
+    runs_that_go_on,
+    start_dag,
+    start_run,
+    start_silver,
+)
 from scripts.config import settings
 
 if TYPE_CHECKING:
@@ -60,7 +70,7 @@ with DAG(
         found = reconcile.examine(run.store)
         if not found.ready:
             raise AirflowSkipException("there is nothing due that can be loaded now")
-        if ti.get_dr_count("pipeline_bronze", states=["running"]):
+        if runs_that_go_on(ti, "pipeline_bronze", "running"):
             raise AirflowSkipException("a run of pipeline_bronze is active, and loads what is due")
         outcomes = reconcile.load_due(run, found)
         if errors := {outcome.partition: outcome.error for outcome in outcomes if outcome.error}:
