@@ -1,4 +1,7 @@
-"""The doctor's checks of a running Airflow: files that did not load, and a missing pool for which builds would wait."""
+"""The checks of a running Airflow: files that did not load, and a missing pool for which builds would wait.
+
+The doctor asks Airflow's API; the plugin `installation` notes the same for health.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from scripts.admin.check_result import CheckResult
 from scripts.admin.env_file import ENV_FILE, port_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_POOL = "warehouse"
+POOL = "warehouse"
 _TIMEOUT_SECONDS = 20
 _MADE, _REFUSED = 201, 401
 
@@ -38,29 +41,27 @@ def examine(env_file: Path = ENV_FILE, url: str = "") -> Sequence[CheckResult]:
         return []
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
     try:
-        return [_files(root, headers), _plugins(root, headers), _pool(root, headers)]
+        files = {one["filename"]: one["stack_trace"] for one in _get(root, "importErrors", headers)["import_errors"]}
+        broken = _get(root, "plugins/importErrors", headers)["import_errors"]
+        has_pool = _ask("GET", f"{root}/api/v2/pools/{POOL}", headers=headers).ok
     except (requests.RequestException, ValueError, KeyError) as error:
         return [CheckResult("airflow", ok=False, found=f"{root}: {type(error).__name__}", fix="read Airflow's logs")]
+    return findings(files, {one["source"]: one["error"] for one in broken}, has_pool=has_pool)
 
 
-def _files(root: str, headers: dict[str, str]) -> CheckResult:
-    errors = _get(root, "importErrors", headers)["import_errors"]
-    lines = [f"{error['filename']}: {_last_line(error['stack_trace'])}" for error in errors]
-    fix = "correct the file; Airflow reads it again within seconds"
-    return CheckResult("DAG files", ok=not lines, found="; ".join(lines) or "all are loaded", fix=fix)
+def findings(files: Mapping[str, str], plugins: Mapping[str, str], *, has_pool: bool) -> Sequence[CheckResult]:
+    """Return the findings about DAG files and plugins, with the traces of those that did not load, and the pool."""
+    pool = f"{POOL} {'exists' if has_pool else 'is missing, and builds wait for it'}"
+    return [
+        _loaded("DAG files", files, fix="correct the file; Airflow reads it again within seconds"),
+        _loaded("Airflow plugins", plugins, fix="correct the file, then restart Airflow"),
+        CheckResult("Airflow pool", ok=has_pool, found=pool, fix="restart Airflow, which creates it"),
+    ]
 
 
-def _plugins(root: str, headers: dict[str, str]) -> CheckResult:
-    errors = _get(root, "plugins/importErrors", headers)["import_errors"]
-    lines = [f"{error['source']}: {_last_line(error['error'])}" for error in errors]
-    fix = "correct the file, then restart Airflow"
-    return CheckResult("Airflow plugins", ok=not lines, found="; ".join(lines) or "all are loaded", fix=fix)
-
-
-def _pool(root: str, headers: dict[str, str]) -> CheckResult:
-    is_there = _ask("GET", f"{root}/api/v2/pools/{_POOL}", headers=headers).ok
-    found = f"{_POOL} {'exists' if is_there else 'is missing, and builds wait for it'}"
-    return CheckResult("Airflow pool", ok=is_there, found=found, fix="restart Airflow, which creates it")
+def _loaded(check: str, errors: Mapping[str, str], fix: str) -> CheckResult:
+    lines = [f"{name}: {_last_line(text)}" for name, text in sorted(errors.items())]
+    return CheckResult(check, ok=not lines, found="; ".join(lines) or "all are loaded", fix=fix)
 
 
 def _get(root: str, path: str, headers: dict[str, str]) -> dict[str, Any]:

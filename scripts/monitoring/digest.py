@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.monitoring import alerts, overdue
+from scripts.monitoring import airflow_findings, alerts, overdue
 from scripts.monitoring.report import refresh
 from scripts.planning.calendar import in_words
 from scripts.planning.reconcile import examine
@@ -65,7 +65,8 @@ def tell_health(store: Store, *, links: Mapping[str, str] = _NO_LINKS) -> alerts
     if no sink takes the message, the next call sends it again.
     """
     found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
-    problems = {problem.name: problem for problem in overdue.problems(catalog.read_all(), found)}
+    named = [*airflow_findings.problems(), *overdue.problems(catalog.read_all(), found)]
+    problems = {problem.name: problem for problem in named}
     known = _read(path)
     new = [problem.text for name, problem in problems.items() if problem.told == "never" and name not in known]
     present = {name: problem.text for name, problem in problems.items() if problem.told != "later"}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from scripts.bronze.ledger_index import LedgerIndex
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.monitoring import overdue
+from scripts.errors import DataError
+from scripts.monitoring import airflow_findings, overdue
 from scripts.monitoring.status import Status, read_status
 from scripts.planning.calendar import end_of, is_future
 from scripts.planning.reconcile import examine
@@ -87,6 +88,29 @@ def freshness(due: Due) -> Sequence[ResourceFreshness]:
     return found
 
 
+def check_freshness(due: Due) -> Sequence[ResourceFreshness]:
+    """Return the age of the data of each resource, or fail if the data of a source is stale, or its age is unknown.
+
+    Raises:
+        DataError: Resources are stale, or contracts are broken: their sources have no limits, and are not loaded.
+    """
+    found = freshness(due)
+    stale = [row for row in found if row.state == "stale"]
+    words = [f"{row.source}/{row.resource}: last day {row.last_day or 'never'} (owner {row.owner})" for row in stale]
+    words = [f"stale: {'; '.join(words)}"] if words else []
+    words += [f"contract `{name}` is broken, its source is not loaded: {error}" for name, error in due.broken.items()]
+    if not words:
+        return found
+    hints = ["check the runs of pipeline_bronze; backfill the missing days"] if stale else []
+    hints += ["`pipeline sources check` shows what is wrong in a contract"] if due.broken else []
+    raise DataError(
+        "; ".join(words),
+        where="freshness",
+        expected=f"a day that ended less than {stale[0].limit_hours} h ago" if stale else "valid contracts",
+        hint="; ".join(hints),
+    )
+
+
 def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = None) -> Sequence[OldQuarantine]:
     """Return the partitions whose rows have been in quarantine for more than `days` days."""
     moment = now or dt.datetime.now(dt.UTC)
@@ -108,7 +132,8 @@ def health(store: Store, state: Status | None = None, now: dt.datetime | None = 
     moment = now or dt.datetime.now(dt.UTC)
     found = examine(store, moment)
     fresh = freshness(found)
-    problems = [*(problem.text for problem in overdue.problems(catalog.read_all(), found)), *state.problems]
+    named = [*airflow_findings.problems(), *overdue.problems(catalog.read_all(), found)]
+    problems = [*(problem.text for problem in named), *state.problems]
     built_at = _built_at()
     states = Counter(item.state for item in found.work)
     return {

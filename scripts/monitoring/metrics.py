@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts import catalog
-from scripts.monitoring import overdue
+from scripts.monitoring import airflow_findings, overdue
 from scripts.monitoring.health import freshness
 from scripts.planning.reconcile import examine
 from scripts.warehouse import candidate
@@ -73,7 +73,7 @@ def _of_due(found: Due) -> Iterator[Metric]:
     behind.add_metric((), len(found.build.partitions))
     yield behind
     problems = _gauge("health_problems", "Number of overdue things; `pipeline health` lists them", ())
-    problems.add_metric((), len(overdue.problems(catalog.read_all(), found)))
+    problems.add_metric((), len(airflow_findings.problems()) + len(overdue.problems(catalog.read_all(), found)))
     yield problems
 
 

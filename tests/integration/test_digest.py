@@ -9,6 +9,7 @@ import pytest
 from scripts.bronze.ledger import DriftNote, RuleNote
 from scripts.bronze.run import Run
 from scripts.loading.partitions import load, partitions
+from scripts.monitoring import airflow_findings
 from scripts.monitoring.digest import about_quarantine, tell_health, tell_quarantine
 from scripts.sample_api.server import Fault
 from tests.support.alert_sink import alert_sink
@@ -136,3 +137,16 @@ def test_a_command_that_fails_sends_one_alert_and_a_wrong_request_none(api, sink
     # the failure is seen by every command that says how the pipeline is
     assert "overdue: jsonplaceholder/posts/2024-01-02: missing, waits for a person" in start("status").stdout
     assert "problems, which `pipeline health` lists" in start("doctor").stdout
+
+
+def test_what_airflow_found_wrong_with_its_installation_is_told_once_and_when_it_is_over(api, run, sink):
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    load(run, partitions([yesterday], ["jsonplaceholder"]))
+    for _ in range(2):
+        airflow_findings.note({"DAG files": "dags/x.py: SyntaxError (next: correct the file)"})
+        tell_health(run.store)
+    (text,) = sink.texts
+    assert "Airflow, DAG files: dags/x.py: SyntaxError" in text
+    airflow_findings.note({})
+    tell_health(run.store)
+    assert "all is well again" in sink.texts[1]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import shutil
 import socket
 import stat
 import time
@@ -11,9 +12,10 @@ from dotenv import dotenv_values
 
 from scripts.admin.env_file import SECRET_NAMES, init_env, is_free, write_secret_files
 from scripts.admin.prune import prune
-from scripts.errors import StorageError
+from scripts.contracts import catalog
+from scripts.errors import DataError, StorageError
 from scripts.loading.partitions import load, partitions
-from scripts.monitoring import health
+from scripts.monitoring import airflow_findings, health
 from scripts.planning.reconcile import examine
 
 
@@ -60,6 +62,33 @@ def test_a_source_that_never_ran_is_stale(run):
     found = health.freshness(examine(run.store))
     assert {row.source for row in found} == {"jsonplaceholder"}, "sources on request have no freshness"
     assert {(row.state, row.last_day) for row in found} == {("stale", None)}
+
+
+def test_the_check_of_freshness_names_what_is_stale_and_contracts_that_are_broken(loaded, tmp_path, monkeypatch):
+    assert len(health.check_freshness(examine(loaded, at("2024-01-03T01:00")))) == 4
+    with pytest.raises(DataError, match=r"stale: .*comments: last day 2024-01-02.*backfill"):
+        health.check_freshness(examine(loaded, at("2024-01-06T00:00")))
+
+    sources = shutil.copytree(catalog.SOURCES_DIR, tmp_path / "sources")
+    monkeypatch.setattr(catalog, "SOURCES_DIR", sources)
+    (sources / "jsonplaceholder.yml").write_text("sourced: jsonplaceholder\n")
+    with pytest.raises(DataError, match=r"contract `jsonplaceholder` is broken.*`pipeline sources check`"):
+        health.check_freshness(examine(loaded, at("2024-01-03T01:00")))
+
+
+def test_what_airflow_found_wrong_with_its_installation_is_a_problem_until_it_is_right(loaded, start):
+    def of_airflow():
+        found = health.health(loaded, now=at("2024-01-03T00:10"))
+        assert found["ok"] == (not found["problems"])
+        return [text for text in found["problems"] if text.startswith("Airflow, ")]
+
+    assert of_airflow() == []
+    airflow_findings.note({"Airflow pool": "warehouse is missing (next: restart Airflow)"})
+    (text,) = of_airflow()
+    assert text.startswith("Airflow, Airflow pool: warehouse is missing (next: restart Airflow); as of 20")
+    assert "warehouse is missing" in start("health").stdout
+    airflow_findings.note({})
+    assert of_airflow() == []
 
 
 def test_old_quarantine_is_named_with_its_rules(loaded):
