@@ -18,6 +18,7 @@ from .waiting import free_port, wait_for
 
 ACCOUNTS = {"n8n": "SERVICE"}
 DONE = ("success", "failed")
+UNFINISHED = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_retry", "up_for_reschedule")
 CHAIN = ("pipeline_bronze", "pipeline_silver", "dbt_dag", "reconcile")
 """The DAGs that lead from Bronze to Gold, and the one that starts what they missed."""
 
@@ -110,6 +111,53 @@ class Airflow:
             "reset_dag_runs": True,
         }
         return self.ask("POST", f"/api/v2/dags/{task['dag_id']}/clearTaskInstances", body, **options)
+
+    @contextlib.contextmanager
+    def paused(self, *dag_ids):
+        """Pause DAGs for the block."""
+        for dag_id in dag_ids:
+            self.pause(dag_id, is_paused=True)
+        try:
+            yield
+        finally:
+            for dag_id in dag_ids:
+                self.pause(dag_id, is_paused=False)
+
+    def pause(self, dag_id, *, is_paused):
+        """Pause or unpause a DAG."""
+        assert self.ask("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": is_paused}, user="admin").ok
+
+    def set_state(self, dag_id, run_id, state):
+        """Mark a run by hand."""
+        answer = self.ask("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}", {"state": state})
+        assert answer.ok, answer.text
+
+    def delete(self, dag_id, run_id):
+        """Delete a run, whatever its state: Airflow deletes only runs that do not run."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}"
+        if self.ask("DELETE", path, user="admin").status_code == 409:
+            self.set_state(dag_id, run_id, "failed")
+            answer = self.ask("DELETE", path, user="admin")
+            assert answer.ok, answer.text
+
+    def reconcile(self):
+        """Run the DAG `reconcile`, wait until what it has started is done, and return its tasks."""
+        run_id = self.trigger("reconcile")
+        self.wait("reconcile", run_id)
+        self.wait_for_loads()
+        return self.tasks("reconcile", run_id)
+
+    def waiting(self):
+        """Return what runs or waits: runs, tasks, backfills, and slots of the pool of builds."""
+        states = "&".join(f"state={state}" for state in UNFINISHED)
+        runs = self.get("dags/~/dagRuns?state=queued&state=running&limit=100")["dag_runs"]
+        tasks = self.get(f"dags/~/dagRuns/~/taskInstances?{states}&limit=100")["task_instances"]
+        backfills = self.get("backfills?dag_id=pipeline_bronze&limit=1000")["backfills"]
+        slots = self.get("pools/warehouse", user="admin")["occupied_slots"]
+        found = [f"{run['dag_id']} {run['dag_run_id']} is {run['state']}" for run in runs]
+        found += [f"{task['dag_id']}.{task['task_id']} of {task['dag_run_id']} is {task['state']}" for task in tasks]
+        found += [f"backfill {one['id']} is not completed" for one in backfills if one["completed_at"] is None]
+        return found + ([f"{slots} slots of the pool are occupied"] if slots else [])
 
     def gold_days(self, resource="posts"):
         """Return the days of a resource that Gold was built from, by what the published version says of itself."""

@@ -28,8 +28,15 @@ FLAGS = (
 )
 
 
-AIRFLOW = ("test_airflow.py", "test_backfills.py", "test_docs.py", "test_webhook_airflow.py")
-"""The files whose tests use one Airflow."""
+AIRFLOW = {
+    "test_airflow.py": "one Airflow",
+    "test_backfills.py": "one Airflow",
+    "test_docs.py": "one Airflow",
+    "test_webhook_airflow.py": "one Airflow",
+    "test_repairs.py": "another Airflow",
+    "test_situations.py": "another Airflow",
+}
+"""The files whose tests share an Airflow, and which."""
 
 
 class SharedServers(LoadFileScheduling):
@@ -37,12 +44,19 @@ class SharedServers(LoadFileScheduling):
 
     def _split_scope(self, nodeid):
         file = nodeid.split("::")[0].rpartition("/")[2]
-        return "airflow" if file in AIRFLOW else file
+        return AIRFLOW.get(file, file)
 
 
 def pytest_xdist_make_scheduler(config, log):
     """Group by servers; xdist's own groups (`xdist_group`) do nothing with pytest 9.2."""
     return SharedServers(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Check the invariants after the other tests of a file, whose order is random."""
+    files = {item.path: number for number, item in reversed([*enumerate(items)])}
+    items.sort(key=lambda item: (files[item.path], item.name.startswith("test_then_")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +132,51 @@ def airflow(source, sink, receiver, project):
         yield running
         if kept := os.environ.get("KEEP_AIRFLOW_LOGS"):
             shutil.copytree(folder / "data" / "airflow" / "logs", Path(kept), dirs_exist_ok=True)
+
+
+@pytest.fixture
+def changed(project):
+    """Change a file of the project for the test; returns a function that restores it."""
+    known = {}
+
+    def change(name, old, new):
+        path = project / name
+        known.setdefault(path, path.read_text() if path.exists() else None)
+        text = known[path] or ""
+        assert old in text
+        path.write_text(text.replace(old, new, 1) if old else new)
+
+    def restore():
+        for path, text in known.items():
+            path.unlink() if text is None else path.write_text(text)
+        known.clear()
+
+    change.back = restore
+    yield change
+    restore()
+
+
+@pytest.fixture
+def pipeline(airflow, project, source):
+    """Run a command of the pipeline on Airflow's data, as a person in the folder of the project does."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.cli.main", *arguments],
+            cwd=project,
+            env=os.environ
+            | {
+                "PYTHONPATH": str(project),
+                "DATA_DIR": str(airflow.data_dir),
+                "API_BASE_URL": source.url,
+                "COIN_API_BASE_URL": source.url,
+            },
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    return run
 
 
 def chrome_options():

@@ -1,6 +1,7 @@
 """A real n8n for tests, started by the launcher that `make n8n-up` runs."""
 
 import contextlib
+import sqlite3
 
 import requests
 
@@ -26,6 +27,12 @@ class Webhook:
     def progress(self, backfill_id):
         """Return the status and the document of an answer to a question for progress."""
         return self._ask("GET", params={"id": backfill_id})
+
+    def waiting(self):
+        """Return the executions that have not ended."""
+        query = "select workflowId, status from execution_entity where status in ('new', 'running', 'waiting')"
+        with contextlib.closing(sqlite3.connect(self.data_dir / "n8n/.n8n/database.sqlite", timeout=60)) as database:
+            return database.execute(query).fetchall()
 
     def _ask(self, method, auth=("backfill", SECRET), **options):
         answer = requests.request(method, self.url, auth=auth, timeout=120, **options)

@@ -30,6 +30,7 @@ from tests.support.lineage_receiver import problems
 from tests.support.tables import tables
 
 from .airflow_stack import DONE
+from .invariants import assert_airflow_is_well
 from .waiting import wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -371,10 +372,10 @@ def test_a_worker_killed_in_a_build_is_tried_again_and_leaves_no_lock(airflow):
     airflow.wait_for_loads()
     airflow.trigger("pipeline_bronze", day=day)
     process = task_process(airflow, "dbt_dag", "build_gold")
+    (run,) = airflow.runs("dbt_dag", state="running")
     published = (airflow.data_dir / "warehouse/current").readlink()
     process.kill()
     airflow.wait_for_loads()
-    run = airflow.runs("dbt_dag")[-1]
     build = airflow.tasks("dbt_dag", run["dag_run_id"])["build_gold"]
     assert (build["state"], build["try_number"]) == ("success", 2)
     assert airflow.tasks("dbt_dag", run["dag_run_id"])["write_docs"]["state"] == "success"
@@ -437,14 +438,6 @@ def test_the_scheduler_killed_in_the_middle_of_a_backfill_is_started_again(airfl
     assert days <= airflow.gold_days()
 
 
-def reconcile(airflow):
-    """Run the DAG `reconcile`, and wait until what it has started is done."""
-    run_id = airflow.trigger("reconcile")
-    assert airflow.wait("reconcile", run_id)["state"] == "success"
-    airflow.wait_for_loads()
-    return airflow.tasks("reconcile", run_id)
-
-
 def test_what_is_loaded_reaches_gold_however_its_run_ends(airflow, source):
     """A red task cleared alone, a run deleted, Silver paused: events and runs are lost, the ledger knows."""
     day, other = "2024-05-01", "2024-05-02"
@@ -457,18 +450,13 @@ def test_what_is_loaded_reaches_gold_however_its_run_ends(airflow, source):
     assert airflow.ask("POST", "/api/v2/dags/pipeline_bronze/clearTaskInstances", body).ok
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
 
-    pause = functools.partial(airflow.ask, "PATCH", "/api/v2/dags/pipeline_silver")
-    assert pause({"is_paused": True}).ok
-    try:
+    with airflow.paused("pipeline_silver"):
         lost = airflow.trigger("pipeline_bronze", day=other)
         airflow.wait("pipeline_bronze", lost)
-        assert airflow.ask("DELETE", f"/api/v2/dags/pipeline_bronze/dagRuns/{quote(lost)}", user="admin").ok
+        airflow.delete("pipeline_bronze", lost)
         for run in airflow.runs("pipeline_silver", state="queued"):
-            path = f"/api/v2/dags/pipeline_silver/dagRuns/{quote(run['dag_run_id'])}"
-            assert airflow.ask("DELETE", path, user="admin").ok
-    finally:
-        assert pause({"is_paused": False}).ok
-    reconcile(airflow)
+            airflow.delete("pipeline_silver", run["dag_run_id"])
+    airflow.reconcile()
     assert {day, other} <= airflow.gold_days()
     with duckdb.connect(str(airflow.data_dir / "warehouse.duckdb"), read_only=True) as connection:
         query = (
@@ -477,7 +465,7 @@ def test_what_is_loaded_reaches_gold_however_its_run_ends(airflow, source):
         )
         assert connection.execute(query).fetchone() == (0,)
 
-    tasks = reconcile(airflow)
+    tasks = airflow.reconcile()
     assert {name: task["state"] for name, task in tasks.items()} == dict.fromkeys(
         ("load_due", "start_build", "tell_problems"), "skipped"
     )
@@ -650,3 +638,7 @@ def test_the_portal_is_in_the_menu_and_for_people_with_an_account(airflow, sourc
         assert requests.get(f"{airflow.url}/pipeline/{path}", timeout=60).status_code == 401, path
     for path in ("gold/current/build.json", "tables/..%2f..%2fhealth.json", "gold/1/tables.json"):
         assert airflow.ask("GET", f"/pipeline/{path}", user="viewer").status_code == 404, path
+
+
+def test_then_all_invariants_hold(airflow):
+    assert_airflow_is_well(airflow)

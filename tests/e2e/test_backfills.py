@@ -7,6 +7,7 @@ import pytest
 from scripts.sample_api.server import Fault
 from tests.support.callbacks import callbacks
 
+from .invariants import assert_airflow_is_well
 from .waiting import wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -217,3 +218,7 @@ def test_a_viewer_may_ask_for_progress_and_start_nothing(airflow):
     body = {"start_date": "2024-08-29", "end_date": "2024-08-29"}
     assert airflow.ask("POST", "/pipeline/backfills", body, user="viewer").status_code == 403
     assert airflow.ask("GET", "/pipeline/backfills/999999", user="viewer").status_code == 404
+
+
+def test_then_all_invariants_hold(airflow):
+    assert_airflow_is_well(airflow)

@@ -9,6 +9,7 @@ import pytest
 from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import Fault
 
+from .invariants import assert_airflow_is_well
 from .n8n_stack import SECRET, running_n8n
 
 pytestmark = pytest.mark.timeout(9000)
@@ -98,3 +99,7 @@ def test_the_commands_of_the_readme_work(shell, tmp_path):
 
 def test_a_command_that_does_not_work_is_seen(shell):
     assert shell("pipeline quarantine replai").returncode != 0
+
+
+def test_then_all_invariants_hold(airflow):
+    assert_airflow_is_well(airflow)

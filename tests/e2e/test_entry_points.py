@@ -12,6 +12,8 @@ from scripts.bronze.ledger import decode
 from scripts.config import PROJECT_DIR
 from tests.support.tables import tables
 
+from .invariants import assert_invariants
+
 pytestmark = pytest.mark.timeout(6000)
 
 FIRST, LAST = "2024-01-01", "2024-01-03"
@@ -46,3 +48,5 @@ def test_command_line_and_prefect_give_the_same_tables_and_tell_the_same_runs(so
     assert tables(tmp_path / "prefect/warehouse.duckdb") == rows
     assert len(told["cli"]) > 2 * 2 * len(expected), "each partition has a load and a validation"
     assert told["prefect"] == told["cli"]
+    for entry_point in ("cli", "prefect"):
+        assert_invariants(tmp_path / entry_point)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import json
 import os
 import re
 import shutil
@@ -18,10 +19,14 @@ from urllib3.util import Retry
 
 from scripts.bronze.ledger import decode
 from scripts.config import PROJECT_DIR
+from scripts.planning import reconcile
+from scripts.sample_api import data
 from scripts.sample_api.server import Fault
+from scripts.utils.files import is_locked
 from scripts.warehouse.versions import Warehouse
 from tests.support.page import foreign_page
 
+from .invariants import assert_invariants, settings_of, store
 from .launcher import launched
 from .waiting import free_port, wait_for
 
@@ -91,6 +96,26 @@ class Prefect:
         found = (self.data_dir / "bronze/_ledger").glob(f"*/*/{days}*.json")
         return {path.relative_to(self.data_dir): decode(path).run_id for path in found}
 
+    def set_state(self, run_id, state):
+        """Ask for a state of a run, as the pages of Prefect do."""
+        return self.post(f"flow_runs/{run_id}/set_state", state={"type": state})
+
+    def slots(self):
+        """Return how many slots of each limit are taken."""
+        limits = self.post("v2/concurrency_limits/filter")
+        return {limit["name"]: limit["active_slots"] for limit in limits if limit["active_slots"]}
+
+    def waiting(self):
+        """Return what runs or waits: runs, also those whose time has come and that do not start, and slots."""
+        states = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]}}
+        found = self.post("flow_runs/filter", flow_runs={"state": states})
+        late = self.post(
+            "flow_runs/filter", flow_runs={"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot"]}}}
+        )
+        return [f"{run['name']} is {run['state_name']}" for run in found + late] + [
+            f"{number} slots of {name} are taken" for name, number in self.slots().items()
+        ]
+
     def log(self, run_id):
         """Return the text of a run's log."""
         lines, asked = [], {"flow_run_id": {"any_": [run_id]}}
@@ -122,9 +147,10 @@ def prefect(tmp_path_factory, source, sink, project):
 
 
 @pytest.fixture(autouse=True)
-def no_faults_left(source):
+def source_as_before(source):
     yield
     source.faults.clear()
+    source.first_day = data.FIRST_DAY
 
 
 def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect):
@@ -311,6 +337,42 @@ def test_a_daily_run_that_fails_by_itself_is_told(prefect, sink):
         running.unlink()
 
 
+def test_a_daily_run_cancelled_while_it_loads_keeps_no_slot_and_no_process(prefect, source):
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    unload(prefect, "todos", yesterday)
+    source.faults.append(Fault("timeout", path="/todos", seconds=600, day=str(yesterday)))
+    run_id = prefect.start("elt-daily/daily")
+    wait_for(lambda: not any(fault.times for fault in source.faults), "the request that hangs")
+    process = flow_process(run_id)
+    assert prefect.waiting(), "what runs is seen"
+    prefect.set_state(run_id, "CANCELLING")
+    assert prefect.wait(run_id)["state_type"] == "CANCELLED"
+    psutil.wait_procs([process], timeout=120)
+    assert not process.is_running()
+    source.faults.clear()
+    # a subflow of a process that is gone is ended by the next run at the latest
+    assert prefect.wait(prefect.start("elt-daily/daily"))["state_type"] == "COMPLETED"
+    children = prefect.post("flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [run_id]}})
+    assert {child["state_type"] for child in children} <= {*DONE}
+    assert decode(prefect.data_dir / f"bronze/_ledger/jsonplaceholder/todos/{yesterday}.json").status == "validated"
+    wait_for(lambda: not prefect.slots(), "free slots", 120)
+
+
+def test_a_run_cancelled_while_it_builds_ends_dbt_and_leaves_no_lock(prefect):
+    target, day = Warehouse(prefect.data_dir / "warehouse.duckdb"), "2024-04-02"
+    run_id = prefect.start(start_date=day, end_date=day, full_refresh=True)
+    process = flow_process(run_id)
+    wait_for(lambda: is_locked(target.lock) and len(process.children(recursive=True)), "dbt")
+    programs = [process, *process.children(recursive=True)]
+    prefect.set_state(run_id, "CANCELLING")
+    assert prefect.wait(run_id)["state_type"] == "CANCELLED"
+    _, alive = psutil.wait_procs(programs, timeout=120)
+    assert alive == []
+    assert not is_locked(target.lock)
+    wait_for(lambda: not prefect.slots(), "free slots", 300)
+    assert prefect.run(day)["state_type"] == "COMPLETED"
+
+
 def published(prefect):
     """Return the published version, or None."""
     return Warehouse(prefect.data_dir / "warehouse.duckdb").current()
@@ -359,6 +421,19 @@ def test_the_daily_deployment_loads_the_day_before(prefect):
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     assert (prefect.data_dir / f"bronze/_ledger/jsonplaceholder/posts/{yesterday}.json").exists()
+
+
+def test_a_day_loaded_before_its_end_is_loaded_again_by_its_daily_run(prefect, source):
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    path = prefect.data_dir / f"bronze/_ledger/jsonplaceholder/users/{yesterday}.json"
+    prefect.run(str(yesterday))
+    noon = f"{yesterday}T12:00:00Z"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started_at": noon, "loaded_at": noon}))
+    before = decode(path)
+    source.first_day = data.FIRST_DAY - dt.timedelta(days=10)
+    assert prefect.wait(prefect.start("elt-daily/daily"))["state_type"] == "COMPLETED"
+    assert decode(path).started_at > before.started_at
+    assert decode(path).content_hash != before.content_hash
 
 
 def test_the_daily_deployment_fails_with_what_failed_and_tells_it_once(prefect, source, sink):
@@ -430,6 +505,34 @@ def test_what_a_user_changes_in_prefect_stays_until_it_is_overwritten(prefect):
     patch("v2/concurrency_limits/warehouse-build", limit=1)
 
 
+def test_prefect_was_away_for_more_days_than_it_had_runs(prefect, project):
+    """Days for which there never was a run: named by health, and loaded where the contract asks for it."""
+    today = dt.datetime.now(dt.UTC).date()
+    days = [str(today - dt.timedelta(days=back)) for back in (5, 4, 3, 2)]
+    assert prefect.run(days[0])["state_type"] == "COMPLETED"
+    assert prefect.wait(prefect.start("elt-reconcile/reconcile"))["state_type"] == "COMPLETED"
+    health = json.loads((prefect.data_dir / "health.json").read_text())
+    assert any(re.match(rf"jsonplaceholder/posts: .*to {days[-1]} missing", text) for text in health["problems"])
+    assert not prefect.loads(days[1])
+
+    contract = project / "scripts/sources/jsonplaceholder.yml"
+    right = contract.read_text()
+    asks = f"default_resource: posts\ncatchup: true\nstart_date: {days[0]}"
+    contract.write_text(right.replace("default_resource: posts", asks))
+    try:
+        # a scheduled run may be doing it at the same time
+        wait_for(
+            lambda: (
+                prefect.wait(prefect.start("elt-reconcile/reconcile"))
+                and all(len(prefect.loads(day)) == 4 for day in days)
+            ),
+            "the days",
+            600,
+        )
+    finally:
+        contract.write_text(right)
+
+
 ATTACK = """
 const [api, name, headers, done] = arguments;
 const json = { 'Content-Type': 'application/json', ...headers };
@@ -491,3 +594,13 @@ def test_only_its_own_page_may_read_answers(prefect):
     assert allowed(prefect.page) == prefect.page
     assert allowed("http://127.0.0.1:9") is None
     assert allowed("null") is None
+
+
+def test_then_all_invariants_hold(prefect):
+    with settings_of(prefect.data_dir):
+        for _ in range(5):
+            wait_for(lambda: not prefect.waiting(), "nothing to wait", 600)
+            if not reconcile.examine(store()).is_ready:
+                break
+            prefect.wait(prefect.start("elt-reconcile/reconcile"))
+    assert_invariants(prefect.data_dir)

@@ -4,14 +4,12 @@ Other failures of the same list are in `test_airflow.py`: a model error, killed 
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from scripts.sample_api.server import Fault
 
+from .invariants import assert_airflow_is_well
 from .waiting import wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -22,51 +20,6 @@ CONTRACT = "scripts/sources/jsonplaceholder.yml"
 def no_faults_left(source):
     yield
     source.faults.clear()
-
-
-@pytest.fixture
-def changed(project):
-    """Change a file of the project for the test; returns a function that restores it."""
-    known = {}
-
-    def change(name, old, new):
-        path = project / name
-        known.setdefault(path, path.read_text() if path.exists() else None)
-        text = known[path] or ""
-        assert old in text
-        path.write_text(text.replace(old, new, 1) if old else new)
-
-    def restore():
-        for path, text in known.items():
-            path.unlink() if text is None else path.write_text(text)
-        known.clear()
-
-    change.back = restore
-    yield change
-    restore()
-
-
-@pytest.fixture
-def pipeline(airflow, project, source):
-    """Run a command of the pipeline on Airflow's data, as a person in the folder of the project does."""
-
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "scripts.cli.main", *arguments],
-            cwd=project,
-            env=os.environ
-            | {
-                "PYTHONPATH": str(project),
-                "DATA_DIR": str(airflow.data_dir),
-                "API_BASE_URL": source.url,
-                "COIN_API_BASE_URL": source.url,
-            },
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-
-    return run
 
 
 def load(airflow, day, resource="users", **conf):
@@ -182,3 +135,7 @@ def test_a_wrong_contract_stops_only_its_source(airflow, changed, pipeline):
     assert "is broken" not in pipeline("health").stdout
     airflow.wait_for_loads()
     assert "2024-10-09" in airflow.gold_days("users")
+
+
+def test_then_all_invariants_hold(airflow):
+    assert_airflow_is_well(airflow)

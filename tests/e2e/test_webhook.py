@@ -226,6 +226,17 @@ def test_only_its_user_can_read_the_database(n8n):
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
 
 
+def test_then_no_execution_waits(n8n, stand_in):
+    """Whatever Airflow did, each execution has ended; a stalled one is seen while it stalls."""
+    wait_for(lambda: not n8n.waiting(), "no execution to wait", 120)
+    stand_in.rudeness = {"token": {"wait": 3}}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(n8n.post, MONTH)
+        wait_for(n8n.waiting, "the execution", 30)
+        assert asked.result()[0] == 202
+    wait_for(lambda: not n8n.waiting(), "its end", 60)
+
+
 @pytest.mark.long
 def test_what_somebody_changes_in_n8n_survives_a_restart_until_it_is_overwritten(tmp_path_factory, stand_in):
     folder = tmp_path_factory.mktemp("kept")

@@ -4,6 +4,7 @@ import pytest
 
 from scripts.sample_api.server import Fault
 
+from .invariants import assert_airflow_is_well
 from .n8n_stack import running_n8n
 from .waiting import wait_for
 
@@ -72,3 +73,41 @@ def test_a_day_that_fails_is_shown_is_cleared_and_is_done(airflow, n8n, source):
     assert airflow.clear(task).status_code == 200
     assert wait_for(lambda: n8n.progress(backfill_id)[1]["silver_and_gold"]["caught_up"], "the cleared day", 240)
     assert n8n.progress(backfill_id)[1]["status"] == "done"
+
+
+def test_a_paused_dag_is_told_with_the_remedy_and_nothing_is_started(airflow, n8n):
+    body = {"start_date": "2024-09-15", "end_date": "2024-09-15", "source": "jsonplaceholder", "resources": ["users"]}
+    runs = len(airflow.runs("pipeline_bronze", run_type="backfill"))
+    with airflow.paused("pipeline_bronze"):
+        status, refused = wait_for(
+            lambda: (found := n8n.post(body))[1].get("error", {}).get("code") != "backfill_running" and found,
+            "the former backfill to be over",
+        )
+        assert (status, refused["error"]["code"]) == (409, "dag_paused")
+        assert f"unpause it at {airflow.url}/dags/pipeline_bronze" in refused["error"]["message"]
+    assert len(airflow.runs("pipeline_bronze", run_type="backfill")) == runs
+    status, answer = n8n.post(body)
+    assert (status, answer["status"]) == (202, "accepted")
+    assert ended(n8n, answer["backfill_id"])["status"] == "done"
+
+
+@pytest.mark.long
+def test_a_year_is_accepted_in_time_and_a_cancelled_one_is_due_again(airflow, n8n):
+    year = {"start_date": "2022-12-31", "end_date": "2023-12-31", "source": "jsonplaceholder", "resources": ["users"]}
+    status, answer = wait_for(lambda: (found := n8n.post(year))[0] != 409 and found, "the former backfill to be over")
+    assert (status, answer["status"], answer["days"]) == (202, "accepted", 366)
+    again = n8n.post(year)[1]
+    assert (again["status"], again["backfill_id"]) == ("already_running", answer["backfill_id"])
+    assert airflow.ask("PUT", f"/api/v2/backfills/{answer['backfill_id']}/cancel").status_code == 200
+    airflow.wait_for_loads()
+    found = ended(n8n, answer["backfill_id"])
+    assert found["status"] == "failed"
+    assert sum(found["progress"].values()) == 366
+    dry = n8n.post({**year, "dry_run": True})[1]
+    assert len(dry["would_run"]) == found["progress"]["failed"] > 300
+    assert len(dry["already_done"]) == found["progress"]["done"]
+
+
+def test_then_all_invariants_hold(airflow, n8n):
+    assert_airflow_is_well(airflow)
+    wait_for(lambda: not n8n.waiting(), "no execution to wait", 60)

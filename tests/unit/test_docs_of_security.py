@@ -5,6 +5,7 @@ import re
 import pytest
 
 from scripts.config import PROJECT_DIR
+from tests.support.named_tests import missing, named
 
 TEXT = (PROJECT_DIR / "docs" / "security.md").read_text()
 ROWS = [
@@ -12,21 +13,6 @@ ROWS = [
     for line in TEXT.splitlines()
     if line.startswith("| ") and "`tests/" in line
 ]
-
-
-def named(text):
-    """Return the tests that a text names: file and function."""
-    return re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
-
-
-def missing(text):
-    """Return the tests that a text names and that do not exist."""
-    return [
-        f"{file}::{name}"
-        for file, name in named(text)
-        if not (PROJECT_DIR / file).is_file()
-        or not re.search(rf"^(async )?def {name}\(", (PROJECT_DIR / file).read_text(), re.MULTILINE)
-    ]
 
 
 def test_every_test_that_is_named_exists():
