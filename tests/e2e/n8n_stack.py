@@ -30,7 +30,9 @@ class Webhook:
 
     def waiting(self):
         """Return the executions that have not ended."""
-        query = "select workflowId, status from execution_entity where status in ('new', 'running', 'waiting')"
+        states = "('new', 'running', 'waiting')"
+        # one that has ended well is removed, and keeps its state until then
+        query = f"select workflowId, status from execution_entity where status in {states} and deletedAt is null"
         with contextlib.closing(sqlite3.connect(self.data_dir / "n8n/.n8n/database.sqlite", timeout=60)) as database:
             return database.execute(query).fetchall()
 

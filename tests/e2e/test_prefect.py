@@ -18,7 +18,6 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from scripts.bronze.ledger import decode
-from scripts.config import PROJECT_DIR
 from scripts.planning import reconcile
 from scripts.sample_api import data
 from scripts.sample_api.server import Fault
@@ -38,8 +37,8 @@ DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 class Prefect:
     """The REST API of a running Prefect."""
 
-    def __init__(self, url, data_dir, login):
-        self.page, self.url, self.data_dir = url, f"{url}/api", data_dir
+    def __init__(self, url, data_dir, login, home):
+        self.page, self.url, self.data_dir, self.home = url, f"{url}/api", data_dir, home
         self.session = requests.Session()
         self.session.auth = tuple(login.split(":"))
         # as Prefect's own client does it: the server answers 503 when its SQLite is locked
@@ -133,17 +132,16 @@ def prefect(tmp_path_factory, source, sink, project):
         "API_BASE_URL": source.url,
         "COIN_API_BASE_URL": source.url,
         "SLACK_WEBHOOK": sink.url,
-        "PIPELINE_HOME": project,
         "TASK_RETRY_WAIT": 0.2,
         "API_RETRY_WAIT": 0.05,
         "RUN_DEADLINE_HOURS": 10 / 3600,
     }
     env_file = folder / "secrets.env"
-    options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200}
+    options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200, "home": project}
     with launched("Prefect", "prefect_local.py", "--port", port, "--env-file", env_file, **options):
         login = dotenv_values(env_file)["PREFECT_API_AUTH_STRING"]
         assert f"export PREFECT_API_URL=http://127.0.0.1:{port}/api" in options["log"].read_text()
-        yield Prefect(f"http://127.0.0.1:{port}", folder / "data", login)
+        yield Prefect(f"http://127.0.0.1:{port}", folder / "data", login, project)
 
 
 @pytest.fixture(autouse=True)
@@ -455,12 +453,12 @@ def execute(prefect, *command, **environ):
         "PREFECT_API_URL": prefect.url,
         "PREFECT_API_AUTH_STRING": ":".join(prefect.session.auth),
         "PREFECT_HOME": str(prefect.data_dir / "prefect"),
-        "PYTHONPATH": f"{PROJECT_DIR}{os.pathsep}{PROJECT_DIR / 'prefect' / 'flows'}",
+        "PYTHONPATH": f"{prefect.home}{os.pathsep}{prefect.home / 'prefect' / 'flows'}",
     }
     done = subprocess.run(
         [sys.executable, *command],
         env=os.environ | known | environ,
-        cwd=PROJECT_DIR,
+        cwd=prefect.home,
         text=True,
         capture_output=True,
         check=False,

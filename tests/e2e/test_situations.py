@@ -290,7 +290,8 @@ def test_a_run_of_a_paused_dag_keeps_nothing_else_from_being_done(airflow, sourc
 
 def test_a_file_that_cannot_be_read_or_a_missing_pool_is_named_by_health(airflow, project, pipeline):
     broken = project / "airflow" / "dags" / "broken.py"
-    broken.write_text("this is no python\n")
+    # Airflow reads only files that speak of it and of a DAG
+    broken.write_text("from airflow.sdk import DAG\nthis is no python\n")
     pool = {"name": "warehouse", "slots": 1, "description": "builds", "include_deferred": False}
     airflow.wait_for_loads()
     assert airflow.ask("DELETE", "/api/v2/pools/warehouse", user="admin").ok

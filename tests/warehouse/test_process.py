@@ -1,13 +1,16 @@
 """Commands of dbt in the worker: each has its own environment and output, and none needs the worker."""
 
+import fcntl
 import importlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from scripts.config import settings
+from scripts.utils.files import is_locked
 from scripts.warehouse import process as processes
 from scripts.warehouse import worker
 from scripts.warehouse.build import warehouse
@@ -117,3 +120,33 @@ def test_a_copy_of_this_process_has_a_worker_of_its_own(command):
         os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert output(command("third")) == ("select 'third'\n", 0)
+
+
+LONG = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize("is_program", [False, True], ids=["in the worker", "a program"])
+def test_a_command_ends_with_the_process_that_was_killed(command, tmp_path, monkeypatch, is_program):
+    """Otherwise it would keep the lock of builds, as after a cancelled run whose process does not end in time."""
+    if is_program:
+        monkeypatch.setattr(processes, "_in_worker", lambda _: None)
+    lock = tmp_path / "lock"
+    lock.touch()
+    asked = os.fork()
+    if asked == 0:
+        with lock.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            found = command("first")
+            with running(Command([*found.arguments[:-1], LONG], *found[1:3], [held.fileno()])):
+                (tmp_path / "runs").touch()
+                time.sleep(3000)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "runs").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert is_locked(lock)
+    os.kill(asked, signal.SIGKILL)
+    os.waitpid(asked, 0)
+    while is_locked(lock):
+        assert time.monotonic() < deadline, "the command goes on"
+        time.sleep(0.1)
