@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("dbt")
 _DBT = (sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()")
+_READ = (*_DBT[:-1], f"from scripts.warehouse.worker import end_without_reader; end_without_reader(); {_DBT[-1]}")
 _WORKER = (sys.executable, "-P", "-m", "scripts.warehouse.worker")
 _STDERR = 2
 
@@ -63,6 +64,8 @@ def prepare(environment: Mapping[str, str]) -> None:
 @contextlib.contextmanager
 def running(command: Command) -> Iterator[Running]:
     """Start a command whose output is read; at the end of the block, it is asked to end if it still runs.
+
+    If this process is killed, the command ends too.
 
     The command runs in this process's worker, which is started first if there is none. If the worker is in use or
     cannot be started, the command runs as a program of its own.
@@ -196,7 +199,7 @@ def _forget_worker() -> None:
 
 def _start(command: Command, *, output: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603 — our own arguments
-        [*_DBT, *command.arguments],
+        [*(_DBT if output is None else _READ), *command.arguments],
         cwd=command.folder,
         env=command.environment,
         stdout=output,

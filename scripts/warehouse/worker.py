@@ -14,9 +14,11 @@ import importlib
 import itertools
 import json
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -77,11 +79,27 @@ def make_schemas(classes: Mapping[str, Sequence[str]]) -> None:
 
 
 def _answer(connection: socket.socket, number: int) -> None:
-    # the process that sent the request may have been killed; the command ends by itself
+    # the process that sent the request may have been killed; the command then ends by itself
     try:
         connection.sendall(b"%d\n" % number)
     except BrokenPipeError:
         sys.exit()
+
+
+def end_without_reader() -> None:
+    """Let this process end as soon as nobody reads its output any more, since the process that started it was killed.
+
+    A command that goes on would keep the builder's lock, and for ever if what it says about its output blocks it.
+    """
+    watched = select.poll()
+    # without events it returns only when the reader has gone
+    watched.register(sys.stdout.fileno(), 0)
+
+    def end() -> None:
+        watched.poll()
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=end, name="end without reader", daemon=True).start()
 
 
 def _run(files: Sequence[int]) -> None:
@@ -95,6 +113,7 @@ def _run(files: Sequence[int]) -> None:
     for number, output in zip((sys.stdout.fileno(), sys.stderr.fileno()), outputs, strict=True):
         os.dup2(output, number)
         os.close(output)
+    end_without_reader()
     os.environ.clear()
     os.environ.update(told["environment"])
     time.tzset()
