@@ -14,6 +14,7 @@ from scripts.config import PROJECT_DIR
 
 README = (PROJECT_DIR / "README.md").read_text()
 EXPLAIN_PAGE = (PROJECT_DIR / "docs" / "explain.md").read_text()
+QUESTIONS_PAGE = (PROJECT_DIR / "docs" / "questions.md").read_text()
 QUERY_PAGE = (PROJECT_DIR / "docs" / "query-gold.md").read_text()
 
 
@@ -62,7 +63,7 @@ def beside_the_data(demo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("query", blocks(QUERY_PAGE, "sql"))
+@pytest.mark.parametrize("query", blocks(QUERY_PAGE, "sql") + blocks(QUESTIONS_PAGE, "sql"))
 def test_the_queries_of_the_page_for_analysts_run(demo, beside_the_data, query):
     with duckdb.connect(str(demo.folder / "warehouse.duckdb"), read_only=True) as warehouse:
         columns = warehouse.execute(query).description
@@ -102,8 +103,11 @@ def shows(shown, printed):
     return True
 
 
-@pytest.mark.parametrize("block", [text for text in blocks(EXPLAIN_PAGE, "console") if "pipeline explain" in text])
-def test_the_page_about_explain_shows_what_the_command_prints(demo, start, block):
+EXPLAINED = [text for text in blocks(EXPLAIN_PAGE, "console") if "pipeline explain" in text]
+
+
+@pytest.mark.parametrize("block", EXPLAINED + blocks(QUESTIONS_PAGE, "console"))
+def test_the_pages_show_what_the_commands_print(demo, start, block):
     command, *lines = block.splitlines()
     arguments = shlex.split(command.removeprefix("$ uv run pipeline "))
     done = start(*arguments, DATA_DIR=demo.folder)
@@ -112,3 +116,11 @@ def test_the_page_about_explain_shows_what_the_command_prints(demo, start, block
     shown, printed = [explained(line) for line in lines], [explained(line) for line in done.stdout.splitlines()]
     assert shows(shown, printed), "\n".join(printed)
     assert not shows([*shown[:-1], "a line that it does not print"], printed)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Since the version before", "Owner", "Last day", "stale 72 hours after its end", "result", "Where it comes from"],
+)
+def test_the_page_of_a_table_has_what_the_questions_send_people_to(demo, words):
+    assert words in (demo.folder / "docs" / "tables" / "fct_events.html").read_text()
