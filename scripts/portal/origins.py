@@ -8,7 +8,7 @@ import msgspec
 
 from scripts.contracts import catalog
 from scripts.warehouse import kept_manifest
-from scripts.warehouse.column_origins import Input, sources_of
+from scripts.warehouse.column_origins import Input, is_known, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,7 @@ class Origins:
 
     def fields(self, node: str, column: str) -> Sequence[Field] | None:
         """Return the fields that a column is computed from; None if they are not known."""
-        model = self._kept.columns.get(node)
-        if model is None or model.problem or column not in model.columns:
+        if node not in self._kept.columns or not is_known(self._kept.columns, node, column):
             return None
         found = [self._field(item) for item in sources_of(self._kept.columns, node, column)]
         return [field for field in found if field is not None] if None not in found else None

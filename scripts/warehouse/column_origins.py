@@ -85,6 +85,23 @@ def sources_of(lineage: Mapping[str, ModelColumns], node: str, column: str) -> S
     return sorted((Input(*place, kind) for place, kind in found.items()), key=Input.place)
 
 
+def is_known(lineage: Mapping[str, ModelColumns], node: str, column: str) -> bool:
+    """Return whether everything that a column is computed from is known, through all models."""
+    waiting, seen = [(node, column)], set()
+    while waiting:
+        place = waiting.pop()
+        model = lineage.get(place[0])
+        # a source or a seed has no columns below it
+        if model is None or place in seen or not model.reads:
+            continue
+        seen.add(place)
+        origin = model.columns.get(place[1])
+        if model.problem or origin is None or not origin.is_whole:
+            return False
+        waiting += [(item.node, item.column) for item in origin.inputs if item.column is not None]
+    return True
+
+
 def stronger(one: Kind, other: Kind) -> Kind:
     """Return how a value becomes a column by two steps, one after the other."""
     return max(one, other, key=_ORDER.index)

@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from scripts.warehouse.column_lineage import column_lineage
-from scripts.warehouse.column_origins import Input, sources_of
+from scripts.warehouse.column_origins import Input, is_known, sources_of
 
 ORDERS, PEOPLE = "source.p.shop.orders", "source.p.shop.people"
 STAGING = """
@@ -143,6 +143,21 @@ def test_a_column_that_cannot_be_resolved_is_not_whole():
 
     columns = found["model.p.mart"].columns
     assert {name: origin.is_whole for name, origin in columns.items()} == {"a": False, "order_id": True}
+
+
+def test_a_column_above_one_that_could_not_be_read_is_not_known():
+    broken = node("broken", "select from where", "model.p.people", columns={"a": {"name": "a"}})
+    code = "select a, order_id, e from gold.broken, gold.stg, elsewhere.t"
+    mart = node("mart", code, "model.p.broken", "model.p.stg")
+    top = node("top", "select a, order_id, e from gold.mart", "model.p.mart")
+    lineage = column_lineage(manifest(broken, mart, top))
+
+    assert {name: is_known(lineage, "model.p.top", name) for name in ("a", "order_id", "e", "nothing")} == {
+        "a": False,
+        "order_id": True,
+        "e": False,
+        "nothing": False,
+    }
 
 
 def test_the_text_that_stands_for_the_day_of_a_deletion_is_that_column():
