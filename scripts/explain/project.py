@@ -167,6 +167,7 @@ class ProjectTables:
     def hidden_columns(self, node: str, names: Sequence[str], sensitive: Mapping[str, frozenset[str]]) -> set[str]:
         """Return the columns of a table or resource whose values are computed from sensitive columns of a contract.
 
+        `meta: {sensitive: …}` of a column in dbt's YAML decides about it, and about what is computed from it.
         If the lineage of a column is not known, it is hidden if a sensitive column is anywhere below it.
 
         Args:
@@ -191,6 +192,10 @@ class ProjectTables:
             sensitive = self._sensitive.get(self.resources[node].full_name, frozenset())
             # a field that the contract does not name may be a sensitive one under another name
             return column in sensitive or (column == "_extra" and bool(sensitive))
+        described = self._manifest.nodes.get(node, {}).get("columns") or {}
+        said = {name.lower(): about.get("sensitive") for name, about in described.items()}.get(column.lower())
+        if said is not None:
+            return bool(said)
         found = self._manifest.columns.get(node)
         if found is None:
             return False

@@ -49,8 +49,17 @@ def _kept(node: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         **{key: node[key] for key in _KEPT if node.get(key)},
         "config": {key: config[key] for key in _KEPT_CONFIG if config.get(key)},
-        "columns": {
-            name: {key: column[key] for key in ("name", "data_type", "description", "constraints") if column.get(key)}
-            for name, column in (node.get("columns") or {}).items()
-        },
+        "columns": {name: _kept_column(column) for name, column in (node.get("columns") or {}).items()},
     }
+
+
+def _kept_column(column: Mapping[str, Any]) -> Mapping[str, Any]:
+    kept = {key: column[key] for key in ("name", "data_type", "description", "constraints") if column.get(key)}
+    said = _says_sensitive(column)
+    return kept if said is None else {**kept, "sensitive": said}
+
+
+def _says_sensitive(column: Mapping[str, Any]) -> bool | None:
+    """Return whether `meta` of a column in dbt's YAML says that its values are sensitive; None if it says nothing."""
+    said = {**(column.get("meta") or {}), **((column.get("config") or {}).get("meta") or {})}.get("sensitive")
+    return None if said is None else bool(said)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Layer = Literal["silver", "gold"]
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Change it when the contents of a `Project` change: dbt then compiles the project again in the next build."""
 _NOT_THE_PROJECT = {"target", "logs", ".user.yml"}
 """What dbt itself writes to the folder of the project."""

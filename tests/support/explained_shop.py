@@ -116,7 +116,9 @@ MODELS = {
     """,
     "people": """
         {{ config(materialized='table', contract={'enforced': false}) }}
-        select code, name as full_name, upper(name) as shouted, email as pseudonym, length(code) as size
+        select
+            code, name as full_name, upper(name) as shouted, lower(name) as lowered, email as pseudonym,
+            length(code) as size
         from {{ ref('stg_shop__clients') }}
     """,
 }
@@ -158,7 +160,7 @@ def open_shop(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
         new_source.write_source("shop", yaml.safe_dump({**text, "default_resource": "orders", "resources": RESOURCES}))
         generated_files.write_files(source_yaml.source_files())
         marts = project / "dbt" / "models" / "marts"
-        for path in marts.rglob("*"):
+        for path in marts.glob("fct_*"):
             path.unlink()
         marts.mkdir(parents=True, exist_ok=True)
         for name, sql in MODELS.items():
@@ -180,7 +182,9 @@ def open_shop(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
                         "unique",
                         {"accepted_values": {"arguments": {"values": ["bo"]}, "config": {"severity": "warn"}}},
                     ],
-                }
+                },
+                {"name": "lowered", "config": {"meta": {"sensitive": False}}},
+                {"name": "size", "config": {"meta": {"sensitive": True}}},
             ],
         }
         (marts / "marts.yml").write_text(yaml.safe_dump({"models": [*described, people]}))
