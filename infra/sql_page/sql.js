@@ -148,6 +148,7 @@ function plot({ columns, rows }, width) {
     width: Math.max(280, width),
     style: { background: "transparent", fontSize: "12px" },
     marginLeft: 64,
+    marginRight: 40,
     marginBottom: 44,
   };
   const color = "var(--link)";
@@ -170,10 +171,12 @@ function plot({ columns, rows }, width) {
     Plot.lineY(points, { x: "x", y: "y", stroke: color, sort: "x" }),
     Plot.dot(points, { x: "x", y: "y", fill: color, r: 2.5 }),
   ];
+  const days = as === "date" ? { tickFormat: (day) => text(day, as) } : {};
+  if (as === "date" && points.length <= width / 90) days.ticks = points.map((point) => point.x);
   return Plot.plot({
     ...options,
     height: 280,
-    x: { label: name, type: as === "number" ? "linear" : "utc", ...(as === "number" ? { transform: Number } : {}) },
+    x: { label: name, ...days, type: as === "number" ? "linear" : "utc", ...(as === "number" ? { transform: Number } : {}) },
     y: { label: columns[y].name, grid: true, zero: true, nice: true },
     marks: [...marks, Plot.ruleY([0])],
   });
