@@ -166,6 +166,10 @@ class Warehouse:
 
     def point_to(self, version: str) -> None:
         """Make a kept version the one that people open."""
+        has_gold = self.gold_of(version).is_dir()
+        if has_gold:
+            # before the flip, which publishes this too; it never changes
+            self._link_gold("current", "current")
         if (before := self.current()) is not None:
             # its publish may have been killed right after it replaced the link
             folders.unmark(self.builds / before, folders.UNPUBLISHED)
@@ -179,7 +183,8 @@ class Warehouse:
                     hint="move it away, then `pipeline build`",
                 )
             _flip(self.path, f"{self.root.name}/current/{self.path.name}")
-        self._link_gold(version)
+        if has_gold:
+            self._link_gold(version, f"builds/{version}")
 
     def rollback(self, version: str | None = None) -> str:
         """Publish the version before the published one, or `version`, and return its name.
@@ -217,14 +222,11 @@ class Warehouse:
             if link.is_symlink() and not link.exists():
                 link.unlink()
 
-    def _link_gold(self, version: str) -> None:
-        # the link `current` never changes: it follows the link that publishes
-        names = {"current": "current", version: f"builds/{version}"}
-        for name, place in names.items():
-            link, target = self.gold / name, f"../{self.root.name}/{place}/gold"
-            if self.gold_of(name).is_dir() and not (link.is_symlink() and os.readlink(link) == target):  # noqa: PTH115 — the link's text
-                make_dir(self.gold)
-                _flip(link, target)
+    def _link_gold(self, name: str, place: str) -> None:
+        link, target = self.gold / name, f"../{self.root.name}/{place}/gold"
+        if not (link.is_symlink() and os.readlink(link) == target):  # noqa: PTH115 — the link's text
+            make_dir(self.gold)
+            _flip(link, target)
 
     def _prune_files(self) -> None:
         kept = {*self.versions(), self.current()}

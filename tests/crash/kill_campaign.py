@@ -203,6 +203,7 @@ class Campaign:
             raise self._error(f"a traceback:\n{text[-3000:]}")
         self._check(kill_checks.check_bronze, self.data, self.versions)
         self._check(kill_checks.published, self.data)
+        self._check(kill_checks.check_gold_files, self.data)
 
     def wait(self, process: subprocess.Popen[bytes], event: str, delay: float) -> bool:
         """Wait for the event, or for the delay; return whether it came before the command ended."""

@@ -88,7 +88,19 @@ def published(data: Path) -> Sequence[Any]:
     return silver
 
 
+def check_gold_files(data: Path) -> None:
+    """Check that Gold as Parquet has the rows of the published version; no other process may publish meanwhile."""
+    if not (data / "warehouse" / "current").is_symlink():
+        return
+    with duckdb.connect(str(data / "warehouse.duckdb"), read_only=True) as connection:
+        wanted = connection.execute(_GOLD).fetchall()
+    table = pq.read_table(data / "gold" / "current" / "item_counts.parquet")
+    found = sorted(zip(table["g"].to_pylist(), table["item_count"].to_pylist(), strict=True))
+    assert found == wanted, "Gold as Parquet is of another version than the warehouse"
+
+
 def check_complete(data: Path, validated: Mapping[str, Sequence[tuple[int, str]]]) -> None:
     """Check that Silver holds the newest row of each key of Bronze, after a build that succeeded."""
     newest = {key: (key, value, day) for day in sorted(validated) for key, value in validated[day]}
     assert published(data) == sorted(newest.values()), "Silver is not what Bronze says"
+    check_gold_files(data)

@@ -44,6 +44,9 @@ def _damage_is_found(campaign):
             connection.execute(statement)
         with pytest.raises(AssertionError, match=words):
             kill_checks.published(campaign.data)
+        if "gold" in statement:
+            with pytest.raises(AssertionError, match="another version"):
+                kill_checks.check_gold_files(campaign.data)
         with duckdb.connect(str(campaign.data / "warehouse.duckdb")) as connection:
             if "update" in statement:
                 connection.execute("update gold.item_counts set item_count = item_count - 1")

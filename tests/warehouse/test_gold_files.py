@@ -8,7 +8,7 @@ from scripts.bronze.run import Run
 from scripts.errors import StorageFullError
 from scripts.utils.days import parse_day
 from scripts.warehouse import build as builds
-from scripts.warehouse import gold_files
+from scripts.warehouse import gold_files, versions
 from scripts.warehouse.gold_files import GoldTable
 from scripts.warehouse.versions import Warehouse, reading, writing
 from tests.support import toy_warehouse
@@ -126,3 +126,18 @@ def test_a_full_disk_publishes_nothing(warehouse, monkeypatch):
         toy_warehouse.build(warehouse, 2)
     assert rows_of(warehouse.gold / "current/numbers.parquet") == [(1,)]
     assert toy_warehouse.numbers(warehouse.path) == [1]
+
+
+def test_gold_is_published_by_the_same_flip_as_the_file_also_the_first_time(warehouse, monkeypatch):
+    flips, real = [], versions._flip
+
+    def flip(link, target):
+        flips.append(link.relative_to(warehouse.path.parent).as_posix())
+        real(link, target)
+
+    monkeypatch.setattr(versions, "_flip", flip)
+    toy_warehouse.build(warehouse, 1)
+    toy_warehouse.build(warehouse, 2)
+
+    first = ["gold/current", "warehouse/current", "warehouse.duckdb", "gold/000001"]
+    assert flips == [*first, "warehouse/current", "gold/000002"]
