@@ -45,9 +45,7 @@ def empty_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make `folder` the project, with the macros, generic tests and profile of this one; return it."""
     for name in ("dbt/macros", "dbt/tests"):
         shutil.copytree(PROJECT_DIR / name, folder / name)
-    (folder / "dbt/models/marts").mkdir(parents=True)
-    # `dbt_project.yml` puts marts into a group of this file
-    for name in ("dbt/dbt_project.yml", "dbt/profiles.yml", "dbt/models/marts/groups.yml", ".env.example"):
+    for name in ("dbt/dbt_project.yml", "dbt/profiles.yml", ".env.example"):
         shutil.copy2(PROJECT_DIR / name, folder / name)
     (folder / "sources").mkdir()
     monkeypatch.setattr(config, "PROJECT_DIR", folder)
