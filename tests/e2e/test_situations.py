@@ -8,6 +8,7 @@ import json
 import re
 
 import pytest
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -329,24 +330,36 @@ def seen(browser, path, text=""):
         found = [one for one in page.find_elements(By.XPATH, path) if one.is_displayed() and text in one.text]
         return found[-1] if found else None
 
-    return WebDriverWait(browser, 180).until(find)
+    return patient(browser).until(find)
+
+
+def patient(browser):
+    """Return a wait during which the page may replace its elements."""
+    gone = [StaleElementReferenceException, ElementClickInterceptedException]
+    return WebDriverWait(browser, 180, ignored_exceptions=gone)
+
+
+def click(browser, path, text=""):
+    """Click what can be seen, as soon as the page lets it be clicked."""
+    patient(browser).until(lambda page: seen(page, path, text).click() is None)
 
 
 def fill_in_a_backfill(browser, airflow, day):
     """Ask for one day in the form of Airflow, as a person does who types it."""
     browser.get(f"{airflow.url}/dags/pipeline_bronze")
-    seen(browser, "//button", "Trigger").click()
-    seen(browser, "//label[contains(., 'Run this Dag for a range of dates')]").click()
+    click(browser, "//button", "Trigger")
+    click(browser, "//label[contains(., 'Run this Dag for a range of dates')]")
     for label in ("From", "To"):
-        seen(browser, f"//*[text()='{label}']/..//*[text()='Select date and time']").click()
+        click(browser, f"//*[text()='{label}']/..//*[text()='Select date and time']")
         seen(browser, "//input[@placeholder='YYYY/MM/DD']").send_keys(day.replace("-", "/"))
         clock = seen(browser, "//input[@placeholder='HH:mm']")
         clock.send_keys(Keys.CONTROL, "a")
         clock.send_keys("00:00")
-        seen(browser, "//*[text()='Date Range']").click()
-    seen(browser, "//button", "Run Backfill").click()
+        click(browser, "//*[text()='Date Range']")
+    click(browser, "//button", "Run Backfill")
 
 
+@pytest.mark.long
 def test_a_browser_in_another_time_zone_gets_the_days_that_were_typed_or_a_refusal(airflow, browser):
     day = "2025-03-05"
     browser.set_window_size(1400, 1400)
