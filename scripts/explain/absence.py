@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from scripts.errors import WarehouseError
 from scripts.explain.bronze_rows import key_condition, read_versions
+from scripts.explain.days import read_entry
 from scripts.explain.explanation import Finding, Rows
+from scripts.explain.loads import moment_text
 from scripts.explain.lookup import Condition, columns_of, find_rows
 from scripts.explain.quarantined import find_quarantined
+from scripts.explain.reader import built_at
 from scripts.security.outside_text import HIDDEN
-from scripts.utils.days import today
-from scripts.warehouse import history
+from scripts.utils.days import range_text, ranges, today
 from scripts.warehouse.database import quoted, reading
 
 if TYPE_CHECKING:
@@ -222,7 +224,7 @@ class Absence:
             except WarehouseError:
                 continue
             if count:
-                built = str((history.about(reader.target, version) or {}).get("built_at", "")).replace("+00:00", "Z")
+                built = built_at(reader.target, version)
                 self.findings.append(
                     Finding(f"version {version}, built {built}, has it{self._since(table, rows[0], built)}")
                 )
@@ -242,12 +244,10 @@ class Absence:
         )
         if day is None or resource is None:
             return ""
-        from scripts.explain.days import read_entry  # noqa: PLC0415
-
         entry = read_entry(self._reader.store, resource, dt.date.fromisoformat(day))
         if entry is None:
             return f"; its last day was {day}, whose load was removed"
-        loaded = entry.loaded_at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        loaded = moment_text(entry.loaded_at)
         again = f", which was loaded again at {loaded} (run {entry.run_id})" if loaded > built else ""
         return f"; its last day was {day}{again}"
 
@@ -270,12 +270,7 @@ def _number(count: int, what: str) -> str:
 
 def _days(days: Sequence[dt.date]) -> str:
     """Return days as text; those that follow one another as a range."""
-    ranges: list[list[dt.date]] = []
-    for day in days:
-        if ranges and (day - ranges[-1][1]).days == 1:
-            ranges[-1][1] = day
-        else:
-            ranges.append([day, day])
-    texts = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:_SHOWN_DAYS]]
-    more = f" and {len(ranges) - _SHOWN_DAYS} more ranges" if len(ranges) > _SHOWN_DAYS else ""
+    found = ranges(days)
+    texts = [range_text(first, last) for first, last in found[:_SHOWN_DAYS]]
+    more = f" and {len(found) - _SHOWN_DAYS} more ranges" if len(found) > _SHOWN_DAYS else ""
     return ", ".join(texts) + more

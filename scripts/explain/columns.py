@@ -9,6 +9,7 @@ from scripts.errors import UsageError
 from scripts.explain.explanation import ColumnExplanation, ColumnStep
 from scripts.explain.project import Resource
 from scripts.explain.reader import opened
+from scripts.warehouse.manifest import description_of
 
 if TYPE_CHECKING:
     from scripts.explain.project import Table
@@ -93,9 +94,8 @@ class _Walk:
         types = self._reader.columns(table)
         described = {name.lower(): found for name, found in (node.get("columns") or {}).items()}
         about = described.get((column or "").lower(), {})
-        description = " ".join((about.get("description") or "").split())
         kind = types.get(column or "", "").lower()
-        return ColumnStep(table.name, column or "", kind, description, how)
+        return ColumnStep(table.name, column or "", kind, description_of(about), how)
 
     def _field(self, resource: Resource, column: str | None, how: str) -> ColumnStep:
         name = f"Bronze {resource.full_name}"
@@ -103,7 +103,7 @@ class _Walk:
         kind = resource.types.get(column or "", "")
         step = ColumnStep(name, column or "", kind, how=how)
         if contract is not None:
-            step.description = " ".join(str(contract.get("description", "")).split())
+            step.description = description_of(contract)
             step.field = {
                 "source": resource.source,
                 "resource": resource.name,

@@ -129,9 +129,9 @@ def read_load(
         day=day,
         run_id=entry.run_id,
         triggered_by=entry.triggered_by,
-        started_at=_moment(entry.started_at),
-        loaded_at=_moment(entry.loaded_at),
-        validated_at=_moment(entry.validated_at) if entry.validated_at else None,
+        started_at=moment_text(entry.started_at),
+        loaded_at=moment_text(entry.loaded_at),
+        validated_at=moment_text(entry.validated_at) if entry.validated_at else None,
         address=contracts.address(resource).replace("{day}", str(day)),
         pages=entry.pages,
         page=_page(contracts.loaded(resource, entry.contract_version), entry.pages, position),
@@ -143,6 +143,11 @@ def read_load(
         rules=_rules(store, entry.partition),
         drift=tuple(f"field `{note.field}` is {note.kind} in {note.rows} rows ({note.action})" for note in entry.drift),
     )
+
+
+def moment_text(moment: dt.datetime) -> str:
+    """Return a moment as text: UTC, ISO 8601."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _rules(store: Store, partition: Partition) -> tuple[Rule, ...]:
@@ -176,7 +181,3 @@ def _base_url(source: Mapping[str, Any]) -> str:
     elif isinstance(name, str):
         configured = variable(name)
     return str(configured or source.get("base_url", ""))
-
-
-def _moment(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

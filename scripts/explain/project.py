@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scripts.errors import UsageError
 from scripts.warehouse.database import quoted
-from scripts.warehouse.manifest import affected_by, is_bronze, node_parents, source_meta, unique_key
+from scripts.warehouse.manifest import affected_by, description_of, is_bronze, meta_of, node_parents, unique_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -213,7 +213,7 @@ class ProjectTables:
             identifier,
             node["resource_type"],
             self._key(node),
-            " ".join((node.get("description") or "").split()),
+            description_of(node),
             node.get("original_file_path", ""),
         )
 
@@ -281,7 +281,7 @@ class ProjectTables:
 
 
 def _resource(source: Mapping[str, Any]) -> Resource:
-    about = source_meta(source)
+    about = meta_of(source)
     return Resource(
         source["unique_id"],
         source["source_name"],

@@ -48,8 +48,7 @@ class Reader:
         self.tables = ProjectTables(manifest)
         self.store = Store(settings().bronze_path)
         self.contracts = Contracts(self.store)
-        about = history.about(target, version) or {}
-        self.built_at = str(about.get("built_at", "")).replace("+00:00", "Z")
+        self.built_at = built_at(target, version)
 
     @functools.cached_property
     def sensitive(self) -> Mapping[str, frozenset[str]]:
@@ -104,6 +103,11 @@ class Reader:
         """Return the number of rows of a table that meet all conditions, and the first of them."""
         columns = self.columns(table)
         return find_rows(self.connection, table.relation, columns, conditions, limit=limit, order=table.key)
+
+
+def built_at(target: Warehouse, version: str) -> str:
+    """Return when a version was built: UTC, ISO 8601; empty if it does not tell."""
+    return str((history.about(target, version) or {}).get("built_at", "")).replace("+00:00", "Z")
 
 
 @contextlib.contextmanager

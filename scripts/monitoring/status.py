@@ -18,6 +18,7 @@ from scripts.errors import PipelineError
 from scripts.planning.due import state_of
 from scripts.warehouse import build_state
 from scripts.warehouse.build import warehouse
+from scripts.warehouse.database import number
 from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _models(
     rows = []
     counted = build_state.counted_models(connection).values()
     for model in sorted(sorted(counted, key=lambda found: found.model), key=lambda found: found.layer, reverse=True):
-        count = _number(connection, f"select count(*) from {model.relation}")  # noqa: S608 — a node of the project
+        count = number(connection, f"select count(*) from {model.relation}")  # noqa: S608 — a node of the project
         expected, explanation, other_day = model.expected_row_count, model.expected_rows_reason or "", ""
         if (model.source, model.resource) in damaged:
             expected, explanation = None, "not counted: a Bronze file is damaged"
@@ -278,8 +279,3 @@ def _key_expression(name: str, resource: Resource) -> str:
 def _resource(source: str, name: str) -> Resource | None:
     known = catalog.read_all().sources.get(source)
     return known.resources.get(name) if known else None
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:
-    row = connection.execute(query, list(values)).fetchone()
-    return int(row[0]) if row else 0

@@ -7,6 +7,8 @@ import functools
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from scripts.utils.days import range_text, ranges
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -66,10 +68,4 @@ def expected_days(source: Source, first_loaded: dt.date | None, now: dt.datetime
 
 def in_words(days: Iterable[dt.date]) -> str:
     """Return days as a text of ranges: `2024-01-01 to 2024-01-05, 2024-01-09`."""
-    ranges: list[list[dt.date]] = []
-    for day in sorted(days):
-        if ranges and day - ranges[-1][1] == _DAY:
-            ranges[-1][1] = day
-        else:
-            ranges.append([day, day])
-    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)
+    return ", ".join(range_text(first, last) for first, last in ranges(sorted(days)))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scripts.warehouse.database import quoted
+from scripts.warehouse.database import number, quoted
+from scripts.warehouse.file_access import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ def unchanged(connection: duckdb.DuckDBPyConnection, relation: str, version: str
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Attach the file of a version as `before`, for reading."""
-    connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as before (read_only)")
+    connection.execute(f"attach {literal(str(path))} as before (read_only)")
 
 
 def columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -91,5 +92,4 @@ def columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, s
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = connection.execute(f"select count(*) from {relation}").fetchone()  # noqa: S608 — the same
-    return int(row[0]) if row else 0
+    return number(connection, f"select count(*) from {relation}")  # noqa: S608 — the same

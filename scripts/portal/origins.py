@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from scripts.contracts import catalog
 from scripts.warehouse import kept_manifest
 from scripts.warehouse.column_origins import Input, is_known, sources_of
@@ -34,11 +32,7 @@ class Origins:
 
     def __init__(self, target: Warehouse, version: str) -> None:
         """Read what the version keeps; a version of an earlier release keeps nothing."""
-        try:
-            content = (target.builds / version / kept_manifest.FILE).read_bytes()
-            self._kept = msgspec.json.decode(content, type=kept_manifest.KeptManifest)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            self._kept = kept_manifest.KeptManifest()
+        self._kept = kept_manifest.read(target, version) or kept_manifest.KeptManifest()
         self._sources = catalog.read_all().sources
 
     def fields(self, node: str, column: str) -> Sequence[Field] | None:

@@ -20,6 +20,7 @@ from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.data_docs import docs_dir
+from scripts.warehouse.database import quoted
 from scripts.warehouse.gold_files import is_file_name
 from scripts.warehouse.runner import target_dir
 
@@ -202,7 +203,7 @@ def _delta(change: Change) -> str:
 
 
 def _quoted(name: str) -> str:
-    return name if _PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    return name if _PLAIN_NAME.fullmatch(name) else quoted(name)
 
 
 def _write_if_other(path: Path, content: bytes) -> None:

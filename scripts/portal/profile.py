@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scripts.warehouse.database import quoted
+from scripts.portal import changes
+from scripts.warehouse.database import number, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,8 +76,8 @@ def profile(
         hidden: The columns whose values must not appear.
         sample_rows: How many rows are shown.
     """
-    columns = [(str(row[0]), str(row[1])) for row in connection.execute(f"describe {relation}").fetchall()]
-    (total,) = connection.execute(f"select count(*) from {relation}").fetchone() or (0,)  # noqa: S608 — names of its own catalog
+    columns = list(changes.columns(connection, relation).items())
+    total = number(connection, f"select count(*) from {relation}")  # noqa: S608 — names of its own catalog
     is_sampled, is_large = total > 5 * _SAMPLED_ROWS, total > _SAMPLED_ROWS
     distinct = "approx_count_distinct({})" if is_large else "count(distinct {})"
     parts = [f"count({quoted(name)}), {distinct.format(quoted(name))}" for name, _ in columns]

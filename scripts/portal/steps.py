@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scripts.warehouse.lineage import tables
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scripts.warehouse.versions import Warehouse
+    from scripts.warehouse.lineage import Table
 
 
 class Steps(NamedTuple):
@@ -23,9 +21,9 @@ class Steps(NamedTuple):
     """The resources that its rows come from: source and name."""
 
 
-def steps_of(target: Warehouse, name: str, manifest: Mapping[str, Any]) -> Steps:
-    """Return the steps of a table `layer/name`."""
-    known = {table.name: table for table in tables(target)}
+def steps_of(tables: Sequence[Table], name: str, manifest: Mapping[str, Any]) -> Steps:
+    """Return the steps of a table `layer/name`, from the lineage of all tables and the exposures of dbt's manifest."""
+    known = {table.name: table for table in tables}
     reads = {table.name: list(table.reads) for table in known.values()}
     names = {table.id: table.name for table in known.values() if table.id}
     for item in manifest.get("exposures", {}).values():

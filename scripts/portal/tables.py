@@ -10,9 +10,10 @@ from scripts.portal import changes, store
 from scripts.portal.origins import Field, Origins
 from scripts.portal.profile import ColumnProfile, TableProfile, profile
 from scripts.portal.steps import Steps, steps_of
-from scripts.warehouse import build_state, gold_files, history
+from scripts.warehouse import build_state, gold_files, history, lineage
 from scripts.warehouse.failing_rows import shown_columns
-from scripts.warehouse.manifest import GOLD, unique_key
+from scripts.warehouse.kept_manifest import says_sensitive
+from scripts.warehouse.manifest import GOLD, description_of, unique_key
 from scripts.warehouse.runner import target_dir
 from scripts.warehouse.versions import reading
 
@@ -150,7 +151,6 @@ class _Reader:
         before: str,
         kept: store.Kept,
     ) -> None:
-        self._target = target
         self._connection = connection
         self._manifest = manifest
         self._results = {result["id"]: result for result in about["nodes"]}
@@ -162,6 +162,7 @@ class _Reader:
         self._versions = self._data_versions("")
         self._old_versions = self._data_versions("before.") if before else {}
         self._days = _last_days(connection)
+        self._lineage = lineage.tables(target)
 
     def table(self, name: str, *, is_view: bool) -> Table:
         """Return what is known about a table or view."""
@@ -169,7 +170,10 @@ class _Reader:
         node_id, data_version = self._versions.get(relation, ("", ""))
         node = self._manifest["nodes"].get(node_id, {})
         about = {column.lower(): found for column, found in (node.get("columns") or {}).items()}
-        hidden = self._hidden(relation, node_id, about)
+        fields = {
+            column: self._origins.fields(node_id, column) for column in changes.columns(self._connection, relation)
+        }
+        hidden = self._hidden(fields, about)
         made = self._kept.profile(name, data_version if not is_view else "", hidden)
         if made is None:
             made = profile(self._connection, relation, hidden)
@@ -177,21 +181,21 @@ class _Reader:
         key = unique_key(node) if node else ()
         change = self._change(relation, key, is_same=bool(data_version) and not is_view)
         tests = self._tests(node_id)
-        steps = steps_of(self._target, f"{GOLD}/{name}", self._manifest)
+        steps = steps_of(self._lineage, f"{GOLD}/{name}", self._manifest)
         columns = [
             Column(
                 found,
-                " ".join(str(about.get(found.name.lower(), {}).get("description") or "").split()),
+                description_of(about.get(found.name.lower(), {})),
                 found.name in change.columns_added,
                 [test for test in tests if test.column.lower() == found.name.lower()],
-                self._origins.fields(node_id, found.name) or (),
+                fields.get(found.name) or (),
             )
             for found in made.columns
         ]
         return Table(
             name,
             node_id if node else "",
-            " ".join(str(node.get("description") or "").split()),
+            description_of(node),
             self._owner(node),
             made,
             columns,
@@ -215,19 +219,19 @@ class _Reader:
             return {}
         return {str(relation): (str(node), str(version)) for relation, node, version in rows}
 
-    def _hidden(self, relation: str, node_id: str, about: Mapping[str, Any]) -> frozenset[str]:
+    def _hidden(
+        self, origins: Mapping[str, Sequence[Field] | None], about: Mapping[str, Mapping[str, Any]]
+    ) -> frozenset[str]:
         """Return the columns whose values are not shown.
 
         `meta: {sensitive: …}` of a column in dbt decides; otherwise, the fields that the column is computed from; and
         if these are not known, its name.
         """
         found = set()
-        for name in changes.columns(self._connection, relation):
-            column = about.get(name.lower(), {})
-            said = {**(column.get("meta") or {}), **((column.get("config") or {}).get("meta") or {})}.get("sensitive")
-            fields = self._origins.fields(node_id, name)
+        for name, fields in origins.items():
+            said = says_sensitive(about.get(name.lower(), {}))
             if said is not None:
-                is_hidden = bool(said)
+                is_hidden = said
             elif fields is not None:
                 is_hidden = any(field.is_sensitive for field in fields)
             else:
@@ -287,7 +291,7 @@ class _Reader:
             Exposure(
                 item.get("label") or item["name"],
                 item["type"],
-                " ".join(str(item.get("description") or "").split()),
+                description_of(item),
                 str((item.get("owner") or {}).get("name") or (item.get("owner") or {}).get("email") or ""),
                 str(item.get("url") or ""),
             )

@@ -10,7 +10,7 @@ from scripts.config import settings
 from scripts.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _FORM = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SKEW = dt.timedelta(minutes=5)
@@ -52,6 +52,22 @@ def day_range(start: str | dt.date, end: str | dt.date) -> Sequence[dt.date]:
             hint="ask for fewer days at a time, or raise BACKFILL_MAX_DAYS",
         )
     return [first + dt.timedelta(days=offset) for offset in range(count)]
+
+
+def ranges(days: Iterable[dt.date]) -> Sequence[tuple[dt.date, dt.date]]:
+    """Return days, which are in order, as ranges: the first and the last day of each."""
+    found: list[tuple[dt.date, dt.date]] = []
+    for day in days:
+        if found and (day - found[-1][1]).days == 1:
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
+
+
+def range_text(first: dt.date, last: dt.date) -> str:
+    """Return a range of days as text: `2024-01-01 to 2024-01-05`."""
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def is_ahead(moment: dt.datetime, now: dt.datetime) -> bool:

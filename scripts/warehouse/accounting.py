@@ -11,6 +11,7 @@ from scripts.bronze.store import DATA_FILE, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, WarehouseError
 from scripts.warehouse import build_state
+from scripts.warehouse.database import number
 from scripts.warehouse.manifest import LATEST_WINS
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: 
             counted.append(known[node.id])
             continue
         _check_key(connection, node)
-        rows = _number(connection, f"select count(*) from {node.relation}")  # noqa: S608 — a node of the project
-        expected = _number(connection, node.expected_rows_sql) if node.expected_rows_sql else None
+        rows = number(connection, f"select count(*) from {node.relation}")  # noqa: S608 — a node of the project
+        expected = number(connection, node.expected_rows_sql) if node.expected_rows_sql else None
         if expected is not None and rows != expected:
             raise WarehouseError(
                 f"model `{node.name}` has {rows} rows",
@@ -135,8 +136,3 @@ def _check_key(connection: duckdb.DuckDBPyConnection, node: Node) -> None:
             expected=f"one of {', '.join(sorted(columns))}",
             hint="correct the unique_key; the published version has not changed",
         )
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0

@@ -29,7 +29,7 @@ from scripts.utils.logging_config import get_logger
 from scripts.warehouse import build_state
 from scripts.warehouse.database import reading
 from scripts.warehouse.kept_manifest import KeptManifest
-from scripts.warehouse.manifest import is_bronze
+from scripts.warehouse.manifest import description_of, is_bronze
 from scripts.warehouse.project_reading import last_project
 from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError, target_dir
 
@@ -203,7 +203,7 @@ class _Nodes:
         return Dataset(
             self._namespace,
             f"{self._database}.{node.schema}.{node.identifier}",
-            " ".join((described.get("description") or "").split()),
+            description_of(described),
             fields=tuple(
                 Field(name, kind.lower(), (about.get(name.lower()) or {}).get("description") or "")
                 for name, kind in made.columns

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze.ledger import Partition
 from scripts.warehouse.database import insert_rows
+from scripts.warehouse.file_access import literal
 from scripts.warehouse.ledger_table import PARTITION_COLUMNS, read_ledger
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def node_results(connection: duckdb.DuckDBPyConnection) -> Sequence[Mapping[str,
 def copy_histories(connection: duckdb.DuckDBPyConnection, previous: Path) -> None:
     """Copy the nodes that keep history from another file into a new one, since they cannot be rebuilt."""
     create_tables(connection)
-    connection.execute(f"attach '{str(previous).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
+    connection.execute(f"attach {literal(str(previous))} as previous (read_only)")
     rows = []
     tables = ["nodes", "consumed", "readers", "held"]
     if is_ours(connection, database="previous"):

@@ -14,7 +14,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope
 
 from scripts.warehouse.column_origins import ColumnOrigin, Input, ModelColumns, Step, stronger
-from scripts.warehouse.manifest import is_bronze, node_parents, source_meta
+from scripts.warehouse.manifest import is_bronze, meta_of, node_parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class _Reader:
         name = f"{source['schema']}.{source.get('identifier') or source['name']}".lower()
         self._tables[name] = (unique_id, columns)
         if is_bronze(source):
-            days = _DAYS if source_meta(source).get("deletes") else _DAYS[:2]
+            days = _DAYS if meta_of(source).get("deletes") else _DAYS[:2]
             latest = [column for column in columns if column not in {"dt", "_row"}]
             self._tables[_bronze_name("latest_row_per_key", source["source_name"], source["name"])] = (
                 unique_id,

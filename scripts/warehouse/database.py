@@ -147,6 +147,12 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequenc
         connection.execute(f"insert into {table} select {values}", columns)
 
 
+def number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """Return the number that a query counts."""
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
 def quoted(name: str) -> str:
     """Return a name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'

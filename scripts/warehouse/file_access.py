@@ -18,13 +18,13 @@ def confine(connection: duckdb.DuckDBPyConnection, folders: Iterable[str]) -> No
 
     The limit does not apply to its own file and to the files that it spills to `temp_directory`.
     """
-    names = ", ".join(_literal(folder) for folder in folders)
+    names = ", ".join(literal(folder) for folder in folders)
     for statement in (
         "set autoinstall_known_extensions = false",
         "set autoload_known_extensions = false",
         "set allow_persistent_secrets = false",
         f"set allowed_directories = [{names}]",
-        f"set allowed_configs = [{', '.join(map(_literal, _HARMLESS))}]",
+        f"set allowed_configs = [{', '.join(map(literal, _HARMLESS))}]",
         # after this statement, DuckDB refuses another list of folders
         "set enable_external_access = false",
         "set lock_configuration = true",
@@ -32,5 +32,6 @@ def confine(connection: duckdb.DuckDBPyConnection, folders: Iterable[str]) -> No
         connection.execute(statement)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

@@ -21,6 +21,7 @@ from scripts.utils.files import make_dir, storage_errors, write_atomically
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse import build_state
 from scripts.warehouse.database import first_line
+from scripts.warehouse.file_access import literal
 from scripts.warehouse.manifest import GOLD
 
 if TYPE_CHECKING:
@@ -145,9 +146,8 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: GoldTable, path: Path) -
     """Write a file; return why it cannot be written."""
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
-    name = str(path).replace("'", "''")
     try:
-        connection.execute(f"copy (from {table.relation}) to '{name}' (format parquet, compression zstd)")
+        connection.execute(f"copy (from {table.relation}) to {literal(str(path))} (format parquet, compression zstd)")
     except (duckdb.NotImplementedException, duckdb.BinderException, duckdb.InvalidInputException) as error:
         path.unlink(missing_ok=True)
         _log.warning("no Parquet file of %s: %s", table.name, first_line(error))

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from scripts.warehouse.column_origins import ModelColumns
+from scripts.warehouse.manifest import meta_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from scripts.warehouse.versions import Warehouse
 
 FILE = "manifest.json"
 """The name of the file in the folder of a version."""
@@ -32,6 +35,14 @@ class KeptManifest(msgspec.Struct, frozen=True):
     sources: dict[str, dict[str, Any]] = {}
     columns: dict[str, ModelColumns] = {}
     """What the columns of each model are computed from."""
+
+
+def read(target: Warehouse, version: str) -> KeptManifest | None:
+    """Return what a version keeps; None if it keeps nothing, as versions of earlier releases, or it cannot be read."""
+    try:
+        return msgspec.json.decode((target.builds / version / FILE).read_bytes(), type=KeptManifest)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def keep(manifest: Mapping[str, Any]) -> bytes:
@@ -55,11 +66,11 @@ def _kept(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _kept_column(column: Mapping[str, Any]) -> Mapping[str, Any]:
     kept = {key: column[key] for key in ("name", "data_type", "description", "constraints") if column.get(key)}
-    said = _says_sensitive(column)
+    said = says_sensitive(column)
     return kept if said is None else {**kept, "sensitive": said}
 
 
-def _says_sensitive(column: Mapping[str, Any]) -> bool | None:
+def says_sensitive(column: Mapping[str, Any]) -> bool | None:
     """Return whether `meta` of a column in dbt's YAML says that its values are sensitive; None if it says nothing."""
-    said = {**(column.get("meta") or {}), **((column.get("config") or {}).get("meta") or {})}.get("sensitive")
+    said = meta_of(column).get("sensitive")
     return None if said is None else bool(said)

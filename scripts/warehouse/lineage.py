@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scripts.config import settings
+from scripts.warehouse.manifest import description_of
 from scripts.warehouse.project_reading import last_project
 from scripts.warehouse.runner import target_dir
 
@@ -77,7 +78,7 @@ def exposures(target: Warehouse) -> Sequence[Exposure]:
     return [
         Exposure(
             found["name"],
-            " ".join(found.get("description", "").split()),
+            description_of(found),
             tuple(names[parent] for parent in found["depends_on"]["nodes"] if parent in names),
         )
         for _, found in sorted(_manifest(target).get("exposures", {}).items())
@@ -88,7 +89,7 @@ def table_facts(target: Warehouse, results: Sequence[NodeResult]) -> Mapping[str
     """Return dbt's description of each node, its seconds in a build, and its tests by status, by its `unique_id`."""
     nodes = _manifest(target).get("nodes", {})
     facts: dict[str, dict[str, Any]] = {
-        unique_id: {"description": " ".join(node.get("description", "").split()), "seconds": None, "tests": {}}
+        unique_id: {"description": description_of(node), "seconds": None, "tests": {}}
         for unique_id, node in nodes.items()
     }
     for result in results:

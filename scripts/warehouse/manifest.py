@@ -56,7 +56,7 @@ def read_project(manifest: Mapping[str, Any], digest: str, dbt_dir: Path) -> Pro
         if node["resource_type"] == "test" and node["config"].get("enabled", True)
     }
     bronze = filter(is_bronze, manifest["sources"].values())
-    has_pseudonyms = any(source_meta(source).get("hashed") for source in bronze)
+    has_pseudonyms = any(meta_of(source).get("hashed") for source in bronze)
     return Project(digest, nodes, tests, key_id() if has_pseudonyms else "")
 
 
@@ -74,13 +74,18 @@ def node_parents(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequen
 
 def is_bronze(source: Mapping[str, Any]) -> bool:
     """Return whether a source of the manifest is a resource of a contract."""
-    about = source_meta(source)
+    about = meta_of(source)
     return "primary_key" in about and "load_mode" in about
 
 
-def source_meta(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the `meta` of a source."""
-    return {**(source.get("meta") or {}), **((source.get("config") or {}).get("meta") or {})}
+def meta_of(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the `meta` of a source or column."""
+    return {**(part.get("meta") or {}), **((part.get("config") or {}).get("meta") or {})}
+
+
+def description_of(part: Mapping[str, Any]) -> str:
+    """Return the description of a node, source, column or exposure in one line; empty without one."""
+    return " ".join(str(part.get("description") or "").split())
 
 
 def unique_key(node: Mapping[str, Any]) -> tuple[str, ...]:
@@ -226,8 +231,8 @@ def _bronze_columns(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
     return [
         [
             {name: column.get("data_type") for name, column in source["columns"].items()},
-            source_meta(source)["primary_key"],
-            source_meta(source).get("renamed"),
+            meta_of(source)["primary_key"],
+            meta_of(source).get("renamed"),
         ]
         for source in sources
         if is_bronze(source)
@@ -236,7 +241,7 @@ def _bronze_columns(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
 
 def _treatment(sources: Sequence[Mapping[str, Any]]) -> Sequence[object]:
     """Return the columns of Bronze that the node reads as keyed hashes or does not read; empty if there are none."""
-    about = [source_meta(source) for source in sources if is_bronze(source)]
+    about = [meta_of(source) for source in sources if is_bronze(source)]
     found = [[meta.get("hashed"), meta.get("dropped")] for meta in about if meta.get("hashed") or meta.get("dropped")]
     return [found, key_id()] if found else []
 
@@ -247,7 +252,7 @@ def _own_files(sources: Sequence[Mapping[str, Any]], dbt_dir: Path) -> Sequence[
     for source in sources:
         if is_bronze(source):
             continue
-        location = str(source_meta(source).get("external_location") or source.get("relation_name") or "")
+        location = str(meta_of(source).get("external_location") or source.get("relation_name") or "")
         location = location.replace("{name}", source["name"]).replace("${name}", source["name"])
         location = location.replace("{identifier}", source["identifier"])
         found.append(location)

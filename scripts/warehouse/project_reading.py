@@ -57,11 +57,9 @@ def read_manifest(target: Warehouse) -> tuple[KeptManifest, bool]:
     """
     version = target.current()
     if version is not None:
-        try:
-            content = (target.builds / version / kept_manifest.FILE).read_bytes()
-            return msgspec.json.decode(content, type=KeptManifest), True
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            _log.debug("version %s keeps no manifest", version)
+        if (kept := kept_manifest.read(target, version)) is not None:
+            return kept, True
+        _log.debug("version %s keeps no manifest", version)
     project = last_project(target)
     return msgspec.json.decode(project.kept, type=KeptManifest) if project is not None else KeptManifest(), False
 

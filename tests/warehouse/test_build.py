@@ -301,16 +301,21 @@ def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_
     assert not list(warehouse().workspace.parent.glob(".next*"))
 
 
+def change_published(statement):
+    """Change the published file behind the back of the pipeline."""
+    path = warehouse().path.resolve()
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(statement)
+
+
 def test_status_adds_up_and_finds_a_lost_row(load_days, build):
     load_days(*DAYS[:2])
     build()
     store = Run.create(triggered_by="test").store
     assert read_status(store, content=True).problems == []
 
-    path = warehouse().path.resolve()
-    path.chmod(0o644)
-    with duckdb.connect(str(path)) as connection:
-        connection.execute("delete from silver.stg_events where event_id = '5'")
+    change_published("delete from silver.stg_events where event_id = '5'")
 
     for content, words in ((True, "distinct keys in Bronze"), (False, "rows that the build counted")):
         (problem,) = [problem for problem in read_status(store, content=content).problems if "stg_events" in problem]
@@ -323,10 +328,7 @@ def test_a_day_that_is_missing_is_found_although_another_day_has_its_keys(load_d
     build()
     store = Run.create(triggered_by="test").store
     assert read_status(store, content=True).problems == []
-    path = warehouse().path.resolve()
-    path.chmod(0o644)
-    with duckdb.connect(str(path)) as connection:
-        connection.execute(f"update silver.stg_jsonplaceholder__users set last_seen_date = date '{DAYS[0]}'")
+    change_published(f"update silver.stg_jsonplaceholder__users set last_seen_date = date '{DAYS[0]}'")
     (problem,) = read_status(store, content=True).problems
     assert problem.startswith(f"stg_jsonplaceholder__users: 10 rows are of {DAYS[0]}, expected 0: the keys in Bronze")
 
