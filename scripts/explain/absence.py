@@ -15,11 +15,13 @@ from scripts.explain.quarantined import find_quarantined
 from scripts.explain.reader import built_at
 from scripts.security.outside_text import HIDDEN
 from scripts.utils.days import range_text, ranges, today
+from scripts.warehouse import build_state
 from scripts.warehouse.database import quoted, reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from scripts.bronze.ledger import Partition
     from scripts.explain.bronze_rows import Version
     from scripts.explain.days import Day, Days
     from scripts.explain.lookup import Row
@@ -221,17 +223,18 @@ class Absence:
                         continue
                     conditions = [Condition(quoted(name), columns[name], value) for name, value in values.items()]
                     count, rows = find_rows(connection, table.relation, columns, conditions, limit=1)
+                    held = build_state.held_partitions(connection)
             except WarehouseError:
                 continue
             if count:
                 built = built_at(reader.target, version)
                 self.findings.append(
-                    Finding(f"version {version}, built {built}, has it{self._since(table, rows[0], built)}")
+                    Finding(f"version {version}, built {built}, has it{self._since(table, rows[0], held)}")
                 )
                 return
 
-    def _since(self, table: Table, row: Row, built: str) -> str:
-        """Return which of its days was loaded again after an earlier version was built, as text."""
+    def _since(self, table: Table, row: Row, held: Mapping[Partition, str]) -> str:
+        """Return whether the last day of a row has other content now than an earlier version holds, as text."""
         names = self._reader.tables.day_columns(table.id)
         day = row.get(names[1]) if names else None
         resource = next(
@@ -247,8 +250,8 @@ class Absence:
         entry = read_entry(self._reader.store, resource, dt.date.fromisoformat(day))
         if entry is None:
             return f"; its last day was {day}, whose load was removed"
-        loaded = moment_text(entry.loaded_at)
-        again = f", which was loaded again at {loaded} (run {entry.run_id})" if loaded > built else ""
+        is_other = held.get(entry.partition, entry.content_state) != entry.content_state
+        again = f", which was loaded again at {moment_text(entry.loaded_at)} (run {entry.run_id})" if is_other else ""
         return f"; its last day was {day}{again}"
 
     def _key(self, resource: Resource, version: Version) -> tuple[str | None, ...]:
