@@ -88,7 +88,9 @@ def _hash(value: object) -> str:
 def _deploy() -> None:
     file = REPOSITORY / "prefect" / "prefect.yaml"
     environ = os.environ | {"RECONCILE_MINUTES": str(settings().reconcile_minutes)}
-    subprocess.run([PREFECT, "deploy", "--all", "--prefect-file", str(file)], env=environ, check=True)
+    command = [PREFECT, "deploy", "--all", "--prefect-file", str(file)]
+    # a run starts in the folder from which it was deployed, wherever this program was started
+    subprocess.run(command, cwd=REPOSITORY, env=environ, check=True)
 
 
 def _deployments(client: SyncPrefectClient) -> list[Deployment]:
