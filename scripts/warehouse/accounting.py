@@ -104,7 +104,7 @@ def count_models(connection: duckdb.DuckDBPyConnection, project: Project, made: 
             continue
         _check_key(connection, node)
         rows = number(connection, f"select count(*) from {node.relation}")  # noqa: S608 — a node of the project
-        expected = number(connection, node.expected_rows_sql) if node.expected_rows_sql else None
+        expected = _expected_rows(connection, node)
         if expected is not None and rows != expected:
             raise WarehouseError(
                 f"model `{node.name}` has {rows} rows",
@@ -136,3 +136,19 @@ def _check_key(connection: duckdb.DuckDBPyConnection, node: Node) -> None:
             expected=f"one of {', '.join(sorted(columns))}",
             hint="correct the unique_key; the published version has not changed",
         )
+
+
+def _expected_rows(connection: duckdb.DuckDBPyConnection, node: Node) -> int | None:
+    import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
+
+    if not node.expected_rows_sql:
+        return None
+    try:
+        return number(connection, node.expected_rows_sql)
+    except duckdb.ProgrammingError as error:
+        raise WarehouseError(
+            f"`expected_rows_sql` of model `{node.name}` fails: {error}",
+            where=node.path,
+            expected="a query that returns one number",
+            hint="correct it in the `meta` of the model, then `pipeline build`; the published version has not changed",
+        ) from None
