@@ -29,6 +29,8 @@ SERVICE_PERMISSIONS = [
 OPERATOR_ROLE = "Operator"
 """The permissions of Airflow's role User, who may run, clear and backfill, without the right to delete DAGs."""
 _DELETE_DAGS = ("can_delete", "DAGs")
+_MENU = ("can_read", "Plugins")
+"""Without this permission, the menu lacks the pipeline's pages; of Airflow's own roles, only administrators have it."""
 QUARANTINE_ROLE = "QuarantineReader"
 QUARANTINE_PERMISSIONS = [("can_read", "Quarantine")]
 ACCOUNTS = {
@@ -56,7 +58,8 @@ def main() -> None:
         security.bulk_sync_roles(
             [
                 {"role": SERVICE_ROLE, "perms": SERVICE_PERMISSIONS},
-                {"role": OPERATOR_ROLE, "perms": [each for each in of_user if each != _DELETE_DAGS]},
+                {"role": OPERATOR_ROLE, "perms": [_MENU, *(each for each in of_user if each != _DELETE_DAGS)]},
+                {"role": "Viewer", "perms": [_MENU]},
                 {"role": QUARANTINE_ROLE, "perms": QUARANTINE_PERMISSIONS},
             ]
         )
