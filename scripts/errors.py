@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from typing import TYPE_CHECKING
 
-from scripts.security.outside_text import one_line
+from scripts.security.outside_text import LONGEST_MESSAGE, cut, one_line
 from scripts.security.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_SHORTEST_WHAT = 200
 
 
 class PipelineError(Exception):
@@ -38,13 +41,13 @@ class PipelineError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return the whole message on one line."""
-        message = f"{self.where}: {self.what}" if self.where else self.what
-        if self.expected:
-            message += f"; expected {self.expected}"
+        """Return the whole message on one line; if it is too long, `what` is shortened, and the hint stays."""
+        before = f"{self.where}: " if self.where else ""
+        after = f"; expected {self.expected}" if self.expected else ""
         if self.hint:
-            message += f" (next: {self.hint})"
-        return one_line(" ".join(message.split()))
+            after += f" (next: {self.hint})"
+        before, what, after = (one_line(re.sub(r"\s+", " ", part)) for part in (before, self.what.strip(), after))
+        return one_line(before + cut(what, max(LONGEST_MESSAGE - len(before) - len(after), _SHORTEST_WHAT)) + after)
 
 
 @contextlib.contextmanager
@@ -160,7 +163,7 @@ def from_os_error(error: OSError, *, where: str = "") -> StorageError | MemoryLi
         return StorageFullError(
             "no space left on the disk",
             where=place,
-            hint="free space or point DATA_DIR to a larger disk, then run the same command again; nothing was lost",
+            hint="free space or point DATA_DIR to a larger disk, then retry; nothing was lost",
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return StorageError(
@@ -176,6 +179,5 @@ def out_of_memory(error: BaseException | str) -> MemoryLimitError:
     """Return the error that says in one line that memory ran out."""
     return MemoryLimitError(
         f"memory ran out: {str(error) or type(error).__name__}",
-        hint="raise the limit of the process (`ulimit -v`, or of its container), then run the same command again;"
-        " nothing was lost",
+        hint="raise the limit of the process (`ulimit -v`, or of its container), then retry; nothing was lost",
     )

@@ -145,7 +145,7 @@ def fetch(
         raise SourceUnavailableError(
             f"no usable answer in {tries} tries; the last: {describe(error)}{waiting}",
             where=without_query(url),
-            hint="when the source is back, run the same command again: loaded partitions stay",
+            hint="when the source is back, retry: loaded partitions stay",
         ) from without_secrets(error)
 
 

@@ -42,7 +42,7 @@ def watching(source: str, run: Run) -> Iterator[None]:
         raise SourceUnavailableError(
             f"the source was not asked: {known.count} consecutive loads failed; the last: {known.message}",
             where=source,
-            hint="try it again when the source answers; only missing partitions are loaded",
+            hint="retry when the source answers; only missing partitions are loaded",
         )
     try:
         yield

@@ -61,7 +61,7 @@ def failed(errors: Mapping[Partition, object], asked: int) -> PipelineError:
     more = f" and {len(errors) - _MOST_NAMES} more (`pipeline status` names all)" if len(errors) > _MOST_NAMES else ""
     return kind(
         f"{len(errors)} of {asked} partitions failed: {names}{more}; the first: {first}",
-        hint="correct the cause and run it again: only missing partitions are loaded",
+        hint="correct the cause, then retry: only missing partitions are loaded",
     )
 
 

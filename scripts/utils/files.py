@@ -153,7 +153,7 @@ def _acquire(path: Path, purpose: str, timeout: float) -> int:
             raise LockedError(
                 f"{purpose} waited {timeout:g} s for {lock_holder(path)}",
                 where=str(path),
-                hint="let it finish or stop it, then run the same command again",
+                hint="let it finish or stop it, then retry",
             )
         if (holder := _holder(path)) != told:
             _log.info("waiting for %s", _in_words(holder), extra={"lock": str(path)})

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("log_context", default=None)
-_LONGEST_VALUE = 16_000
+_LONGEST_VALUE = 1_000_000
+"""A longer value is shortened. Prefect's page shows shorter lines; the log of its worker has them whole."""
 
 
 def setup_logging(

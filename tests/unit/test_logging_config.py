@@ -105,3 +105,12 @@ def test_text_is_for_people(stream):
         logger.info("hello")
 
     assert stream.getvalue().rstrip().endswith("INFO    [s r d] hello")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_long_line_is_whole(stream, text):
+    """Such as the traceback of a model whose SQL is long: nothing else holds it."""
+    message = "x" * 100_000 + " the end"
+    setup_logging("test.long", stream=stream, text=text).error(message)
+
+    assert message in stream.getvalue()
