@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.config import PROJECT_DIR
 from scripts.loading import partitions
+from scripts.monitoring import alerts
 from scripts.monitoring.metrics import metrics
 from scripts.warehouse.build import build_warehouse
 from tests.support.required import without
@@ -72,6 +73,17 @@ def test_rules_and_dashboard_use_metrics_that_exist(run):
         assert used(expression) <= known, expression
 
 
+def test_what_health_covers_has_a_metric(run):
+    """The age of Gold, days that are missing or not published with their state, quarantine, red and missing builds."""
+    text = metrics(run.store).decode()
+    names = "gold_age_seconds unpublished_partitions due_partitions rows_quarantined build_failed health_problems"
+    for name in names.split():
+        assert f"# TYPE pipeline_{name} gauge" in text
+    rules = {rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
+    # n8n is not measured
+    assert {kind.title().replace(" ", "") for kind in alerts.RUNBOOK} - {"WorkflowFailed"} <= rules
+
+
 def test_every_alert_links_to_an_entry_of_the_runbook():
     text = (PROJECT_DIR / "docs" / "runbook.md").read_text()
     anchors = {
@@ -91,6 +103,7 @@ CASES = [
     ("pipeline_health_problems", "2+0x60", "DataOverdue"),
     ("pipeline_ledger_unreadable_files", "1+0x60", "Ledger"),
     ("pipeline_load_timestamp_seconds{source='a',resource='b'}", "60+0x300", "RunLate"),
+    ("pipeline_rows_quarantined{source='a',resource='b'}", "6+0x60", "RowsQuarantined"),
 ]
 
 
@@ -112,6 +125,7 @@ def test_rules_fire_and_are_silent(tmp_path, series, values, alert):
                     "input_series": [
                         {"series": series, "values": values},
                         {"series": "up{job='pipeline'}", "values": "1+0x300"},
+                        {"series": "pipeline_rows_fetched{source='a',resource='b'}", "values": "100+0x300"},
                     ],
                     "promql_expr_test": [
                         {
