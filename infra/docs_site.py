@@ -3,11 +3,13 @@
 python infra/docs_site.py [--port 8090] [--host 0.0.0.0]
 
 /               the portal           }
-/health.html    the health page      } from `docs/` of `DATA_DIR`; every
+/health.html    the health page      }
+/results.html   the last build       } from `docs/` of `DATA_DIR`; every
 /dbt/           dbt's documentation  } publication and rollback updates them
 /gold/          Gold as Parquet: /gold/current/fct_events.parquet
 /sql_page/      the parts of the SQL page, installed by `make sql-page`
-/guides/        the guides of docs/, built by `make site`; also at their old places, such as /runbook/
+/guides/        the guides of docs/, built by `make site`; also at their old places, such as /runbook/, which is there
+                without them, too
 /metrics        the pipeline's metrics, for Prometheus
 /alerts         POST, with the password ALERT_SERVICE_SECRET: sends an alert; n8n uses it, also when Airflow is down
 /healthz        200 while the site is served
@@ -32,14 +34,15 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR, settings
 from scripts.monitoring.alerts import Alert, notify
 from scripts.monitoring.metrics import metrics
+from scripts.monitoring.runbook_page import IMAGES, runbook_page
 from scripts.portal.serving import Served, gold_file, portal_page, sql_part
 from scripts.utils.files import make_dir
 from scripts.utils.page_headers import DBT_SITE, GUIDES, PAGE, PORTAL, SQL_PAGE
@@ -100,6 +103,7 @@ def site() -> Starlette:
         Route("/healthz", _healthz),
         Route("/metrics", _metrics),
         Route("/alerts", _send_alert, methods=["POST"]),
+        *([] if any((site / "runbook").exists() for site in sites) else _runbook()),
         Mount("/", files),
     ]
     middleware = [Middleware(BaseHTTPMiddleware, dispatch=_add_headers), Middleware(PasswordLimit)]
@@ -142,6 +146,12 @@ def _answer(found: Served | None) -> Response:
     return FileResponse(found.path, media_type=found.media_type, headers=dict(found.headers))
 
 
+def _runbook() -> list[BaseRoute]:
+    """Return the routes of the runbook, to which alerts link, where the guides were not built."""
+    images = Mount("/runbook/images", StaticFiles(directory=IMAGES))
+    return [images, Route("/runbook/", lambda _: HTMLResponse(runbook_page()))]
+
+
 def _healthz(_: Request) -> Response:
     return PlainTextResponse("ok\n")
 
@@ -167,7 +177,7 @@ async def _send_alert(request: Request) -> Response:
     except msgspec.MsgspecError as error:
         return PlainTextResponse(f"{error}\n", 422)
     title = f"n8n {failure.workflow[:200]}, node {failure.node[:200]}"
-    alert = Alert("workflow failed", title, failure.message[:2000])
+    alert = Alert("workflow failed", title, failure.message[:2000], place="n8n")
     # `notify` cannot write its note against repeated alerts if the data is mounted read-only
     if time.monotonic() - _sent.get(title, -_REPEAT_AFTER_SECONDS) < _REPEAT_AFTER_SECONDS:
         return JSONResponse([])

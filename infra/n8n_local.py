@@ -134,7 +134,9 @@ def launch(port: int, airflow_url: str, secrets: Path) -> None:
         ],
         "n8n": ["sh", str(FILES / "start.sh")],
     }
-    own = {"alerts": variables(REPOSITORY / "infra" / "n8n.env", secrets) | {"PYTHONPATH": str(REPOSITORY)}}
+    # it also serves the runbook, to which its alerts link
+    docs = {"DOCS_URL": f"http://127.0.0.1:{alert_port}"}
+    own = {"alerts": docs | variables(REPOSITORY / "infra" / "n8n.env", secrets) | {"PYTHONPATH": str(REPOSITORY)}}
     stack = LocalStack(commands, environ, settings().data_dir / "n8n" / "logs", own)
     print("starting n8n, about a minute", flush=True)
     try:

@@ -9,18 +9,16 @@ import datetime as dt
 import functools
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
+from dag_alerts import alert_failure, alert_late, log_error, results_page
 from scripts import errors
 from scripts.config import settings
-from scripts.errors import UsageError
-from scripts.monitoring import alerts
-from scripts.security.outside_text import one_line
-from scripts.security.redaction import on_secret, redact, without_secrets
+from scripts.errors import PipelineError, UsageError
+from scripts.security.redaction import on_secret, without_secrets
 from scripts.utils.days import day_range, parse_day, today
 from scripts.utils.logging_config import mask_every_log
 
@@ -28,12 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import DAG
-    from airflow.sdk.definitions.context import Context
     from airflow.sdk.types import DagRunProtocol, RuntimeTaskInstanceProtocol
     from sqlalchemy.orm import Session
 
     from scripts.bronze.run import Run
-    from scripts.monitoring.alerts import Kind
     from scripts.warehouse.build import BuildResult
     from scripts.warehouse.project import Layer
     from scripts.warehouse.runner import NodeResult
@@ -61,8 +57,6 @@ _TRANSIENT = RetryRule(
     action=RetryAction.RETRY,
     reason="transient: a retry may succeed",
 )
-KINDS: Mapping[str, Kind] = {"check_freshness": "data stale", "verify_ledger": "ledger"}
-"""The kind of the alert for tasks that have a special kind."""
 
 
 class RunCreated(BaseDeadlineReference):
@@ -236,8 +230,8 @@ def run_build(
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
+    from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import noting_build
-    from scripts.warehouse import data_docs
     from scripts.warehouse.build import build_warehouse
     from scripts.warehouse.runner import BAD_STATUSES, DbtFailedError
 
@@ -246,12 +240,14 @@ def run_build(
         with noting_build(run):
             retry = ti.try_number > 1
             done = build_warehouse(run, layer, full_refresh=full_refresh, full_tests=full_tests, retry=retry)
-    except DbtFailedError as error:
-        ti.xcom_push(key="results", value=table(error.results))
-        for result in error.results:
-            if result.status in BAD_STATUSES:
-                page = f"{_base_url()}/pipeline/dbt"
-                _log.error("%s: %s", result.name, data_docs.node_url(result.id, page=page))
+    except PipelineError as error:
+        # the pages must also show a failed build
+        refresh(run.store)
+        if isinstance(error, DbtFailedError):
+            ti.xcom_push(key="results", value=table(error.results))
+            for result in error.results:
+                if result.status in BAD_STATUSES:
+                    _log.error("%s: %s#%s", result.name, results_page(), result.id)
         raise
     # an earlier try may have done the work and been killed before it could succeed: a retry is not skipped
     if done.is_empty and ti.try_number == 1:
@@ -289,75 +285,3 @@ def table(results: Sequence[NodeResult]) -> list[dict[str, Any]]:
         for result in results
         if result.kind != "operation"
     ]
-
-
-def alert_failure(context: Context) -> None:
-    """Send the alert for a task that failed after all retries, then log its error."""
-    ti, error = context["ti"], context.get("exception")
-    label = getattr(ti, "rendered_map_index", None) or ""
-    run_id = context.get("run_id", ti.run_id)
-    kind = alerts.kind_of(error if isinstance(error, BaseException) else None)
-    if kind != "dbt failed":
-        kind = KINDS.get(ti.task_id, kind)
-    text = redact(str(error)) if error else "the task was killed, or its process was lost"
-    links = {"log": _log_url(ti), "run": f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(run_id)}"}
-    if kind == "dbt failed":
-        links["results"] = f"{_base_url()}/pipeline/results"
-    if kind == "validation failed" and (place := "/".join(label.split())):
-        links["quarantined rows"] = f"{_base_url()}/pipeline/quarantine/{place}"
-    alerts.notify(
-        alerts.Alert(
-            kind,
-            f"{ti.dag_id}.{ti.task_id} {label}".strip(),
-            f"{text}\nWhen the cause is corrected, clear the task in Airflow.",
-            links | runbook_link(kind),
-            # the runs of `reconcile` are minutes apart: the same error is the same problem
-            key=f"reconcile {error}" if ti.dag_id == "reconcile" else f"{ti.dag_id} {ti.task_id} {label} {run_id}",
-        )
-    )
-    log_error(context)
-
-
-def log_error(context: Context) -> None:
-    """Log the error of a failed try as the last line of the log, below the frames that Airflow prints."""
-    if error := context.get("exception"):
-        # the form shows lines within a group only on demand, and callbacks run within one
-        logging.getLogger("task").info("::endgroup::")
-        _log.error("%s", one_line(str(error)))
-
-
-async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> None:
-    """Send the alert for a run that takes too long; the triggerer calls this function."""
-    import asyncio
-
-    about = (context or {}).get("dag_run") or {}
-    if about.get("state") in {"success", "failed"}:
-        # Airflow checks the deadline of a finished run too
-        return
-    dag_id, run_id = about.get("dag_id", "a DAG"), about.get("dag_run_id") or about.get("run_id") or ""
-    alert = alerts.Alert(
-        "run late",
-        f"{dag_id} is not done after {hours:g} hours",
-        f"run {run_id}",
-        {"run": f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"} | runbook_link("run late"),
-        key=f"late {dag_id} {run_id}",
-    )
-    await asyncio.to_thread(alerts.notify, alert)
-
-
-def runbook_link(kind: Kind) -> dict[str, str]:
-    """Return the link to the runbook that Airflow serves, unless the settings name a site with the guides."""
-    if "://" in settings().docs_url:
-        return {}
-    return {"runbook": f"{_base_url()}/pipeline/runbook#{alerts.RUNBOOK[kind]}"}
-
-
-def _log_url(ti: RuntimeTaskInstanceProtocol) -> str:
-    mapped = f"/mapped/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
-    return f"{_base_url()}/dags/{ti.dag_id}/runs/{quote(ti.run_id)}/tasks/{ti.task_id}{mapped}"
-
-
-def _base_url() -> str:
-    from airflow.sdk.configuration import conf
-
-    return str(conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, TriggerRule, task
 
+from dag_alerts import tell_quarantine
 from dag_assets import GOLD, LAYERS, SILVER, announce
 from dag_support import (
     POOL,
@@ -32,7 +33,6 @@ from dag_support import (
     one_line_errors,
     refuse_unknown,
     run_build,
-    runbook_link,
     start_run,
     start_silver,
 )
@@ -70,15 +70,13 @@ with DAG(
         outlet_events: OutletEventAccessorsProtocol,
     ) -> dict[str, Any]:
         """Build Gold, run all tests, and publish; the XCom `results` holds the result of each model and test."""
-        from scripts.monitoring.digest import tell_quarantine
         from scripts.warehouse.build import warehouse
 
         refuse_unknown(dag_run, dag)
         full_tests = params["full_tests"] or dt.datetime.now(dt.UTC).weekday() == SUNDAY
         done = run_build("gold", dag_run, ti, full_refresh=params["full_refresh"], full_tests=full_tests)
         announce("gold", warehouse().path, done, ti, outlet_events)
-        links = runbook_link("rows quarantined")
-        tell_quarantine(start_run(dag_run.run_id).store, done.partitions, run_id=dag_run.run_id, links=links)
+        tell_quarantine(start_run(dag_run.run_id).store, ti)
         return {"version": done.version, "partitions": len(done.partitions), "seconds": round(done.seconds, 1)}
 
     @task(pool=POOL)

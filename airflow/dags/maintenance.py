@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task
 
-from dag_support import deadline, defaults, one_line_errors, runbook_link, start_run
+from dag_alerts import runbook_link
+from dag_support import deadline, defaults, one_line_errors, start_run
 from scripts.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ with DAG(
 
         old = health.old_quarantine(start_run(dag_run.run_id).store, days=params["quarantine_days"])
         if old:
-            alerts.notify(dataclasses.replace(alerts.about_old_quarantine(old), links=runbook_link("rows quarantined")))
+            links = runbook_link("rows quarantined")
+            alerts.notify(dataclasses.replace(alerts.about_old_quarantine(old), links=links, place="airflow"))
         return sum(item.rows for item in old)
 
     @task

@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from dag_alerts import health_url, log_error, runbook_link, tell_quarantine
 from dag_support import (
     deadline,
     defaults,
-    log_error,
     one_line_errors,
-    runbook_link,
     runs_that_go_on,
     start_dag,
     start_run,
@@ -94,12 +93,18 @@ with DAG(
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @one_line_errors
-    def tell_problems(*, dag_run: DagRunProtocol) -> str:
-        """Send one alert about what is overdue although no run failed, and a message when it is over."""
+    def tell_problems(*, dag_run: DagRunProtocol, ti: RuntimeTaskInstanceProtocol) -> str:
+        """Send one alert about what is overdue although no run failed, and a message when it is over.
+
+        If loads ended without a build, it also sends the message about quarantined rows.
+        """
         from scripts.monitoring.digest import tell_health
 
-        if (message := tell_health(start_run(dag_run.run_id).store, links=runbook_link("data overdue"))) is None:
+        links = {"health": health_url()} | runbook_link("data overdue")
+        store = start_run(dag_run.run_id).store
+        messages = [tell_health(store, place="airflow", links=links), tell_quarantine(store, ti)]
+        if not any(messages):
             raise AirflowSkipException("there is nothing new to report")
-        return message.title
+        return "; ".join(message.title for message in messages if message)
 
     load_due() >> start_build() >> tell_problems()

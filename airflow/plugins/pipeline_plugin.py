@@ -25,7 +25,9 @@ import portal_pages
 from backfill_api import router
 from backfill_callback import tell_if_over
 from backfill_state import end_stuck, page
-from dag_support import KINDS, RunCreated
+from dag_alerts import KINDS
+from dag_support import RunCreated
+from killed_tasks import tell_killed
 from own_backfills import OwnBackfills
 from scripts.config import PROJECT_DIR, settings
 from scripts.contracts import catalog
@@ -34,6 +36,7 @@ from scripts.monitoring import alerts
 from scripts.utils.days import parse_day
 from scripts.utils.page_headers import DBT_SITE, PAGE
 from scripts.utils.password_limit import PasswordLimit
+from task_labels import label_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -179,10 +182,9 @@ def show_quarantine(source: str, resource: str, day: str) -> str:
 @app.get("/runbook", response_class=HTMLResponse)
 def show_runbook() -> str:
     """Show the runbook of this checkout; the site in `DOCS_URL` has the same page with a search."""
-    from markdown_it import MarkdownIt
+    from scripts.monitoring.runbook_page import runbook_page
 
-    text = MarkdownIt("commonmark").enable("table").render((PROJECT_DIR / "docs" / "runbook.md").read_text())
-    return _document("Runbook", re.sub(r"<h2>(.*?)</h2>", _with_anchor, text))
+    return runbook_page()
 
 
 # the health page links to the pages beside it
@@ -230,11 +232,6 @@ def _served(name: str, who_writes_it: str) -> FileResponse:
     if not (path := docs_dir() / name).exists():
         raise HTTPException(404, f"there is no such page yet; {who_writes_it}")
     return FileResponse(path)
-
-
-def _with_anchor(heading: re.Match[str]) -> str:
-    anchor = re.sub(r"[^\w]+", "-", re.sub(r"<[^>]+>", "", heading[1]).lower()).strip("-")
-    return f'<h2 id="{anchor}">{heading[1]}</h2>'
 
 
 def _find(source: str, resource: str, day: str) -> tuple[Partition, LedgerEntry]:
@@ -294,42 +291,16 @@ def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — A
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 — Airflow's signature
-    """Call the callback of a backfill when its last run has ended; label the tasks that did not run."""
+    """Label the tasks that did not run, call the callback of a backfill that has ended, and tell of killed tasks."""
     _end(dag_run)
+    if dag_run.dag_id in _DAGS:
+        tell_killed(dag_run)
 
 
 def _end(dag_run: DagRun) -> None:
     if dag_run.dag_id == BRONZE_DAG:
-        _label_tasks(dag_run)
+        label_tasks(dag_run)
         tell_if_over(dag_run)
-
-
-def _label_tasks(dag_run: DagRun) -> None:
-    """Give each mapped task that did not run the label of the task before it: Airflow labels only tasks that run."""
-    from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import select, update
-    from sqlalchemy.orm import aliased, object_session
-
-    if (session := object_session(dag_run)) is None:
-        return
-    ingest = aliased(TaskInstance)
-    label = select(ingest._rendered_map_index).where(  # noqa: SLF001 — its column
-        ingest.dag_id == TaskInstance.dag_id,
-        ingest.run_id == TaskInstance.run_id,
-        ingest.task_id == "load.ingest",
-        ingest.map_index == TaskInstance.map_index,
-    )
-    session.execute(
-        update(TaskInstance)
-        .where(
-            TaskInstance.dag_id == dag_run.dag_id,
-            TaskInstance.run_id == dag_run.run_id,
-            TaskInstance.task_id == "load.validate",
-            TaskInstance._rendered_map_index.is_(None),  # noqa: SLF001 — the same
-        )
-        .values(_rendered_map_index=label.scalar_subquery())
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _end_stuck() -> None:

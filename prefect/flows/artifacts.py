@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from scripts.monitoring.results import results_url
 from scripts.security import outside_text
 from scripts.warehouse import data_docs
 from scripts.warehouse.build import warehouse
@@ -57,7 +58,7 @@ def show_results(headline: str, results: Sequence[NodeResult]) -> None:
     shown = [result for result in results if result.kind == "model" or result.status in BAD_STATUSES]
     rows, rest = fitting(
         [
-            f"| [{result.name}]({data_docs.node_url(result.id)}) | {result.kind} | {result.status} |"
+            f"| [{result.name}]({_page_of(result)}) | {result.kind} | {result.status} |"
             f" {result.seconds:.2f} | {_cell(result.message) if result.status in BAD_STATUSES else ''} |"
             for result in sorted(shown, key=lambda result: result.status not in BAD_STATUSES)
         ],
@@ -90,6 +91,11 @@ def fitting(rows: Sequence[Row], whole: str) -> tuple[list[Row], str]:
 
 def _quarantined(entry: LedgerEntry, rule: str, rows: int, example: str) -> dict[str, str | int]:
     return {"partition": str(entry.partition), "rule": rule, "rows": rows, "example": _cell(example)}
+
+
+def _page_of(result: NodeResult) -> str:
+    """Return the page of a node: of a failed one on the results page, since dbt's site has only published ones."""
+    return f"{results_url()}#{result.id}" if result.status in BAD_STATUSES else data_docs.node_url(result.id)
 
 
 def _cell(text: str) -> str:

@@ -47,11 +47,12 @@ from artifacts import show_ledger, show_results
 from flow_runs import BUILDS, alert, end_orphans, error_of, make_limit, watched
 from scripts.bronze.run import RECONCILE, Run
 from scripts.contracts import catalog
-from scripts.errors import LockedError, TransientError, UsageError
+from scripts.errors import LockedError, PipelineError, TransientError, UsageError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading import partitions
-from scripts.monitoring.digest import tell_health, tell_quarantine
+from scripts.monitoring.digest import tell_health
+from scripts.monitoring.quarantine_digest import tell_quarantine
 from scripts.monitoring.report import refresh
 from scripts.planning import reconcile
 from scripts.portal.pages import refresh_portal
@@ -121,14 +122,15 @@ def build(run_id: str, *, full_refresh: bool = False, full_tests: bool = False) 
         run = _start_run(run_id)
         with concurrency(BUILDS, occupy=1), reconcile.noting_build(run):
             done = build_warehouse(run, full_refresh=full_refresh, full_tests=full_tests)
-    except DbtFailedError as error:
-        show_results("Nothing was published", error.results)
-        # the page must also show a failed build
+    except PipelineError as error:
+        # the pages must also show a failed build
         refresh(_start_run(run_id).store)
+        if isinstance(error, DbtFailedError):
+            show_results("Nothing was published", error.results)
         raise
     headline = f"Version {done.version}: {len(done.partitions)} partitions in {done.seconds:.1f} s"
     show_results(headline, done.results)
-    tell_quarantine(_start_run(run_id).store, done.partitions, run_id=run_id)
+    tell_quarantine(_start_run(run_id).store, place="prefect")
     refresh(_start_run(run_id).store)
     return done
 
@@ -225,9 +227,8 @@ def elt_daily() -> None:
         # Prefect's dates are a subclass of `datetime.date`
         scheduled = dt.date.fromordinal(flow_run.scheduled_start_time.astimezone(dt.UTC).toordinal())
         day = scheduled - dt.timedelta(days=1)
-        states = [elt_flow(day, day, source, return_state=True) for source in catalog.daily_sources()]
-        if red := [state for state in states if not state.is_completed()]:
-            raise error_of(red[0])
+        # one run, so that there is one build and one message
+        elt_flow(day, day, ALL_DAILY)
 
 
 @flow(name="elt-reconcile", flow_run_name="reconcile", on_failure=[alert], on_crashed=[alert])
@@ -255,7 +256,8 @@ def elt_reconcile() -> str:
                 _build_and_document(run_id)
         finally:
             # it also tells which loads failed: each problem once, not each try
-            tell_health(run.store)
+            tell_health(run.store, place="prefect")
+            tell_quarantine(run.store, place="prefect")
         failed = [outcome for outcome in outcomes if outcome.error]
         for outcome in failed:
             logger.error("%s", outcome.error)

@@ -31,6 +31,7 @@ from prefect.utilities.urls import url_for
 
 from scripts.config import settings
 from scripts.monitoring import alerts
+from scripts.monitoring.results import results_url
 from scripts.utils.files import is_locked, locked
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ def alert(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  
     if _is_told_by_a_subflow(flow_run, state):
         return
     error = error_of(state)
-    links = {"run": url_for(flow_run) or ""}
+    kind, links = alerts.kind_of(error), {"run": url_for(flow_run) or ""}
+    if kind == "dbt failed":
+        links["results"] = results_url(error)
     title = f"Prefect {_current_name(flow_run)}"
-    alerts.notify(alerts.Alert(alerts.kind_of(error), title, str(error), links, key=str(flow_run.id)))
+    alerts.notify(alerts.Alert(kind, title, str(error), links, str(flow_run.id), "prefect"))
 
 
 def error_of(state: State[Any]) -> BaseException:
@@ -116,7 +119,7 @@ def end_orphans() -> Sequence[str]:
             # a subflow has the process of its parent, which has its own alert
             if not is_cancelling and run.parent_task_run_id is None:
                 links = {"run": url_for(run) or ""}
-                alerts.notify(alerts.Alert("task failed", f"Prefect {run.name}", text, links, key=str(run.id)))
+                alerts.notify(alerts.Alert("task failed", f"Prefect {run.name}", text, links, str(run.id), "prefect"))
     return [run.name for run in found]
 
 
@@ -164,4 +167,4 @@ def _lock(run_id: str) -> Path:
 def _tell_late(name: str, run_id: str, hours: float) -> None:
     link = url_for("flow-run", obj_id=run_id) or ""
     title = f"Prefect {name} is not done after {hours:g} hours"
-    alerts.notify(alerts.Alert("run late", title, f"run {run_id}", {"run": link}, key=f"late {run_id}"))
+    alerts.notify(alerts.Alert("run late", title, f"run {run_id}", {"run": link}, f"late {run_id}", "prefect"))

@@ -46,7 +46,8 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
         paths = [
             *(target.builds / name for name in versions),
             *_older(Path(log_dir), keep_log_days),
-            *_older(settings().data_dir / "alerts", 1),
+            # the other files say which problems were told, however long ago
+            *_older(settings().data_dir / "alerts", 1, "*.txt"),
         ]
         for path in paths:
             _log.info("%s %s", "would delete" if dry_run else "deleting", path)
@@ -61,8 +62,8 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
     return [str(path) for path in paths]
 
 
-def _older(folder: Path, days: int) -> Iterator[Path]:
+def _older(folder: Path, days: int, names: str = "*") -> Iterator[Path]:
     oldest = time.time() - days * _DAY_SECONDS
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob(names)):
         if path.is_file() and not path.is_symlink() and path.stat().st_mtime < oldest:
             yield path

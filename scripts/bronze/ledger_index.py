@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import msgspec
 
 from scripts.bronze import ledger
-from scripts.bronze.ledger import LedgerEntry
+from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.errors import BronzeError
 from scripts.utils.days import parse_day
 from scripts.utils.files import make_dir
@@ -140,6 +140,14 @@ class LedgerIndex:
             "select content from records where quarantined > 0 order by source, resource, day"
         )
         return [msgspec.json.decode(row[0], type=LedgerEntry) for row in rows]
+
+    def quarantined_hashes(self) -> Mapping[Partition, str]:
+        """Return the content hash and the number of quarantined rows of each validated partition that has such rows."""
+        rows = self._connection.execute(
+            "select source, resource, day, content_hash || ' ' || quarantined from records"
+            " where quarantined > 0 and status = 'validated'"
+        )
+        return {Partition(row[0], row[1], parse_day(row[2])): row[3] for row in rows}
 
     def contract_versions(self, source: str, resource: str) -> Sequence[str]:
         """Return the versions of the contract that the days of a resource were loaded with."""

@@ -39,7 +39,7 @@ def build(
     from scripts.bronze.loaded_contracts import outdated_days
     from scripts.cli.printing import show_build, show_build_plan
     from scripts.contracts import catalog
-    from scripts.monitoring.digest import tell_quarantine
+    from scripts.monitoring.quarantine_digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import noting_build
     from scripts.portal.pages import refresh_portal
@@ -67,7 +67,7 @@ def build(
         refresh(started.store)
     if done.version:
         refresh_portal()
-    tell_quarantine(started.store, done.partitions, run_id=started.run_id)
+    tell_quarantine(started.store)
     show_build(done, as_json=as_json)
     return 0
 

@@ -117,7 +117,7 @@ def _run(
     started: Run, wanted: Sequence[Partition], *, command: str, full_refresh: bool, again: bool, as_json: bool
 ) -> int:
     from scripts.cli.printing import exit_code, show_outcomes, show_run
-    from scripts.monitoring.digest import tell_quarantine
+    from scripts.monitoring.quarantine_digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import noting_build
     from scripts.portal.pages import refresh_portal
@@ -136,6 +136,6 @@ def _run(
         refresh(started.store)
     if done.version:
         refresh_portal()
-    tell_quarantine(started.store, done.partitions, run_id=started.run_id)
+    tell_quarantine(started.store)
     show_run(started.store, outcomes, done, as_json=as_json)
     return exit_code(outcomes)

@@ -55,10 +55,12 @@ def tell_failures(run: Run, command: str, outcomes: Sequence[Outcome]) -> None:
 
 def _tell(error: PipelineError, run: Run, command: str) -> None:
     from scripts.monitoring import alerts
+    from scripts.monitoring.results import results_url
 
     # without a sink, the error itself is all that there is to say
     if alerts.has_sink():
-        alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id))
+        links = {"results": results_url(error)} if alerts.kind_of(error) == "dbt failed" else {}
+        alerts.notify(alerts.about_failure(error, f"`pipeline {command}`", run_id=run.run_id, links=links))
 
 
 def days_options(command: Command) -> Command:

@@ -23,7 +23,8 @@ def reconcile(as_json: bool) -> int:
     """Load, validate, build and publish what is due, or say what it waits for; cron can run it every few minutes."""
     from scripts.bronze.run import RECONCILE
     from scripts.cli.printing import show_reconciled
-    from scripts.monitoring.digest import tell_health, tell_quarantine
+    from scripts.monitoring.digest import tell_health
+    from scripts.monitoring.quarantine_digest import tell_quarantine
     from scripts.monitoring.report import refresh
     from scripts.planning.reconcile import reconcile as do_reconcile
     from scripts.portal.pages import refresh_portal
@@ -34,7 +35,6 @@ def reconcile(as_json: bool) -> int:
         refresh(started.store)
     if done.build and done.build.version:
         refresh_portal()
-    if done.build:
-        tell_quarantine(started.store, done.build.partitions, run_id=started.run_id)
+    tell_quarantine(started.store)
     tell_health(started.store)
     return show_reconciled(done, as_json=as_json)

@@ -5,6 +5,7 @@ The settings name the sinks. If a sink is down, the failure is logged; it never 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import smtplib
@@ -17,11 +18,13 @@ import requests
 
 from scripts.config import settings
 from scripts.errors import DataError, PipelineError, WarehouseError
+from scripts.monitoring.advice import Place, advice
 from scripts.security import outside_text
-from scripts.utils.files import make_dir, write_atomically
+from scripts.utils.files import locked, make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
 
 _log = get_logger("notify")
 _TIMEOUT_SECONDS = 10
+_LONGEST_SENDING_SECONDS = 60
 _REPEAT_AFTER_SECONDS = 3600
 _LONGEST_TITLE = 200
-_LONGEST_TEXT = 2500
+_LONGEST_TEXT = 4500
+_LONGEST_MESSAGE = 8000
 
 Kind = Literal[
     "task failed",
@@ -70,6 +75,7 @@ class Alert:
         links: Addresses of pages about the problem, by name; `runbook` replaces the address that follows from the
             settings.
         key: Alerts with the same key are sent once an hour; by default the kind and the title.
+        place: Where the work was started; the message says how to go on there.
     """
 
     kind: Kind
@@ -77,21 +83,41 @@ class Alert:
     text: str
     links: Mapping[str, str] = dataclasses.field(default_factory=dict)
     key: str = ""
+    place: Place = "terminal"
 
 
 def notify(alert: Alert) -> Sequence[str]:
     """Send an alert to every sink of the settings, and return the sinks that accepted it; never raise an error.
 
-    The alert is always logged. If it was sent less than an hour ago, it is not sent again.
+    The alert is always logged. If it was sent less than an hour ago, it is not sent again, also if two processes send
+    it at the same time.
     """
-    config = settings()
     _log.warning(
         "alert: %s: %s",
         alert.kind,
         outside_text.one_line(alert.title, longest=_LONGEST_TITLE),
         extra={"alert": alert.kind},
     )
-    note = _note_file(config.data_dir, alert)
+    note = _note_file(alert.key or f"{alert.kind}: {alert.title}")
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = note.with_suffix(".lock")
+            stack.enter_context(locked(lock, purpose="alert", timeout=_LONGEST_SENDING_SECONDS, keep_file=False))
+        except (OSError, PipelineError) as error:
+            _log.warning("the alert may be sent twice: %s", error)
+        return _send(note, alert)
+
+
+def was_sent(key: str, since: dt.datetime) -> bool:
+    """Return whether an alert with a key was sent since a moment."""
+    try:
+        return _note_file(key).stat().st_mtime >= since.timestamp()
+    except OSError:
+        return False
+
+
+def _send(note: Path, alert: Alert) -> Sequence[str]:
+    config = settings()
     try:
         if note.exists() and abs(time.time() - note.stat().st_mtime) < _REPEAT_AFTER_SECONDS:
             _log.info("the same alert was sent less than an hour ago")
@@ -116,9 +142,9 @@ def has_sink() -> bool:
     return config.slack_webhook is not None or bool(config.alert_email)
 
 
-def about_failure(error: PipelineError, work: str, *, run_id: str) -> Alert:
+def about_failure(error: PipelineError, work: str, *, run_id: str, links: Mapping[str, str]) -> Alert:
     """Return the alert for a command that failed; `work` names the command."""
-    return Alert(kind_of(error), work, str(error), key=f"{work} {run_id}")
+    return Alert(kind_of(error), work, str(error), links, key=f"{work} {run_id}")
 
 
 def about_old_quarantine(old: Sequence[OldQuarantine]) -> Alert:
@@ -144,10 +170,12 @@ def runbook_url(kind: Kind) -> str:
 def describe(alert: Alert) -> str:
     """Return the alert as plain text."""
     links = {**alert.links, "runbook": alert.links.get("runbook") or runbook_url(alert.kind)}
+    how_to_go_on = advice(alert.kind, alert.place)
     return "\n".join(
         [
             f"{alert.kind.upper()}: {outside_text.one_line(alert.title, longest=_LONGEST_TITLE)}",
             outside_text.lines(alert.text, longest=_LONGEST_TEXT),
+            *([how_to_go_on] if how_to_go_on else []),
             "",
             *(f"{name}: {outside_text.one_line(url)}" for name, url in links.items()),
         ]
@@ -161,7 +189,7 @@ def _send_to_slack(config: Settings, alert: Alert) -> bool:
     try:
         response = requests.post(
             url,
-            json={"text": outside_text.slack(describe(alert))},
+            json={"text": outside_text.slack(describe(alert), longest=_LONGEST_MESSAGE)},
             timeout=_TIMEOUT_SECONDS,
             allow_redirects=False,
         )
@@ -207,9 +235,8 @@ def _mail_server(config: Settings, host: str) -> smtplib.SMTP:
     return server
 
 
-def _note_file(data_dir: Path, alert: Alert) -> Path:
-    key = alert.key or f"{alert.kind}: {alert.title}"
-    return data_dir / "alerts" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
+def _note_file(key: str) -> Path:
+    return settings().data_dir / "alerts" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
 
 
 def _keep(note: Path, alert: Alert) -> None:

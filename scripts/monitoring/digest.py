@@ -1,87 +1,56 @@
-"""The summary messages after a build and a reconciling run: one message each, the same from every entry point."""
+"""The message of a reconciling run about problems of which no run has told, the same from every entry point."""
 
 from __future__ import annotations
 
-import collections
-import dataclasses
-import json
+import datetime as dt
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.monitoring import airflow_findings, alerts, overdue
 from scripts.monitoring.report import refresh
-from scripts.planning.calendar import in_words
 from scripts.planning.reconcile import examine
 from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.store import Store
+    from scripts.monitoring.advice import Place
 
 _log = get_logger("digest")
-_NO_LINKS: Mapping[str, str] = MappingProxyType({})
 
 
-def tell_quarantine(
-    store: Store, partitions: Iterable[Partition], *, run_id: str, links: Mapping[str, str] = _NO_LINKS
+def tell_health(
+    store: Store, *, place: Place = "terminal", links: Mapping[str, str] = MappingProxyType({})
 ) -> alerts.Alert | None:
-    """Send one message about the quarantined rows of the partitions that a build processed; return it, or None."""
-    entries = [entry for partition in partitions if (entry := store.entry(partition)) is not None]
-    message = about_quarantine(entries, run_id=run_id)
-    if message is not None:
-        alerts.notify(dataclasses.replace(message, links=links))
-    return message
-
-
-def about_quarantine(entries: Sequence[LedgerEntry], *, run_id: str) -> alerts.Alert | None:
-    """Return the message about the quarantined rows of partitions, with the ledger's counts; None if there are none."""
-    found = [entry for entry in entries if entry.quarantined]
-    if not found:
-        return None
-    by_resource: dict[tuple[str, str], list[LedgerEntry]] = collections.defaultdict(list)
-    for entry in found:
-        by_resource[entry.source, entry.resource].append(entry)
-    lines = []
-    for (source, resource), loaded in sorted(by_resource.items()):
-        rows, fetched = sum(entry.quarantined for entry in loaded), sum(entry.fetched for entry in loaded)
-        lines.append(f"{source}/{resource}, {in_words(entry.day for entry in loaded)}: {rows} of {fetched} rows")
-        lines += [f"  {name}: {count} rows, for example {example}" for name, count, example in _reasons(loaded)]
-    rows, fetched = sum(entry.quarantined for entry in found), sum(entry.fetched for entry in entries)
-    title = f"{rows} of {fetched} rows of {len(entries)} partitions"
-    return alerts.Alert("rows quarantined", title, "\n".join(lines), key=f"quarantine {run_id}")
-
-
-def tell_health(store: Store, *, links: Mapping[str, str] = _NO_LINKS) -> alerts.Alert | None:
     """Send one message about problems of which no run has told, and about problems that are over; refresh the page.
 
     A run that fails sends its own alert. A run that was killed, deleted, or never started does not: the partitions that
-    it left are due, and a reconciling run finds them. Each problem is sent once when it begins and once when it ends;
-    if no sink takes the message, the next call sends it again.
+    it left are due, and a reconciling run finds them. Each problem is sent once when it begins, again when it has days
+    that it did not have before, and once when it is over, for all of its days; if no sink takes the message, the next
+    call sends it again.
     """
     found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
-    named = [*airflow_findings.problems(), *overdue.problems(catalog.read_all(), found)]
-    problems = {problem.name: problem for problem in named}
+    problems = [*airflow_findings.problems(), *overdue.problems(catalog.read_all(), found)]
     known = _read(path)
-    new = [problem.text for name, problem in problems.items() if problem.told == "never" and name not in known]
-    present = {name: problem.text for name, problem in problems.items() if problem.told != "later"}
-    # while a retry may succeed, a known problem is not over
-    stays = {name: text for name, text in known.items() if name in problems} | present
-    over = [text for name, text in known.items() if name not in stays]
+    new = [problem.text for problem in problems if problem.told == "never" and _is_new(problem, known)]
+    stays = _staying(problems, known)
+    over = [about.text for name, about in known.items() if name not in stays]
     if stays != known:
         refresh(store)
     message = None
     if new or over:
         end = f"problems that are over: {len(over)}" if stays else "all is well again"
-        title = f"{len(new)} problems" if new else end
+        title = f"{len(new)} problem{'s' if len(new) > 1 else ''}" if new else end
         body = [*new, *(f"over: {text}" for text in over)]
         key = f"overdue {sorted(stays)} {found.at}"
-        message = alerts.Alert("data overdue", title, "\n".join(body), links, key=key)
+        message = alerts.Alert("data overdue", title, "\n".join(body), links, key, place)
         if not alerts.notify(message) and alerts.has_sink():
             return None
     if stays != known:
@@ -89,34 +58,43 @@ def tell_health(store: Store, *, links: Mapping[str, str] = _NO_LINKS) -> alerts
     return message
 
 
-def _reasons(entries: Sequence[LedgerEntry]) -> Sequence[tuple[str, int, str]]:
-    """Return the reasons why rows were quarantined, each with the number of rows and an example, most rows first."""
-    counts: collections.Counter[str] = collections.Counter()
-    examples: dict[str, str] = {}
-    for entry in entries:
-        notes = [(note.rule, note.rows, note.example) for note in entry.rules if note.severity == "quarantine"]
-        notes += [
-            (f"{note.kind} field {note.field}", note.rows, note.example)
-            for note in entry.drift
-            if note.action == "quarantine"
-        ]
-        for name, rows, example in notes:
-            counts[name] += rows
-            examples[name] = example
-    return [(name, count, examples[name]) for name, count in counts.most_common()]
+class Told(msgspec.Struct, frozen=True):
+    """A problem that a message has told, or the failed run itself."""
+
+    text: str
+    days: frozenset[dt.date] = frozenset()
 
 
-def _read(path: Path) -> Mapping[str, str]:
+def _is_new(problem: overdue.Problem, known: Mapping[str, Told]) -> bool:
+    return problem.name not in known or not problem.days <= known[problem.name].days
+
+
+def _staying(problems: Sequence[overdue.Problem], known: Mapping[str, Told]) -> Mapping[str, Told]:
+    """Return the problems that were told and are not over, and those that are told by this message."""
+    stays: dict[str, Told] = {}
+    for name in dict.fromkeys(problem.name for problem in problems):
+        same = [problem for problem in problems if problem.name == name]
+        # while a retry may succeed, a known problem is not over, and a new one is not told
+        told = [problem for problem in same if problem.told != "later"]
+        if name not in known and not told:
+            continue
+        before = known.get(name, Told(""))
+        days = frozenset[dt.date]().union(*(problem.days for problem in same))
+        text = "\n".join(problem.text for problem in told) or before.text
+        stays[name] = Told(text, (before.days & days).union(*(problem.days for problem in told)))
+    return stays
+
+
+def _read(path: Path) -> Mapping[str, Told]:
     try:
-        found: Mapping[str, str] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Told])
+    except (FileNotFoundError, msgspec.DecodeError):
         return {}
-    return found
 
 
-def _write(path: Path, problems: Mapping[str, str]) -> None:
+def _write(path: Path, problems: Mapping[str, Told]) -> None:
     try:
         make_dir(path.parent)
-        write_atomically(path, json.dumps(problems, indent=2).encode())
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(problems)))
     except OSError as error:
         _log.warning("the problems may be sent twice: %s", error)

@@ -30,18 +30,20 @@ class Problem(NamedTuple):
     """A problem of what is due."""
 
     name: str
-    """Stays the same as long as the problem."""
+    """Stays the same as long as the problem, whatever its days."""
     text: str
     """What is wrong, and what to do."""
     told: Told = "never"
     """Whether an alert has told it: the run that failed sends one, unless it is a reconciling run, whose failures are
     told when they need a person, or when retries do not help."""
+    days: frozenset[dt.date] = frozenset()
+    """The days that have it; empty for a problem that has no days."""
 
 
 def problems(catalog: Catalog, found: Due) -> Sequence[Problem]:
     """Return the problems of what is due."""
     silent = [Problem(name, text) for name, text in _silent(catalog, found)]
-    return [*silent, *_failing(found), *_red_build(found)]
+    return [*silent, *_missing(found), *_late(catalog, found), *_failing(found), *_red_build(found)]
 
 
 def problems_since_first_load(catalog: Catalog, found: Due) -> Sequence[Problem]:
@@ -58,28 +60,24 @@ def _silent(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
             f"unavailable {name}",
             f"source `{name}` does not answer: {words} (next: when it answers, `pipeline reconcile` loads what is due)",
         )
-    yield from _missing(found)
-    yield from _late(catalog, found)
     yield from _not_published(found)
     yield from _growing_quarantine(found.ledger)
     yield from _future(catalog, found.ledger, found.at)
 
 
-def _missing(found: Due) -> Iterator[tuple[str, str]]:
+def _missing(found: Due) -> Iterator[Problem]:
     days: dict[tuple[str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.problems:
         if _is_gap(item):
             days[item.partition[:2]].append(item.partition.day)
     for (source, resource), gaps in days.items():
-        yield (
-            f"missing {source}/{resource} {in_words(gaps)}",
-            (
-                f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline"
-                f" backfill --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's"
-                " `catchup: true` makes scheduled runs load missing days, and its `start_date` is the first expected"
-                " day)"
-            ),
+        text = (
+            f"{source}/{resource}: {in_words(gaps)} missing, {len(gaps)} days (next: `pipeline"
+            f" backfill --source {source} --start-date {gaps[0]} --end-date {gaps[-1]}`; the contract's"
+            " `catchup: true` makes scheduled runs load missing days, and its `start_date` is the first expected"
+            " day)"
         )
+        yield Problem(f"missing {source}/{resource}", text, days=frozenset(gaps))
 
 
 def _failing(found: Due) -> Iterator[Problem]:
@@ -91,7 +89,7 @@ def _failing(found: Due) -> Iterator[Problem]:
         days = in_words([item.partition.day for item in items])
         more = f"; {len(items)} days (next: `pipeline due` lists them)" if len(items) > 1 else ""
         text = f"{source}/{resource}/{days}: {state}, waits for {items[-1].waits_for}{more}"
-        yield Problem(f"failing {source}/{resource} {state} {days}", text, told)
+        yield Problem(f"failing {source}/{resource}", text, told, frozenset(item.partition.day for item in items))
 
 
 def _told(attempt: Attempt | None) -> Told:
@@ -102,7 +100,7 @@ def _told(attempt: Attempt | None) -> Told:
     return "never" if attempt.triggered_by == RECONCILE else "by its run"
 
 
-def _late(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
+def _late(catalog: Catalog, found: Due) -> Iterator[Problem]:
     """Yield the days that no run has loaded or validated, although it was possible for longer than the grace time."""
     late: dict[tuple[str, str, str], list[dt.date]] = collections.defaultdict(list)
     for item in found.ready:
@@ -115,13 +113,11 @@ def _late(catalog: Catalog, found: Due) -> Iterator[tuple[str, str]]:
         if found.at - since > GRACE or (entry is not None and is_ahead(entry.loaded_at, found.at)):
             late[(*item.partition[:2], item.state)].append(item.partition.day)
     for (source_name, resource, state), days in late.items():
-        yield (
-            f"late {source_name}/{resource} {in_words(days)}",
-            (
-                f"{source_name}/{resource}: {in_words(days)} {state}, and no run has corrected it (next: check that"
-                " the schedules of Airflow or Prefect are on; `pipeline reconcile` does it now)"
-            ),
+        text = (
+            f"{source_name}/{resource}: {in_words(days)} {state}, and no run has corrected it (next: check that"
+            " the schedules of Airflow or Prefect are on; `pipeline reconcile` does it now)"
         )
+        yield Problem(f"late {source_name}/{resource}", text, days=frozenset(days))
 
 
 def _red_build(found: Due) -> Iterator[Problem]:

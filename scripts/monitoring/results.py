@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 
+from scripts.bronze import attempts
+from scripts.config import settings
+from scripts.planning.published import attempt_path
 from scripts.warehouse import candidate, history
 from scripts.warehouse.build import warehouse
-from scripts.warehouse.runner import BAD_STATUSES
+from scripts.warehouse.data_docs import docs_dir
+from scripts.warehouse.failed_nodes import FailedNode, failed_nodes
+from scripts.warehouse.runner import BAD_STATUSES, target_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +44,10 @@ class Build(NamedTuple):
     facts: Sequence[tuple[str, str]]
     tables: Sequence[Table]
     note: str
+    error: str = ""
+    """The message of the last build, if it failed."""
+    failed: Sequence[FailedNode] = ()
+    """The models and tests that failed, as the project has them; dbt's site knows only those of published versions."""
 
 
 def results_page(version: str = "", *, with_rows: bool) -> str:
@@ -53,12 +62,32 @@ def results_page(version: str = "", *, with_rows: bool) -> str:
     """
     target = warehouse()
     failed = None if version else candidate.read(target)
+    attempt = None if version else attempts.read(attempt_path())
     if failed is not None and failed.state == "failed":
         build = _of_failed(failed.build_id, failed.base, [result._asdict() for result in failed.results], with_rows)
+    elif attempt is not None and target.current() is None:
+        build = Build("The last build failed", "nothing was published", is_good=False, facts=[], tables=[], note="")
     else:
         build = _of_version(version or target.current() or "", with_rows)
+    if attempt is not None:
+        # dbt may have failed before it built anything
+        title = f"The last build failed; {build.title} is published" if build.is_good else build.title
+        build = build._replace(title=title, is_good=False, error=attempt.message)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     return environment.get_template("results.html.j2").render(build=build)
+
+
+def results_url(error: BaseException | None = None, page: str = "") -> str:
+    """Return the address of the place on the results page that shows the first node that failed in a build.
+
+    Args:
+        error: The error of the build.
+        page: The address of the page; by default, on the documentation site, or its file.
+    """
+    root = settings().docs_url.rstrip("/")
+    page = page or (f"{root}/results.html" if "://" in root else str(docs_dir() / "results.html"))
+    failed = getattr(error, "failed_node", "")
+    return f"{page}#{failed}" if failed else page
 
 
 def _of_failed(run_id: str, base: str | None, results: Sequence[Mapping[str, Any]], with_rows: bool) -> Build:  # noqa: FBT001 — of this module only
@@ -71,6 +100,9 @@ def _of_failed(run_id: str, base: str | None, results: Sequence[Mapping[str, Any
         tables=[_failures(results, with_rows), _models(results, {}, {}), *_tests(results)],
         note="Correct the cause, then run the build again: it keeps what it has built. People still read the published"
         " version.",
+        failed=failed_nodes(
+            [result["id"] for result in results if result["status"] in BAD_STATUSES], target_dir(warehouse())
+        ),
     )
 
 

@@ -24,7 +24,19 @@ def can_start(
         waits_since: When the build began to wait.
         now: The present moment.
     """
-    if not running and not queued:
+    quiet_since = max(filter(None, (last_load, waits_since)))
+    return now - waits_since > LONGEST or are_over(running=running, queued=queued, quiet_since=quiet_since, now=now)
+
+
+def are_over(*, running: int, queued: int, quiet_since: dt.datetime | None, now: dt.datetime) -> bool:
+    """Return whether the loads are over: no run loads days, or only runs that hang or can never start.
+
+    Args:
+        running: The number of active runs that load days.
+        queued: The number of queued runs that load days.
+        quiet_since: When the last partition was written; None if none was ever written.
+        now: The present moment.
+    """
+    if (not running and not queued) or quiet_since is None:
         return True
-    quiet = now - max(filter(None, (last_load, waits_since)))
-    return now - waits_since > LONGEST or quiet > (_QUIET if running else _STARTS_WITHIN)
+    return now - quiet_since > (_QUIET if running else _STARTS_WITHIN)

@@ -38,7 +38,7 @@ _NOISE = re.compile(r"Encountered an error|^Runtime Error$|^Compilation Error$|^
 def describe_failures(bad: Sequence[NodeResult], complaints: Sequence[str], code: int, target: Path) -> tuple[str, str]:
     """Return one line that says what failed, and what to do next."""
     if bad:
-        nodes = _nodes(target)
+        nodes = manifest_nodes(target)
         shown = [_describe_node(result, nodes.get(result.id), target) for result in bad[:_SHOWN_FAILURES]]
         more = f"; and {len(bad) - _SHOWN_FAILURES} more" if len(bad) > _SHOWN_FAILURES else ""
         return "; ".join(shown) + more, f"{_remedy(bad, nodes)}, then `pipeline build`; {_NOTHING_CHANGED}"
@@ -70,12 +70,16 @@ def _describe_node(result: NodeResult, node: Mapping[str, Any] | None, target: P
     if node is None:
         return text
     places = [node["original_file_path"] + _line_of(result.message, node)]
-    compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
-    if node.get("compiled_path"):
-        compiled = settings().dbt_dir / node["compiled_path"]
-    if compiled.is_file():
+    if (compiled := compiled_file(node, target)).is_file():
         places.append(f"compiled: {compiled}")
     return f"{text} ({', '.join(places)})"
+
+
+def compiled_file(node: Mapping[str, Any], target: Path) -> Path:
+    """Return the file with the SQL that dbt ran for a node of its manifest; it may not exist."""
+    if node.get("compiled_path"):
+        return settings().dbt_dir / str(node["compiled_path"])
+    return target / "compiled" / str(node["package_name"]) / str(node["original_file_path"])
 
 
 def _without_repeats(message: str, node: Mapping[str, Any] | None) -> str:
@@ -142,7 +146,8 @@ def _last_words(complaints: Sequence[str]) -> str:
     return next((text for text in texts if text), "")
 
 
-def _nodes(target: Path) -> Mapping[str, Mapping[str, Any]]:
+def manifest_nodes(target: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Return the nodes and unit tests of dbt's last manifest by their `unique_id`; none if it cannot be read."""
     try:
         manifest = json.loads((target / "manifest.json").read_text())
     except (OSError, ValueError):

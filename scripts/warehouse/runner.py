@@ -71,10 +71,15 @@ class NodeResult(NamedTuple):
 class DbtFailedError(WarehouseError):
     """A model, a test or dbt itself failed."""
 
-    def __init__(self, message: str, results: Sequence[NodeResult], *, hint: str) -> None:
+    def __init__(self, message: str, results: Sequence[NodeResult] = (), *, hint: str = "") -> None:
         """Create the error; `results` are the results of the nodes that ran."""
         super().__init__(message, where="dbt", hint=hint)
         self.results = results
+
+    @property
+    def failed_node(self) -> str:
+        """Dbt's `unique_id` of the first model or test that failed; empty if dbt itself failed."""
+        return next((result.id for result in self.results if result.status in BAD_STATUSES), "")
 
     def add_rows(self, results: Sequence[NodeResult]) -> None:
         """Add to the message the rows that failed tests found."""

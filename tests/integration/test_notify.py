@@ -1,7 +1,10 @@
 """Alerts against sinks of their own: Slack's webhook and a mail server."""
 
+import concurrent.futures
 import dataclasses
+import datetime as dt
 import os
+import re
 import socket
 import time
 
@@ -9,7 +12,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 
-from scripts.monitoring import alerts
+from scripts.config import PROJECT_DIR
+from scripts.errors import DataError
+from scripts.monitoring import advice, alerts
 from scripts.monitoring.alerts import Alert
 from tests.support.alert_sink import alert_sink
 
@@ -52,12 +57,13 @@ def test_an_alert_reaches_slack_and_mail_with_its_links(sink, mailbox, env):
     assert alerts.notify(ALERT) == ["slack", "mail"]
     (text,), (mail,) = sink.texts, mailbox.mails
     assert text == (
-        "TASK FAILED: a.b x/y 2024-01-01\nHTTP 503, expected 200\n\n"
+        "TASK FAILED: a.b x/y 2024-01-01\nHTTP 503, expected 200\n"
+        "When the cause is corrected, run the command again; `pipeline backfill` loads only what is missing.\n\n"
         "log: http://127.0.0.1/log\nrunbook: https://docs.example.com/runbook/#run-a-failed-dag-again"
     )
     assert mail["Subject"] == "[data-pipeline] task failed: a.b x/y 2024-01-01"
     assert mail["To"] == "one@example.com, two@example.com"
-    assert mail.get_payload().splitlines() == text.splitlines()
+    assert mail.get_payload(decode=True).decode().splitlines() == text.splitlines()
 
 
 def test_the_same_alert_is_sent_once_an_hour(sink):
@@ -69,6 +75,45 @@ def test_the_same_alert_is_sent_once_an_hour(sink):
         for note in alerts.settings().data_dir.joinpath("alerts").iterdir():
             os.utime(note, (moment, moment))
         assert alerts.notify(ALERT) == ["slack"]
+
+
+def test_two_processes_that_tell_the_same_at_the_same_time_send_it_once(sink):
+    with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        taken = list(executor.map(alerts.notify, [ALERT] * 8))
+    assert sorted(taken) == [[]] * 7 + [["slack"]]
+    assert len(sink.texts) == 1
+    assert not list(alerts.settings().data_dir.joinpath("alerts").glob("*.lock"))
+
+
+def test_it_is_known_whether_an_alert_was_sent_since_a_moment(sink):
+    before = dt.datetime.now(dt.UTC)
+    assert not alerts.was_sent("a key", before)
+    alerts.notify(dataclasses.replace(ALERT, key="a key"))
+    assert alerts.was_sent("a key", before)
+    assert not alerts.was_sent("a key", before + dt.timedelta(hours=1))
+
+
+RUNBOOK_TABLE = re.compile(r"^\| ([A-Z][A-Z, ]+) \|", re.MULTILINE)
+
+
+def test_the_runbook_lists_each_alert_and_each_says_how_to_go_on():
+    text = (PROJECT_DIR / "docs" / "runbook.md").read_text()
+    listed = {name.lower() for names in RUNBOOK_TABLE.findall(text) for name in names.split(", ")}
+    assert listed == set(alerts.RUNBOOK)
+    assert set().union(*advice.ADVICE.values()) == set(alerts.RUNBOOK)
+    words = {"airflow": "Airflow", "prefect": "Prefect", "terminal": "`pipeline "}
+    for place, word in words.items():
+        for kind in ("task failed", "validation failed", "data overdue"):
+            assert word in alerts.describe(dataclasses.replace(ALERT, kind=kind, place=place))
+
+
+def test_a_long_error_keeps_what_to_do_next(sink):
+    error = DataError("x" * 20_000, where="somewhere", hint="do this")
+    assert str(error).startswith("somewhere: xxx")
+    assert str(error).endswith("… (next: do this)")
+    alerts.notify(dataclasses.replace(ALERT, text=str(error)))
+    assert "(next: do this)" in sink.texts[0]
+    assert "log: http://127.0.0.1/log" in sink.texts[0]
 
 
 def test_a_sink_that_is_down_is_logged_and_no_more(sink, mailbox, env, capsys):

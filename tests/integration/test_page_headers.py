@@ -1,11 +1,13 @@
 """The site for the people who use the data: what its pages may do in a browser."""
 
 import gzip
+import re
 
 import pytest
 from starlette.testclient import TestClient
 
 import docs_site
+from scripts.monitoring import alerts
 from scripts.monitoring.report import write_report
 from scripts.portal import serving
 from scripts.warehouse.build import warehouse
@@ -29,6 +31,7 @@ def client(run):
     ("path", "policy"),
     [
         ("/health.html", "default-src 'none'; style-src 'unsafe-inline'"),
+        ("/results.html", "default-src 'none'; style-src 'unsafe-inline'"),
         ("/dbt/index.html", "sandbox allow-scripts"),
         ("/", "default-src 'none'; script-src 'self'; style-src"),
         ("/index.html", "default-src 'none'; script-src 'self'; style-src"),
@@ -49,6 +52,19 @@ def test_every_page_says_what_a_browser_may_do_with_it(client, path, policy):
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_without_the_guides_the_runbook_is_there_with_its_pictures_and_anchors(monkeypatch, run):
+    monkeypatch.setattr(docs_site, "_SITES", ())
+    with TestClient(docs_site.site()) as client:
+        page = client.get("/runbook/")
+        assert page.status_code == 200
+        for anchor in alerts.RUNBOOK.values():
+            assert f'<h2 id="{anchor}">' in page.text
+        pictures = re.findall(r'<img src="([^"]+)"', page.text)
+        assert pictures
+        assert {client.get(f"/runbook/{name}").status_code for name in pictures} == {200}
+        assert 'href="docker.md"' not in page.text
 
 
 def test_with_a_password_the_site_asks_for_it_and_what_the_stack_needs_stays_open(run, monkeypatch):

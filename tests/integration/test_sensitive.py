@@ -10,7 +10,7 @@ from scripts.contracts.source import Source
 from scripts.errors import PipelineError
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
-from scripts.monitoring.digest import about_quarantine
+from scripts.monitoring.quarantine_digest import about_quarantine
 from scripts.monitoring.report import write_report
 from scripts.security.outside_text import HIDDEN
 from scripts.utils.days import parse_day
@@ -61,7 +61,7 @@ def test_no_value_leaves_bronze_and_quarantine(api, run, people, capsys):
             shown,
             *notes,
             rows[0].reason,
-            about_quarantine([entry], run_id="r").text,
+            about_quarantine([entry]).text,
             page,
             reports,
             ledger,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 sys.path.insert(0, sys.argv[1])
 
-import dag_support
+import dag_alerts
 from scripts import errors
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def fail(task_id: str, error: BaseException | None, map_index: int = -1) -> None
         map_index=map_index,
         rendered_map_index="s/r 2024-01-01" if map_index >= 0 else None,
     )
-    dag_support.alert_failure(cast("Context", {"ti": ti, "exception": error}))
+    dag_alerts.alert_failure(cast("Context", {"ti": ti, "exception": error}))
 
 
 fail("load.ingest", errors.SourceUnavailableError("HTTP 503"), map_index=2)
@@ -32,5 +32,5 @@ fail("load.validate", errors.DataError("rule `email_form` is broken by 3 of 10 r
 fail("build_gold", errors.WarehouseError("model `dim_users` error"))
 fail("check_freshness", errors.DataError("stale: s/r"))
 fail("verify_ledger", errors.DataError("a file is torn"))
-fail("load.ingest", None, map_index=3)
-asyncio.run(dag_support.alert_late(2.0, {"dag_run": {"dag_id": "dbt_dag", "dag_run_id": "another run"}}))
+fail("load.ingest", None, map_index=2)
+asyncio.run(dag_alerts.alert_late(2.0, {"dag_run": {"dag_id": "dbt_dag", "dag_run_id": "another run"}}))
