@@ -35,12 +35,12 @@ class Airflow:
         if user not in self.tokens:
             variable = f"AIRFLOW_{ACCOUNTS.get(user, user.upper())}_PASSWORD"
             answer = requests.post(
-                f"{self.url}/auth/token", json={"username": user, "password": self.passwords[variable]}, timeout=60
+                f"{self.url}/auth/token", json={"username": user, "password": self.passwords[variable]}, timeout=300
             )
             assert answer.status_code == 201, answer.text
             self.tokens[user] = answer.json()["access_token"]
         headers = {"Authorization": f"Bearer {self.tokens[user]}"}
-        return requests.request(method, self.url + path, json=body, headers=headers, timeout=60)
+        return requests.request(method, self.url + path, json=body, headers=headers, timeout=300)
 
     def get(self, path, **options):
         """Return the document at a path of the API."""
@@ -209,7 +209,7 @@ def running_airflow(folder, *, home=PROJECT_DIR, **environ):
         *options,
         log=output,
         environ=values,
-        start_seconds=400,
+        start_seconds=1200,
         stop_seconds=120,
         home=home,
     ) as process:

@@ -20,6 +20,7 @@ from tests.support.lineage_receiver import receiving
 from tests.support.required import without
 
 from .airflow_stack import open_folder, running_airflow
+from .operating import small_disk
 from .waiting import wait_for
 
 FLAGS = (
@@ -31,8 +32,10 @@ FLAGS = (
 AIRFLOW = {
     "test_airflow.py": "one Airflow",
     "test_backfills.py": "one Airflow",
+    "test_operator.py": "one Airflow",
     "test_docs.py": "one Airflow",
     "test_webhook_airflow.py": "one Airflow",
+    "test_alerts.py": "another Airflow",
     "test_repairs.py": "another Airflow",
     "test_situations.py": "another Airflow",
 }
@@ -115,6 +118,8 @@ def airflow(source, sink, receiver, project):
     """A running Airflow whose first daily run has come by itself and is done."""
     with (
         open_folder() as folder,
+        # a disk of its own, which a test fills
+        small_disk(folder / "data" / "bronze", megabytes=256),
         running_airflow(
             folder,
             home=project,

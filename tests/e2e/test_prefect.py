@@ -69,7 +69,7 @@ class Prefect:
     def wait(self, run_id):
         """Return a run when it has ended."""
         return wait_for(
-            lambda: (run := self.get(f"flow_runs/{run_id}"))["state_type"] in DONE and run, f"flow run {run_id}", 240
+            lambda: (run := self.get(f"flow_runs/{run_id}"))["state_type"] in DONE and run, f"flow run {run_id}", 1500
         )
 
     def tasks(self, run, last=None):
@@ -137,7 +137,7 @@ def prefect(tmp_path_factory, source, sink, project):
         "RUN_DEADLINE_HOURS": 10 / 3600,
     }
     env_file = folder / "secrets.env"
-    options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 200, "home": project}
+    options = {"log": folder / "launcher.log", "environ": environ, "start_seconds": 900, "home": project}
     with launched("Prefect", "prefect_local.py", "--port", port, "--env-file", env_file, **options):
         login = dotenv_values(env_file)["PREFECT_API_AUTH_STRING"]
         assert f"export PREFECT_API_URL=http://127.0.0.1:{port}/api" in options["log"].read_text()
@@ -151,7 +151,27 @@ def source_as_before(source):
     source.first_day = data.FIRST_DAY
 
 
-def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect):
+def every_link_opens(prefect, alert):
+    """Open each page that an alert names, and look for the place on it; returns the pages by name."""
+    pages = {}
+    for name, url in re.findall(r"^([\w ]+): (https?://\S+)$", alert, re.MULTILINE):
+        page, _, anchor = url.partition("#")
+        answer = requests.get(page, timeout=60)
+        assert answer.status_code == 200, url
+        assert f'id="{anchor}"' in answer.text or not anchor, url
+        pages[name] = answer.text
+    assert "runbook" in pages, alert
+    return pages
+
+
+def told(sink, kind, words):
+    """Return the one alert of a kind that has some words."""
+    found = wait_for(lambda: [text for text in sink.texts if text.startswith(kind) and words in text], kind, 120)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, sink):
     run = prefect.run("2024-01-01", "2024-01-03")
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert run["name"] == "jsonplaceholder 2024-01-01 to 2024-01-03"
@@ -169,6 +189,16 @@ def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect):
     assert "dbt Docs" in requests.get(link, timeout=60).text
     # the server gets log lines a moment later
     wait_for(lambda: "published version" in prefect.log(run["id"]), "the log")
+
+    # one message, with the counts of the ledger; the scheduled run may have loaded yesterday at the same time
+    alert = told(sink, "ROWS QUARANTINED", "jsonplaceholder/posts, 2024-01-02 to 2024-01-03")
+    about, rows, fetched = re.search(r"jsonplaceholder/posts, (.*): (\d+) of (\d+) rows", alert).groups()
+    days = ["2024-01-02", "2024-01-03", *about.split(", ")[1:]]
+    records = [decode(prefect.data_dir / f"bronze/_ledger/jsonplaceholder/posts/{day}.json") for day in days]
+    assert int(rows) == sum(entry.quarantined for entry in records)
+    assert int(fetched) == sum(entry.fetched for entry in records)
+    assert "start the deployment `range` in Prefect" in alert
+    every_link_opens(prefect, alert)
 
     loaded = prefect.loads("2024-01-0")
     assert len(loaded) == 4 * 3
@@ -192,6 +222,8 @@ def test_a_day_that_fails_is_named_stops_no_other_and_is_done_by_a_rerun(prefect
     )
     assert "comments/2024-02-02" in alert[0]
     assert f"/runs/flow-run/{run['id']}" in alert[0]
+    assert "start the deployment `range` in Prefect with the same days" in alert[0]
+    every_link_opens(prefect, alert[0])
 
     source.faults.clear()
     again = prefect.run("2024-02-01", "2024-02-03")
@@ -377,7 +409,35 @@ def published(prefect):
     return Warehouse(prefect.data_dir / "warehouse.duckdb").current()
 
 
-def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project):
+def test_a_broken_rule_is_told_once_as_such(prefect, project, sink):
+    contract, day = project / "scripts/sources/jsonplaceholder.yml", "2024-03-12"
+    right = contract.read_text()
+    contract.write_text(right.replace("severity: fail, row_count: {min: 1}", "severity: fail, row_count: {min: 1000}"))
+    try:
+        run = prefect.run(day, resources=["users"])
+    finally:
+        contract.write_text(right)
+    assert run["state_type"] == "FAILED"
+    alert = told(sink, "VALIDATION FAILED: Prefect", day)
+    assert "users_present" in alert
+    every_link_opens(prefect, alert)
+    assert not [text for text in sink.texts if text.startswith("TASK FAILED") and run["id"] in text]
+
+
+def test_days_that_nobody_loads_are_told_by_the_reconciling_flow(prefect, sink):
+    """Days in the middle of users are missing: no run was ever started for them."""
+    for day in ("2024-04-01", "2024-04-03"):
+        assert prefect.run(day, resources=["users"])["state_type"] == "COMPLETED"
+    assert prefect.wait(prefect.start("elt-reconcile/reconcile"))["state_type"] == "COMPLETED"
+    alert = wait_for(
+        lambda: [text for text in sink.texts if text.startswith("DATA OVERDUE") and "users" in text], "the alert", 120
+    )[-1]
+    assert "missing" in alert
+    assert "the deployment `range` loads missing days" in alert
+    every_link_opens(prefect, alert)
+
+
+def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project, sink):
     model = project / "dbt/models/marts/dim_users.sql"
     right = model.read_text()
     before = published(prefect)
@@ -389,8 +449,13 @@ def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project):
     assert run["state_type"] == "FAILED"
     assert "dim_users" in run["state"]["message"]
     assert prefect.tasks(run, "build")["build"]["run_count"] == 1
-    assert "| [dim_users](" in prefect.artifacts(run)["summary"]
     assert published(prefect) == before
+    alert = told(sink, "DBT FAILED: Prefect", run["id"])
+    page = every_link_opens(prefect, alert)["results"]
+    assert "#model.data_pipeline.dim_users" in alert
+    assert "models/marts/dim_users.sql" in page
+    link = re.search(r"\| \[dim_users\]\((\S+)\)", prefect.artifacts(run)["summary"])[1]
+    assert 'id="model.data_pipeline.dim_users"' in requests.get(link, timeout=60).text
 
 
 @pytest.mark.long

@@ -1,15 +1,20 @@
 """Prepared failures on a real Airflow, each repaired as the runbook says, until Gold has the day.
 
-Other failures of the same list are in `test_airflow.py`: a model error, killed workers, Silver paused.
+The others of the twelve are in `test_airflow.py`: a model error, killed workers, Silver paused.
 """
 
+import contextlib
+import datetime as dt
+import functools
 import json
 
 import pytest
 
 from scripts.sample_api.server import Fault
+from tests.support.required import without
 
 from .invariants import assert_airflow_is_well
+from .operating import every_link_opens, load, repaired, told
 from .waiting import wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -22,31 +27,9 @@ def no_faults_left(source):
     source.faults.clear()
 
 
-def load(airflow, day, resource="users", **conf):
-    """Load a day in a run, and return the run's id and its state."""
-    run_id = airflow.trigger("pipeline_bronze", day=day, source="jsonplaceholder", resources=[resource], **conf)
-    return run_id, airflow.wait("pipeline_bronze", run_id)["state"]
-
-
-def repaired(airflow, dag_id, run_id, task, day, resource="users"):
-    """Clear a task as the runbook says; it worked when the run has succeeded and Gold has the day."""
-    assert airflow.clear(airflow.tasks(dag_id, run_id)[task]).status_code == 200
-    assert airflow.wait(dag_id, run_id)["state"] == "success"
-    airflow.wait_for_loads()
-    assert day in airflow.gold_days(resource)
-
-
-def told(sink, kind, words):
-    """Return the one alert of a kind, or of some kinds, that has some words."""
-    found = wait_for(
-        lambda: [text for text in sink.texts if text.startswith(kind) and words in text], f"{kind} {words}", 120
-    )
-    assert len(found) == 1, found
-    return found[0]
-
-
 @pytest.mark.parametrize(
-    ("status", "day"), [(401, "2024-10-01"), pytest.param(503, "2024-10-02", marks=pytest.mark.long)]
+    ("status", "day"),
+    [pytest.param(401, "2024-10-01", marks=pytest.mark.long), pytest.param(503, "2024-10-02", marks=pytest.mark.long)],
 )
 def test_a_source_that_refuses_or_is_down(airflow, source, sink, status, day):
     source.faults.append(Fault("status", path="/users", status=status, times=10_000, day=day))
@@ -66,6 +49,8 @@ def test_a_rule_of_severity_fail(airflow, sink, changed):
     assert state == "failed"
     alert = told(sink, "VALIDATION FAILED", f"users {day}")
     assert "users_present" in alert
+    assert "clear `load.ingest` of the day in Airflow" in alert
+    assert "10 quarantined rows" not in every_link_opens(airflow, alert)["quarantined rows"]
     airflow.wait_for_loads()
     assert day not in airflow.gold_days("users")
 
@@ -103,8 +88,7 @@ def test_a_failing_test_of_dbt(airflow, sink, changed):
     repaired(airflow, "dbt_dag", red["dag_run_id"], "build_gold", day)
 
 
-@pytest.mark.long
-def test_days_missing_in_the_middle(airflow, pipeline):
+def test_days_missing_in_the_middle(airflow, pipeline, sink):
     days = ["2024-10-06", "2024-10-07", "2024-10-08"]
 
     def missing():
@@ -115,6 +99,12 @@ def test_days_missing_in_the_middle(airflow, pipeline):
         assert load(airflow, day)[1] == "success"
     assert missing() == {days[1]}
     assert "users" in pipeline("health").stdout
+    airflow.wait_for_loads()
+    airflow.wait("reconcile", airflow.trigger("reconcile"))
+    # other tests have gaps, too
+    alert = [text for text in sink.texts if text.startswith("DATA OVERDUE") and days[1] in text][-1]
+    assert "*Backfill* of `pipeline_bronze` loads missing days" in alert
+    every_link_opens(airflow, alert)
 
     airflow.start_backfill(days[0], days[2], dag_run_conf={"source": "jsonplaceholder", "resources": ["users"]})
     wait_for(lambda: not missing(), "the day", 300)
@@ -135,6 +125,70 @@ def test_a_wrong_contract_stops_only_its_source(airflow, changed, pipeline):
     assert "is broken" not in pipeline("health").stdout
     airflow.wait_for_loads()
     assert "2024-10-09" in airflow.gold_days("users")
+
+
+def test_a_full_disk(airflow, sink, pipeline):
+    disk, day = airflow.data_dir / "bronze", "2024-10-11"
+    if not disk.is_mount():
+        without("REQUIRE_SMALL_DISK", "this user may not mount a small disk")
+    airflow.wait_for_loads()
+    filler = disk / "_staging" / "filler.bin"
+    filler.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"\0" * 1024):
+            pass
+    try:
+        run_id, state = load(airflow, day, "posts")
+        assert state == "failed"
+        alert = told(sink, "TASK FAILED", f"posts {day}")
+        assert "no space left on the disk" in alert
+        assert "clear the task in Airflow" in alert
+        every_link_opens(airflow, alert)
+        assert pipeline("doctor").returncode == 1
+    finally:
+        filler.unlink()
+    assert day not in airflow.gold_days()
+
+    repaired(airflow, "pipeline_bronze", run_id, f"load.ingest jsonplaceholder/posts {day}", day, "posts")
+    assert pipeline("status", "--verify").returncode == 0
+
+
+def test_a_stale_source_and_a_damaged_file(airflow, sink, changed, pipeline):
+    """A source whose runs never started, and a file of Bronze that was changed: maintenance finds them."""
+    day, yesterday = "2024-10-12", str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
+    pause = functools.partial(airflow.ask, "PATCH", "/api/v2/dags/reconcile")
+    # it would load the day of the source at once
+    assert pause({"is_paused": True}).ok
+    try:
+        assert load(airflow, day)[1] == "success"
+        airflow.wait_for_loads()
+        (file,) = (airflow.data_dir / "bronze/jsonplaceholder/users").glob(f"dt={day}/*.parquet")
+        good = file.read_bytes()
+        file.write_bytes(good + b"damaged")
+        changed("scripts/sources/coin_prices.yml", "daily: false", "daily: true")
+        run_id = airflow.trigger("maintenance")
+        assert airflow.wait("maintenance", run_id)["state"] == "failed"
+        stale = told(sink, "DATA STALE", "coin_prices/prices: last day never")
+        damaged = told(sink, "LEDGER", f"users/{day}")
+        for alert in (stale, damaged):
+            every_link_opens(airflow, alert)
+        assert "*Backfill* loads missing days" in stale
+    finally:
+        pause({"is_paused": False})
+
+    # as the runbook says: load the day of each again, then clear what has failed
+    again, state = load(airflow, day)
+    assert state == "success", again
+    assert load(airflow, yesterday, "prices", source="coin_prices")[1] == "success"
+    airflow.wait_for_loads()
+    tasks = airflow.tasks("maintenance", run_id)
+    for name in ("verify_ledger", "check_freshness"):
+        assert airflow.clear(tasks[name]).status_code == 200
+    assert airflow.wait("maintenance", run_id)["state"] == "success"
+    assert pipeline("status", "--verify").returncode == 0
+    assert day in airflow.gold_days("users")
+    assert yesterday in airflow.gold_days("prices")
+    assert "coin_prices" not in [line for line in pipeline("health").stdout.splitlines() if "stale" in line]
 
 
 def test_then_all_invariants_hold(airflow):

@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import http.server
 import json
+import re
 import sqlite3
 import threading
 
@@ -158,7 +159,10 @@ def test_airflow_is_down_and_somebody_is_told(n8n, stand_in, sink):
     assert n8n.post(MONTH)[0] == 502
     (text,) = wait_for(lambda: [text for text in sink.texts if text.startswith("WORKFLOW FAILED")], "the alert")
     assert "n8n backfill_trigger, node Mark execution as failed" in text
-    assert "#the-backfill-webhook-fails" in text
+    assert "send the request again" in text
+    url, anchor = re.search(r"^runbook: (http\S+)#(\S+)$", text, re.MULTILINE).groups()
+    assert anchor == "the-backfill-webhook-fails"
+    assert f'id="{anchor}"' in requests.get(url, timeout=60).text
 
 
 def test_an_alert_that_cannot_be_sent_is_kept_without_secrets(n8n, stand_in):
