@@ -231,6 +231,11 @@ def variables(defaults: Path, env_file: Path) -> dict[str, str]:
     return {**known, **secrets, **os.environ}
 
 
+def docs_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a documentation server here: as in Docker, it has a password only behind the proxy."""
+    return {name: value for name, value in environ.items() if name != "DOCS_PASSWORD"}
+
+
 def refuse_a_taken_port(port: int, advice: str) -> None:
     """Exit with advice if a process already listens on a port of the loopback."""
     with socket.socket() as probe:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(REPOSITORY))
 from local_stack import (  # noqa: E402 — in the same folder
     MARK,
     LocalStack,
+    docs_environ,
     free_port,
     refuse_a_taken_port,
     refuse_other_secrets,
@@ -136,7 +137,8 @@ def launch(port: int, airflow_url: str, secrets: Path) -> None:
     }
     # it also serves the runbook, to which its alerts link
     docs = {"DOCS_URL": f"http://127.0.0.1:{alert_port}"}
-    own = {"alerts": docs | variables(REPOSITORY / "infra" / "n8n.env", secrets) | {"PYTHONPATH": str(REPOSITORY)}}
+    known_to_alerts = docs_environ(variables(REPOSITORY / "infra" / "n8n.env", secrets))
+    own = {"alerts": docs | known_to_alerts | {"PYTHONPATH": str(REPOSITORY)}}
     stack = LocalStack(commands, environ, settings().data_dir / "n8n" / "logs", own)
     print("starting n8n, about a minute", flush=True)
     try:

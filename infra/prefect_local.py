@@ -20,7 +20,14 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from local_stack import LocalStack, free_port, refuse_a_taken_port, running_alone, variables  # noqa: E402 — in the same folder
+from local_stack import (  # noqa: E402 — in the same folder
+    LocalStack,
+    docs_environ,
+    free_port,
+    refuse_a_taken_port,
+    running_alone,
+    variables,
+)
 from scripts.admin.env_file import ENV_FILE, init_env, port_of  # noqa: E402 — the repository has to be on the path
 from scripts.config import settings  # noqa: E402 — the same
 
@@ -92,8 +99,7 @@ def launch(port: int, env_file: Path) -> None:
     if environ["DOCS_URL"] == f"http://127.0.0.1:{docs_port}":
         site = str(REPOSITORY / "infra" / "docs_site.py")
         commands["docs"] = [sys.executable, site, "--host", "127.0.0.1", "--port", str(docs_port)]
-    # as in Docker, the documentation has a password only behind the proxy
-    own = {"docs": {name: value for name, value in environ.items() if name != "DOCS_PASSWORD"}}
+    own = {"docs": docs_environ(environ)}
     stack = LocalStack(commands, environ, settings().data_dir / "prefect" / "logs", own)
     try:
         start(stack)
