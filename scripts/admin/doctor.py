@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LEAST_FREE_BYTES = 1 << 30
+_LEAST_FREE_FOR_LOADS_BYTES = 1 << 26
 _SHOWN = 80
 """Characters of a problem that `pipeline health` shows whole."""
 
@@ -136,14 +137,19 @@ def _data_folder() -> CheckResult:
 
 
 def _free_space() -> CheckResult:
-    free = shutil.disk_usage(_existing(settings().data_dir)).free
+    data, bronze = _existing(settings().data_dir), _existing(settings().bronze_path)
+    free, free_for_loads = shutil.disk_usage(data).free, shutil.disk_usage(bronze).free
     published = warehouse().path
     needed = max(_LEAST_FREE_BYTES, 2 * published.stat().st_size if published.exists() else 0)
+    found = f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB wanted for a build"
+    if bronze.stat().st_dev != data.stat().st_dev:
+        wanted = f"{_LEAST_FREE_FOR_LOADS_BYTES / 1e9:.1f} GB wanted for loads"
+        found += f"; {free_for_loads / 1e9:.1f} GB free on the disk of Bronze, {wanted}"
     return CheckResult(
         "free space",
-        ok=free >= needed,
-        found=f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB wanted for a build",
-        fix="free space, or set DATA_DIR to a folder on a larger disk",
+        ok=free >= needed and free_for_loads >= _LEAST_FREE_FOR_LOADS_BYTES,
+        found=found,
+        fix="free space, or set DATA_DIR (or BRONZE_DIR) to a folder on a larger disk",
     )
 
 

@@ -131,7 +131,12 @@ def test_a_red_silver_build_writes_the_pages_and_leads_to_the_new_model(airflow,
     )
     load(airflow, day)
     alert = told(sink, "DBT FAILED", "stg_new", 240)
-    (red,) = [run for run in airflow.runs("pipeline_silver", state="failed") if run["dag_run_id"] not in known]
+    # the run ends after its task has sent the alert
+    (red,) = wait_for(
+        lambda: [run for run in airflow.runs("pipeline_silver", state="failed") if run["dag_run_id"] not in known],
+        "the red run",
+        240,
+    )
     for name in ("results.html", "health.html"):
         page = (docs / name).read_text()
         assert page.index("failed") < page.index("<section"), name

@@ -4,17 +4,14 @@ With `PICTURES=folder`, it keeps pictures of what it sees.
 """
 
 import datetime as dt
-import os
 import re
 
 import pytest
-import requests
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
-from selenium.webdriver.common.by import By
 
 from scripts.sample_api.server import Fault
 
 from .operating import told
+from .person import Person
 from .waiting import wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -31,75 +28,6 @@ MENU = {
 def no_faults_left(source):
     yield
     source.faults.clear()
-
-
-class Person:
-    """A person with a browser, signed in to Airflow."""
-
-    def __init__(self, browser, airflow, user):
-        self.browser, self.airflow = browser, airflow
-        browser.set_window_size(1400, 1000)
-        browser.get(f"{airflow.url}/auth/logout")
-        browser.delete_all_cookies()
-        self.open("/auth/login/")
-        self.field("username").send_keys(user)
-        self.field("password").send_keys(airflow.passwords[f"AIRFLOW_{user.upper()}_PASSWORD"])
-        browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-        self.find("//button[@aria-label='Browse']")
-
-    def open(self, path):
-        self.browser.get(self.airflow.url + path)
-
-    def field(self, name):
-        return wait_for(lambda: self.browser.find_elements(By.NAME, name), name, 120)[0]
-
-    def find(self, path, timeout=120):
-        """Return an element that shows."""
-
-        def shown():
-            try:
-                return next((one for one in self.browser.find_elements(By.XPATH, path) if one.is_displayed()), None)
-            except StaleElementReferenceException:
-                return None
-
-        return wait_for(shown, path, timeout)
-
-    def click(self, path):
-        """Click an element as soon as it can be clicked."""
-
-        def clicked():
-            try:
-                self.find(path).click()
-            except WebDriverException:
-                return False
-            return True
-
-        wait_for(clicked, f"a click on {path}", 120)
-
-    def press(self, name, within=""):
-        """Press a button by its text or its label."""
-        self.click(f"{within}//button[@aria-label='{name}' or normalize-space()='{name}']")
-
-    def text(self):
-        try:
-            return self.browser.find_element(By.TAG_NAME, "body").text
-        except StaleElementReferenceException:
-            return ""
-
-    def reads(self, words, timeout=120):
-        wait_for(lambda: words in self.text(), f"{words} on {self.browser.current_url}", timeout)
-
-    def keep(self, name):
-        """Save a picture where PICTURES says, for a person to look at."""
-        if folder := os.environ.get("PICTURES"):
-            self.browser.save_screenshot(f"{folder}/{name}.png")
-
-    def every_link_opens(self):
-        """Follow each link of the present page to this server, as the browser would, without leaving the page."""
-        cookies = {cookie["name"]: cookie["value"] for cookie in self.browser.get_cookies()}
-        links = {one.get_attribute("href") for one in self.browser.find_elements(By.CSS_SELECTOR, "a[href]")}
-        for link in sorted(link.partition("#")[0] for link in links if link.startswith(self.airflow.url)):
-            assert requests.get(link, cookies=cookies, timeout=60).status_code == 200, link
 
 
 @pytest.mark.parametrize("user", ["operator", "viewer"])
@@ -136,18 +64,12 @@ def test_the_form_with_nothing_filled_in_loads_yesterday(airflow, browser):
     assert f"load.ingest jsonplaceholder/users {yesterday}" in airflow.tasks("pipeline_bronze", run["dag_run_id"])
 
 
+@pytest.mark.long
 def test_the_form_of_a_backfill_loads_its_days(airflow, browser):
     first, last = "2024-11-21", "2024-11-22"
     airflow.wait_for_loads()
     person = Person(browser, airflow, "operator")
-    person.open("/dags/pipeline_bronze")
-    person.press("Trigger Dag")
-    person.click("//*[@role='dialog']//label[contains(., 'Backfill')]")
-    person.reads("Missing Runs")
-    for number, day in enumerate((first, last), 1):
-        person.click(f"(//*[@role='dialog']//*[@data-testid='datetime-input'])[{number}]")
-        for hint, keys in (("YYYY/MM/DD", day.replace("-", "/")), ("HH:mm", "00:00")):
-            person.find(f"//input[@placeholder='{hint}']").send_keys(keys)
+    person.fill_in_a_backfill(first, last)
     person.keep("backfill-form")
     person.press("Run Backfill", within="//*[@role='dialog']")
     wait_for(lambda: {first, last} <= airflow.gold_days("users"), "the days in Gold", 600)
@@ -162,7 +84,9 @@ def test_a_failed_task_is_read_and_cleared_in_the_browser(airflow, browser, sour
     person = Person(browser, airflow, "operator")
     browser.get(log)
     # its last line, below the frames that Airflow prints
-    person.reads(f"jsonplaceholder/users/{day}: HTTP 404")
+    person.reads("Post Execute")
+    last = " ".join(person.text().split()).rpartition(" ERROR - ")[2]
+    assert re.match(rf"jsonplaceholder/users/{day}: http\S+/users: HTTP 404 Not Found", last), last
     person.keep("failed-task")
     source.faults.clear()
     person.press("Press shift+c to clear")

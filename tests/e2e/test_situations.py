@@ -8,16 +8,13 @@ import json
 import re
 
 import pytest
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from scripts.bronze.ledger import decode
 from scripts.sample_api import data
 from scripts.sample_api.server import Fault
 
 from .invariants import assert_airflow_is_well
+from .person import Person
 from .waiting import wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -314,65 +311,19 @@ def of_airflow(airflow, pipeline):
     return [text for text in problems(pipeline) if text.startswith("Airflow, ")]
 
 
-def sign_in(browser, airflow):
-    """Sign in as the operator, from Tokyo."""
-    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
-    browser.get(f"{airflow.url}/auth/login/")
-    password = airflow.passwords["AIRFLOW_OPERATOR_PASSWORD"]
-    for name, value in {"username": "operator", "password": password}.items():
-        browser.find_element(By.NAME, name).send_keys(value)
-    browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-    WebDriverWait(browser, 120).until(lambda page: "/auth/login" not in page.current_url)
-
-
-def seen(browser, path, text=""):
-    """Return the last element of the page with this path that can be seen and has the text."""
-
-    def find(page):
-        found = [one for one in page.find_elements(By.XPATH, path) if one.is_displayed() and text in one.text]
-        return found[-1] if found else None
-
-    return patient(browser).until(find)
-
-
-def patient(browser):
-    """Return a wait during which the page may replace its elements."""
-    gone = [StaleElementReferenceException, ElementClickInterceptedException]
-    return WebDriverWait(browser, 180, ignored_exceptions=gone)
-
-
-def click(browser, path, text=""):
-    """Click what can be seen, as soon as the page lets it be clicked."""
-    patient(browser).until(lambda page: seen(page, path, text).click() is None)
-
-
-def fill_in_a_backfill(browser, airflow, day):
-    """Ask for one day in the form of Airflow, as a person does who types it."""
-    browser.get(f"{airflow.url}/dags/pipeline_bronze")
-    click(browser, "//button", "Trigger")
-    click(browser, "//label[contains(., 'Run this Dag for a range of dates')]")
-    for label in ("From", "To"):
-        click(browser, f"//*[text()='{label}']/..//*[text()='Select date and time']")
-        seen(browser, "//input[@placeholder='YYYY/MM/DD']").send_keys(day.replace("-", "/"))
-        clock = seen(browser, "//input[@placeholder='HH:mm']")
-        clock.send_keys(Keys.CONTROL, "a")
-        clock.send_keys("00:00")
-        click(browser, "//*[text()='Date Range']")
-    click(browser, "//button", "Run Backfill")
-
-
-@pytest.mark.long
 def test_a_browser_in_another_time_zone_gets_the_days_that_were_typed_or_a_refusal(airflow, browser):
     day = "2025-03-05"
-    browser.set_window_size(1400, 1400)
-    sign_in(browser, airflow)
-    fill_in_a_backfill(browser, airflow, day)
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
+    person = Person(browser, airflow, "operator")
+    person.fill_in_a_backfill(day, day)
     # midnight in Tokyo belongs to another day in UTC
-    assert "2025-03-04 15:00:00 (UTC)" in seen(browser, "//*", "choose UTC in the menu of time zones").text
+    person.reads("choose UTC in the menu of time zones")
+    assert "2025-03-04 15:00:00 (UTC)" in person.text()
     assert not record(airflow, "2025-03-04").exists()
 
-    browser.execute_script("localStorage.setItem('timezone', 'UTC')")
-    fill_in_a_backfill(browser, airflow, day)
+    browser.execute_script("localStorage.setItem('timezone', JSON.stringify('UTC'))")
+    person.fill_in_a_backfill(day, day)
+    person.press("Run Backfill", within="//*[@role='dialog']")
     wait_for(record(airflow, day).exists, "the day", 240)
     airflow.wait_for_loads()
     days = {run["partition_key"] for run in airflow.runs("pipeline_bronze") if "2025-03" in str(run["partition_key"])}
