@@ -159,13 +159,13 @@ def _freshness(rows: Sequence[Mapping[str, Any]]) -> Section:
     for row in rows:
         in_gold = row["published_day"] is not None
         age, limit = row["gold_age_hours" if in_gold else "age_hours"], row["limit_hours"]
-        last = f"last day {row['last_day']}" + (f", in Gold {row['published_day']}" if in_gold else ", not in Gold yet")
-        text = "never loaded" if age is None else f"{age:.0f} of {limit:.0f} h, {last}"
+        loaded, held = row["last_day"], row["published_day"]
+        text = "never loaded" if age is None else f"{age:.0f} of {limit:.0f} h"
+        days = f"{held} in Gold" if loaded == held else f"{loaded} loaded, {held or 'nothing'} in Gold"
+        label = f"{row['source']} / {row['resource']}: {row['state']}" + ("" if age is None else f", {days}")
         # a resource that is years old would make the other bars invisible
         value = limit * 1.5 if age is None else min(age, limit * 1.5)
-        shown.append(
-            Bar(f"{row['source']} / {row['resource']}: {row['state']}", value, text, limit, _TONES[row["state"]])
-        )
+        shown.append(Bar(label, value, text, limit, _TONES[row["state"]]))
     text = "Hours since the end of the last day in Gold. The mark is the limit of the contract."
     return Section("freshness", "Freshness", text, bars("Freshness", shown))
 

@@ -18,6 +18,15 @@ from .browsing import NO_SERIOUS, dark, keep, size
 
 SECTIONS = {"rows", "freshness", "quarantine", "times", "tests", "late", "changes"}
 
+CUT = """
+const cut = (text) => {
+    const box = text.getBBox(), view = text.ownerSVGElement.viewBox.baseVal;
+    return box.x < view.x - 4 || box.x + box.width > view.x + view.width + 4;
+};
+return [...document.querySelectorAll('svg[viewBox] text')].filter(cut).map((text) => text.textContent);
+"""
+"""The texts of charts that do not fit into their chart."""
+
 
 @pytest.fixture(scope="module")
 def site(demo):
@@ -47,6 +56,7 @@ def test_the_pages_are_readable_for_everybody(browser, axe, site, width, is_dark
 
 def _is_readable(browser, axe, width, *, is_dark):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(CUT) == []
     colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (colour == "rgb(20, 23, 26)") is is_dark
     browser.execute_script(axe)
