@@ -33,6 +33,12 @@ def test_old_runs_and_events_are_removed(monkeypatch):
     assert server.events.retention_period == dt.timedelta(days=3)
 
 
+def test_the_server_waits_between_two_looks_at_what_tasks_report(monkeypatch):
+    for name, value in dotenv_values(FILE).items():
+        monkeypatch.setenv(name, value)
+    assert int(Settings().server.services.task_run_recorder.flush_interval) >= 1
+
+
 def test_an_artifact_of_many_rows_says_where_the_rest_is(monkeypatch):
     monkeypatch.syspath_prepend(str(PROJECT_DIR / "prefect" / "flows"))
     from artifacts import MOST_BYTES, fitting  # noqa: PLC0415 — its folder has to be on the path
