@@ -31,13 +31,13 @@ FLAGS = (
 
 AIRFLOW = {
     "test_airflow.py": "one Airflow",
-    "test_backfills.py": "one Airflow",
-    "test_operator.py": "one Airflow",
     "test_docs.py": "one Airflow",
     "test_webhook_airflow.py": "one Airflow",
-    "test_alerts.py": "another Airflow",
-    "test_repairs.py": "another Airflow",
     "test_situations.py": "another Airflow",
+    "test_alerts.py": "a third Airflow",
+    "test_backfills.py": "a third Airflow",
+    "test_operator.py": "a third Airflow",
+    "test_repairs.py": "a third Airflow",
 }
 """The files whose tests share an Airflow, and which."""
 
