@@ -57,9 +57,12 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Check the invariants after the other tests of a file, whose order is random."""
+    """Begin with the files that take longest; check the invariants after the other tests of a file, of random order."""
     files = {item.path: number for number, item in reversed([*enumerate(items)])}
-    items.sort(key=lambda item: (files[item.path], item.name.startswith("test_then_")))
+    takes_long = {*AIRFLOW, "test_prefect.py"}
+    items.sort(
+        key=lambda item: (item.path.name not in takes_long, files[item.path], item.name.startswith("test_then_"))
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,11 +199,18 @@ def chrome_options():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """A Chromium without a window."""
+def chromium():
+    """A Chromium without a window, for the tests of a file."""
     driver = webdriver.Chrome(options=chrome_options(), service=webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """A Chromium without a window; its page is closed after the test, since Airflow's pages ask all the time."""
+    yield chromium
+    chromium.get("about:blank")
 
 
 @pytest.fixture(scope="session")
