@@ -205,7 +205,8 @@ sample-api: core ## Serve the sample API on 127.0.0.1:3000
 	@$(BIN)/python -m scripts.sample_api --port 3000
 
 .PHONY: test
-test: lint types test-unit test-integration test-cases test-crash-sample test-warehouse test-dags ## Run every check: lint, types, unit, integration, cases, dbt and DAG tests
+test: QUICK = 1
+test: lint types test-unit test-integration test-cases test-crash-sample test-warehouse test-dags ## Run every check: lint, types, unit, integration, cases, dbt and DAG tests, but the long ones; each suite by its own target is whole
 
 .PHONY: lint
 lint: setup ## Check lint, formatting, and that generated files are up to date
@@ -258,11 +259,11 @@ test-histories: setup ## Compare 200 random histories of a dbt project with plai
 
 .PHONY: test-warehouse
 test-warehouse: setup ## Run the tests of builds with dbt: fresh, incremental, killed, read
-	@$(PYTEST) --dist worksteal tests/warehouse
+	@$(PYTEST) $(LONG) --dist worksteal tests/warehouse
 
 .PHONY: test-crash-sample
 test-crash-sample: setup ## Run the tests of power cuts and kills with a sample of the states and some kills
-	@$(PYTEST) tests/crash
+	@$(PYTEST) $(LONG) tests/crash
 
 .PHONY: test-crash
 test-crash: setup ## Run the tests of power cuts with all states, and a thousand kills, in some hours
@@ -274,7 +275,7 @@ test-dags: setup ## Run the tests of the rules for DAGs
 
 .PHONY: test-e2e
 test-e2e: setup ## Run the end-to-end tests with a real Airflow and other servers; QUICK=1 leaves out the long ones
-	@$(PYTEST) $(LONG) tests/e2e
+	@$(PYTEST) --no-loadscope-reorder $(LONG) tests/e2e
 
 .PHONY: test-compose
 test-compose: setup ## Run the tests of docker compose: new, killed, in production; needs Docker; QUICK=1 as above

@@ -106,6 +106,7 @@ def stopped(campaign, name, day, event):
     return process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "event", "refused"), STOPPED if IS_WHOLE else STOPPED[:1])
 def test_others_work_while_a_process_is_stopped_and_it_ends_well_when_it_goes_on(campaign, name, event, refused):
     mine, other = DAYS[:2]
@@ -129,6 +130,7 @@ def test_others_work_while_a_process_is_stopped_and_it_ends_well_when_it_goes_on
     campaign.finish_all()
 
 
+@pytest.mark.long
 def test_two_checkouts_with_other_contracts_and_models_share_one_data_folder(campaign, tmp_path):
     theirs = make_project(tmp_path / "theirs")
     more = "\n      - {name: extra, type: string, description: Sent by nobody.}\n    rules:"

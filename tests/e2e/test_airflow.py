@@ -387,6 +387,7 @@ def test_a_worker_killed_in_a_build_is_tried_again_and_leaves_no_lock(airflow):
     assert day in airflow.gold_days()
 
 
+@pytest.mark.long
 def test_a_red_model_publishes_nothing_and_clearing_goes_on_from_it(airflow, project, sink):
     model = project / "dbt/models/marts/dim_users.sql"
     right, day = model.read_text(), "2024-03-20"

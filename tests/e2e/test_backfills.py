@@ -191,6 +191,7 @@ def test_what_a_backfill_of_airflow_would_ignore_or_shift_is_refused(airflow):
     assert ask(airflow, "2024-08-29", "2024-08-29", source="nope", resources=[])[0] == 400
 
 
+@pytest.mark.long
 def test_a_cleared_run_of_a_cancelled_backfill_is_ended_and_told(airflow, paused, sink, start):
     before, day = "2024-09-24", "2024-09-25"
     # a day before it, so that the day is expected

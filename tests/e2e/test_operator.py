@@ -64,7 +64,6 @@ def test_the_form_with_nothing_filled_in_loads_yesterday(airflow, browser):
     assert f"load.ingest jsonplaceholder/users {yesterday}" in airflow.tasks("pipeline_bronze", run["dag_run_id"])
 
 
-@pytest.mark.long
 def test_the_form_of_a_backfill_loads_its_days(airflow, browser):
     first, last = "2024-11-21", "2024-11-22"
     airflow.wait_for_loads()

@@ -249,8 +249,12 @@ def test_a_final_error_fails_at_once(prefect, source):
     ("parameters", "message"),
     [
         ({"start_date": "2024-03-05", "end_date": "2024-03-01"}, "the range is reversed"),
-        ({"start_date": "2024-03-05", "end_date": "2099-03-01"}, "in the future"),
-        ({"start_date": "2024-03-05", "end_date": "2024-03-05", "resources": ["nope"]}, "is not part of source"),
+        pytest.param({"start_date": "2024-03-05", "end_date": "2099-03-01"}, "in the future", marks=pytest.mark.long),
+        pytest.param(
+            {"start_date": "2024-03-05", "end_date": "2024-03-05", "resources": ["nope"]},
+            "is not part of source",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_in_words(prefect, parameters, message):
@@ -372,6 +376,7 @@ def test_a_daily_run_that_fails_by_itself_is_told(prefect, sink):
         running.unlink()
 
 
+@pytest.mark.long
 def test_a_daily_run_cancelled_while_it_loads_keeps_no_slot_and_no_process(prefect, source):
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     unload(prefect, "todos", yesterday)
@@ -492,6 +497,7 @@ def test_the_daily_deployment_loads_the_day_before(prefect):
     assert (prefect.data_dir / f"bronze/_ledger/jsonplaceholder/posts/{yesterday}.json").exists()
 
 
+@pytest.mark.long
 def test_a_day_loaded_before_its_end_is_loaded_again_by_its_daily_run(prefect, source):
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     path = prefect.data_dir / f"bronze/_ledger/jsonplaceholder/users/{yesterday}.json"
@@ -538,6 +544,7 @@ def execute(prefect, *command, **environ):
     return done.stdout
 
 
+@pytest.mark.long
 def test_what_a_user_changes_in_prefect_stays_until_it_is_overwritten(prefect):
     def found(name):
         deployment = prefect.get(f"deployments/name/{name}")

@@ -101,6 +101,7 @@ def cleared_alone(airflow, run_id, task, day):
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
 
 
+@pytest.mark.long
 def test_a_full_refresh_while_days_are_loaded_again(airflow, source, other_rows, pipeline):
     days = ["2025-01-01", "2025-01-02"]
     loaded(airflow, *days)
@@ -189,7 +190,10 @@ def test_a_run_stopped_after_validating_and_cleared_whole(airflow, source, other
     assert {(name, day in airflow.gold_days(name)) for name in ("users", "todos")} == {("users", True), ("todos", True)}
 
 
-@pytest.mark.parametrize(("dag_id", "first"), [("pipeline_silver", "2025-01-20"), ("dbt_dag", "2025-01-23")])
+@pytest.mark.parametrize(
+    ("dag_id", "first"),
+    [("pipeline_silver", "2025-01-20"), pytest.param("dbt_dag", "2025-01-23", marks=pytest.mark.long)],
+)
 def test_a_run_of_silver_or_gold_is_deleted_while_days_load(airflow, source, dag_id, first):
     last = str(dt.date.fromisoformat(first) + dt.timedelta(days=1))
     airflow.wait_for_loads()
@@ -288,6 +292,7 @@ def test_a_run_of_a_paused_dag_keeps_nothing_else_from_being_done(airflow, sourc
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
 
 
+@pytest.mark.long
 def test_a_file_that_cannot_be_read_or_a_missing_pool_is_named_by_health(airflow, project, pipeline):
     broken = project / "airflow" / "dags" / "broken.py"
     # Airflow reads only files that speak of it and of a DAG
@@ -311,6 +316,7 @@ def of_airflow(airflow, pipeline):
     return [text for text in problems(pipeline) if text.startswith("Airflow, ")]
 
 
+@pytest.mark.long
 def test_a_browser_in_another_time_zone_gets_the_days_that_were_typed_or_a_refusal(airflow, browser):
     day = "2025-03-05"
     browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})

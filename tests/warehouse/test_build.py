@@ -252,6 +252,7 @@ def test_two_builds_started_together_both_succeed(load_days):
     assert any("waiting for build by cli" in log for _, log in results)
 
 
+@pytest.mark.long
 def test_a_build_killed_anywhere_changes_nothing_and_the_next_one_succeeds(load_days, build, start):
     """Kill -9 before eleven instructions of the builder; and while dbt runs, all processes, and only dbt."""
     load_days(*DAYS[:2])
@@ -341,7 +342,9 @@ def test_a_day_that_is_missing_is_found_although_another_day_has_its_keys(load_d
         model.write_text(model.read_text().replace(wrong, "source as (\n\n    select * from {{"))
 
 
-@pytest.mark.parametrize("place", [0.5, 1.0], ids=["rows", "footer"])
+@pytest.mark.parametrize(
+    "place", [pytest.param(0.5, id="rows", marks=pytest.mark.long), pytest.param(1.0, id="footer")]
+)
 def test_status_names_a_damaged_file_and_the_command_that_repairs_it(load_days, build, start, place):
     load_days(*DAYS[:2], resources=["posts"], sources=["jsonplaceholder"])
     build()
@@ -359,6 +362,7 @@ def test_status_names_a_damaged_file_and_the_command_that_repairs_it(load_days, 
     assert start("status", "--verify").returncode == 0
 
 
+@pytest.mark.long
 def test_the_command_sends_one_message_about_the_rows_in_quarantine(load_days, start, env):
     load_days(*DAYS)
     with alert_sink() as sink:
@@ -392,6 +396,7 @@ def test_only_the_selected_nodes_and_what_reads_them_are_refreshed(load_days, bu
     assert "Traceback" not in missed.stderr
 
 
+@pytest.mark.long
 def test_dbt_commands_run_on_a_copy(load_days, build, start):
     load_days(DAYS[0])
     build()
@@ -423,6 +428,7 @@ def test_the_data_documentation_is_written_again_where_it_would_show_something_e
     assert "NEWWORD" in write_docs(run).read_text()
 
 
+@pytest.mark.long
 def test_the_demo_adds_up_and_a_second_one_gives_the_same_tables(tmp_path, start):
     first = start("demo", DEMO_DIR=tmp_path / "demo")
     before = tables(tmp_path / "demo" / "warehouse.duckdb")

@@ -135,6 +135,7 @@ BEFORE = {
 }
 
 
+@pytest.mark.long
 def test_a_project_of_many_kinds_follows_days_and_edits(load_days, build, project, write, tmp_path, env):
     """Three builds with days and edits between them, against one build from nothing after each."""
     data = config.settings().data_dir
@@ -374,7 +375,7 @@ def test_a_package_of_this_machine_and_a_classic_snapshot_follow_edits(load_days
     assert not (project / "dbt_packages").exists()
 
 
-@pytest.mark.parametrize("full_refresh", [False, True])
+@pytest.mark.parametrize("full_refresh", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_day_that_was_loaded_again_and_not_validated_is_left_out_until_it_is(load_days, build, api, full_refresh):
     """All tables of a version are built from the same days, incrementally and in full."""
     load_days(DAYS[0])
