@@ -10,6 +10,7 @@ files that the command keeps open. The answer is two lines: the process id, and 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import json
@@ -52,9 +53,13 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     # the terminal interrupts all its processes; the one that sent the request decides what happens
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what is imported stays until the end: looking for garbage in it takes time, here and in each copy
+    gc.disable()
     for name in _IMPORTED:
         importlib.import_module(name)
     make_schemas(CHECKED_ALWAYS)
+    gc.freeze()
+    gc.enable()
     for command in itertools.count(1):
         signs, files, _, _ = socket.recv_fds(connection, 1, _MOST_FILES)
         if not signs:
