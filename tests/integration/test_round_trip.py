@@ -80,7 +80,8 @@ BAD = {
     "date": ['"2023-02-29"', "1"],
     "timestamp": ['"2024-01-01T25:00:00Z"', '"soon"'],
     "decimal(38, 10)": ["1.12345678901", '"1_0"', "1e30"],
-    "json": ["nope", "[" * 2000 + "]" * 2000, '"\\ud800"'],
+    # deeper than Python may go, also while Hypothesis lets it go deeper than usual
+    "json": ["nope", "[" * 50_000 + "]" * 50_000, '"\\ud800"'],
 }
 NAMES = ["order", "select", "__new", "is_lost", "newest_date", "file_row_number", "Value", "x" * 120, "_x", "rowid"]
 FIELDS = st.text(st.characters(codec="utf-8", exclude_characters='"\\.$[]*', exclude_categories=["Cc"]), min_size=1)
