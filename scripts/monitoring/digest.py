@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.monitoring import airflow_findings, alerts, overdue
+from scripts.monitoring import airflow_findings, alerts, overdue, told_before
 from scripts.monitoring.report import refresh
 from scripts.planning.reconcile import examine
-from scripts.utils.files import make_dir, write_atomically
-from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from scripts.bronze.store import Store
     from scripts.monitoring.advice import Place
-
-_log = get_logger("digest")
 
 
 def tell_health(
@@ -36,9 +30,9 @@ def tell_health(
     that it did not have before, and once when it is over, for all of its days; if no sink takes the message, the next
     call sends it again.
     """
-    found, path = examine(store), settings().data_dir / "alerts" / "overdue.json"
+    found = examine(store)
     problems = [*airflow_findings.problems(), *overdue.problems(catalog.read_all(), found)]
-    known = _read(path)
+    known = told_before.read("overdue", Told)
     new = [problem.text for problem in problems if problem.told == "never" and _is_new(problem, known)]
     stays = _staying(problems, known)
     over = [about.text for name, about in known.items() if name not in stays]
@@ -54,7 +48,7 @@ def tell_health(
         if not alerts.notify(message) and alerts.has_sink():
             return None
     if stays != known:
-        _write(path, stays)
+        told_before.keep("overdue", stays)
     return message
 
 
@@ -83,18 +77,3 @@ def _staying(problems: Sequence[overdue.Problem], known: Mapping[str, Told]) -> 
         text = "\n".join(problem.text for problem in told) or before.text
         stays[name] = Told(text, (before.days & days).union(*(problem.days for problem in told)))
     return stays
-
-
-def _read(path: Path) -> Mapping[str, Told]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Told])
-    except (FileNotFoundError, msgspec.DecodeError):
-        return {}
-
-
-def _write(path: Path, problems: Mapping[str, Told]) -> None:
-    try:
-        make_dir(path.parent)
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(problems)))
-    except OSError as error:
-        _log.warning("the problems may be sent twice: %s", error)

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from scripts.bronze.ledger import Partition
 from scripts.bronze.ledger_index import LedgerIndex
-from scripts.config import settings
-from scripts.monitoring import alerts
+from scripts.monitoring import alerts, told_before
 from scripts.planning.calendar import in_words
 from scripts.utils.days import parse_day
-from scripts.utils.files import make_dir, write_atomically
-from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from scripts.bronze.ledger import LedgerEntry
     from scripts.bronze.store import Store
     from scripts.monitoring.advice import Place
-
-_log = get_logger("digest")
 
 
 def tell_quarantine(
@@ -41,25 +34,19 @@ def tell_quarantine(
     Returns:
         The message; None if there is nothing to tell, or if no sink took it.
     """
-    path = settings().data_dir / "alerts" / "quarantine.json"
     with LedgerIndex(store.root, trust_folders=True) as index:
         present = index.quarantined_hashes()
-    known = _read(path)
-    new = [partition for partition, content in present.items() if known.get(str(partition)) != content]
-    over = [
-        partition
-        for name in known
-        if (partition := _partition(name)) not in present and not _may_come_back(store, partition)
-    ]
+    known = {_partition(name): content for name, content in told_before.read("quarantine", str).items()}
+    new = [partition for partition, content in present.items() if known.get(partition) != content]
+    over = [partition for partition in known if partition not in present and not _may_come_back(store, partition)]
     if not new and not over:
         return None
     entries = [entry for partition in new if (entry := store.entry(partition)) is not None]
-    told = {name: content for name, content in known.items() if _partition(name) not in over}
-    told |= {str(partition): present[partition] for partition in new}
+    told = {**{partition: content for partition, content in known.items() if partition not in over}, **present}
     message = about_quarantine(entries, over, place=place, links=links, still=len(told))
     if not alerts.notify(message) and alerts.has_sink():
         return None
-    _write(path, told)
+    told_before.keep("quarantine", {str(partition): content for partition, content in told.items()})
     return message
 
 
@@ -125,19 +112,3 @@ def _reasons(entries: Iterable[LedgerEntry]) -> Sequence[tuple[str, int, str]]:
 def _partition(name: str) -> Partition:
     source, resource, day = name.split("/")
     return Partition(source, resource, parse_day(day))
-
-
-def _read(path: Path) -> Mapping[str, str]:
-    try:
-        found: Mapping[str, str] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found
-
-
-def _write(path: Path, told: Mapping[str, str]) -> None:
-    try:
-        make_dir(path.parent)
-        write_atomically(path, json.dumps(told, indent=0).encode())
-    except OSError as error:
-        _log.warning("the rows in quarantine may be told twice: %s", error)
