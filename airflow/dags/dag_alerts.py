@@ -64,11 +64,11 @@ def about_failure(task: FailedTask, error: BaseException | None) -> Alert:
     if kind != "dbt failed":
         kind = KINDS.get(task.task_id, kind)
     text = redact(str(error)) if error else KILLED
-    links = {"log": _log_url(task), "run": f"{_base_url()}/dags/{task.dag_id}/runs/{quote(task.run_id)}"}
+    links = {"log": _log_url(task), "run": _run_url(task.dag_id, task.run_id)}
     if kind == "dbt failed":
         links["results"] = results_url(error, results_page())
     if kind == "validation failed" and (place := "/".join(task.label.split())):
-        links["quarantined rows"] = f"{_base_url()}/pipeline/quarantine/{place}"
+        links["quarantined rows"] = page(f"pipeline/quarantine/{place}")
     return alerts.Alert(
         kind,
         f"{task.dag_id}.{task.task_id} {task.label}".strip(),
@@ -101,7 +101,7 @@ async def alert_late(hours: float, context: Mapping[str, Any] | None = None) -> 
         "run late",
         f"{dag_id} is not done after {hours:g} hours",
         f"run {run_id}",
-        {"run": f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"} | runbook_link("run late"),
+        {"run": _run_url(dag_id, run_id)} | runbook_link("run late"),
         key=f"late {dag_id} {run_id}",
         place="airflow",
     )
@@ -112,22 +112,33 @@ def runbook_link(kind: Kind) -> dict[str, str]:
     """Return the link to the runbook that Airflow serves, unless the settings name a site with the guides."""
     if "://" in settings().docs_url:
         return {}
-    return {"runbook": f"{_base_url()}/pipeline/runbook#{alerts.RUNBOOK[kind]}"}
+    return {"runbook": page(f"pipeline/runbook#{alerts.RUNBOOK[kind]}")}
+
+
+def page(path: str) -> str:
+    """Return the address of a page of Airflow."""
+    from airflow.sdk.configuration import conf
+
+    return f"{str(conf.get('api', 'base_url', fallback='http://localhost:8080')).rstrip('/')}/{path}"
 
 
 def results_page() -> str:
     """Return the address of the page with the results of the last build."""
-    return f"{_base_url()}/pipeline/results"
+    return page("pipeline/results")
 
 
 def health_url() -> str:
     """Return the address of the health page."""
-    return f"{_base_url()}/pipeline/health"
+    return page("pipeline/health")
 
 
 def _log_url(task: FailedTask) -> str:
     mapped = f"/mapped/{task.map_index}" if task.map_index is not None and task.map_index >= 0 else ""
-    return f"{_base_url()}/dags/{task.dag_id}/runs/{quote(task.run_id)}/tasks/{task.task_id}{mapped}"
+    return f"{_run_url(task.dag_id, task.run_id)}/tasks/{task.task_id}{mapped}"
+
+
+def _run_url(dag_id: str, run_id: str) -> str:
+    return page(f"dags/{dag_id}/runs/{quote(run_id)}")
 
 
 def tell_quarantine(store: Store, ti: RuntimeTaskInstanceProtocol) -> Alert | None:
@@ -142,9 +153,3 @@ def tell_quarantine(store: Store, ti: RuntimeTaskInstanceProtocol) -> Alert | No
         _log.info("loads are active; the message about quarantined rows is sent when they are over")
         return None
     return tell(store, place="airflow", links={"health": health_url()} | runbook_link("rows quarantined"))
-
-
-def _base_url() -> str:
-    from airflow.sdk.configuration import conf
-
-    return str(conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")

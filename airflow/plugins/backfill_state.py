@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow._shared.timezones import timezone
-from airflow.configuration import conf
 from airflow.models.backfill import (
     Backfill,
     BackfillDagRun,
@@ -24,6 +23,7 @@ from airflow.models.serialized_dag import SerializedDagModel
 from airflow.utils.state import DagRunState
 from sqlalchemy import select, update
 
+from dag_alerts import page
 from scripts.config import settings
 from scripts.planning.backfill_request import BackfillRequest
 
@@ -290,8 +290,3 @@ def store() -> Store:
     from scripts.bronze.store import Store
 
     return Store(settings().bronze_path)
-
-
-def page(path: str) -> str:
-    """Return the address of a page of Airflow."""
-    return f"{str(conf.get('api', 'base_url', fallback='http://localhost:8080')).rstrip('/')}/{path}"

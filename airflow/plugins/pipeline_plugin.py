@@ -24,12 +24,12 @@ from fastapi.responses import FileResponse, HTMLResponse
 import portal_pages
 from backfill_api import router
 from backfill_callback import tell_if_over
-from backfill_state import end_stuck, page
-from dag_alerts import KINDS
+from backfill_state import end_stuck
+from dag_alerts import KINDS, page
 from dag_support import RunCreated
 from killed_tasks import tell_killed
 from own_backfills import OwnBackfills
-from scripts.config import PROJECT_DIR, settings
+from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.monitoring import alerts
@@ -221,7 +221,9 @@ def show_docs() -> FileResponse:
 @app.get("/images/{name}")
 def show_image(name: str) -> FileResponse:
     """Serve a picture of the runbook."""
-    if not re.fullmatch(r"[\w-]+\.png", name) or not (path := PROJECT_DIR / "docs" / "images" / name).exists():
+    from scripts.monitoring.runbook_page import IMAGES
+
+    if not re.fullmatch(r"[\w-]+\.png", name) or not (path := IMAGES / name).exists():
         raise HTTPException(404, f"there is no picture {name}")
     return FileResponse(path)
 
