@@ -41,12 +41,17 @@ def every_link_opens(airflow, alert, **options):
     links = re.findall(rf"^([\w ]+): {re.escape(airflow.url)}(/\S+)$", alert, re.MULTILINE)
     assert len(links) == len(re.findall(r"^[\w ]+: https?://", alert, re.MULTILINE)), alert
     assert "runbook" in dict(links), alert
+    return opened(links, lambda path: airflow.ask("GET", path, **options))
+
+
+def opened(links, get):
+    """Open pages, and look for the place on each; returns their texts by name."""
     pages = {}
     for name, link in links:
         path, _, anchor = link.partition("#")
-        answer = airflow.ask("GET", path, **options)
-        assert answer.status_code == 200, path
-        assert f'id="{anchor}"' in answer.text or not anchor, f"{path}#{anchor}"
+        answer = get(path)
+        assert answer.status_code == 200, link
+        assert f'id="{anchor}"' in answer.text or not anchor, link
         pages[name] = answer.text
     return pages
 

@@ -1,12 +1,11 @@
 """A person with a browser in Airflow's own pages."""
 
-import os
-
 import requests
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from .browsing import keep
 from .waiting import wait_for
 
 
@@ -43,27 +42,21 @@ class Person:
 
     def click(self, path):
         """Click an element as soon as it can be clicked."""
-
-        def clicked():
-            try:
-                self.find(path).click()
-            except WebDriverException:
-                return False
-            return True
-
-        wait_for(clicked, f"a click on {path}", 120)
+        self._use(path, lambda found: found.click())
 
     def write(self, path, keys):
         """Replace the text of a field as soon as it can be written into."""
+        self._use(path, lambda found: found.send_keys(Keys.CONTROL, "a", Keys.NULL, keys))
 
-        def written():
+    def _use(self, path, act):
+        def used():
             try:
-                self.find(path).send_keys(Keys.CONTROL, "a", Keys.NULL, keys)
+                act(self.find(path))
             except WebDriverException:
                 return False
             return True
 
-        wait_for(written, f"a text in {path}", 120)
+        wait_for(used, f"something to use at {path}", 120)
 
     def press(self, name, within=""):
         """Press a button by its text or its label."""
@@ -80,8 +73,7 @@ class Person:
 
     def keep(self, name):
         """Save a picture where PICTURES says, for a person to look at."""
-        if folder := os.environ.get("PICTURES"):
-            self.browser.save_screenshot(f"{folder}/{name}.png")
+        keep(self.browser, name)
 
     def every_link_opens(self):
         """Follow each link of the present page to this server, as the browser would, without leaving the page."""

@@ -27,6 +27,7 @@ from tests.support.page import foreign_page
 
 from .invariants import assert_invariants, settings_of, store
 from .launcher import launched
+from .operating import opened, told
 from .waiting import free_port, wait_for
 
 pytestmark = pytest.mark.timeout(6000)
@@ -151,24 +152,11 @@ def source_as_before(source):
     source.first_day = data.FIRST_DAY
 
 
-def every_link_opens(prefect, alert):
+def every_link_opens(alert):
     """Open each page that an alert names, and look for the place on it; returns the pages by name."""
-    pages = {}
-    for name, url in re.findall(r"^([\w ]+): (https?://\S+)$", alert, re.MULTILINE):
-        page, _, anchor = url.partition("#")
-        answer = requests.get(page, timeout=60)
-        assert answer.status_code == 200, url
-        assert f'id="{anchor}"' in answer.text or not anchor, url
-        pages[name] = answer.text
-    assert "runbook" in pages, alert
-    return pages
-
-
-def told(sink, kind, words):
-    """Return the one alert of a kind that has some words."""
-    found = wait_for(lambda: [text for text in sink.texts if text.startswith(kind) and words in text], kind, 120)
-    assert len(found) == 1, found
-    return found[0]
+    links = re.findall(r"^([\w ]+): (https?://\S+)$", alert, re.MULTILINE)
+    assert "runbook" in dict(links), alert
+    return opened(links, lambda url: requests.get(url, timeout=60))
 
 
 def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, sink):
@@ -198,7 +186,7 @@ def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, sink)
     assert int(rows) == sum(entry.quarantined for entry in records)
     assert int(fetched) == sum(entry.fetched for entry in records)
     assert "start the deployment `range` in Prefect" in alert
-    every_link_opens(prefect, alert)
+    every_link_opens(alert)
 
     loaded = prefect.loads("2024-01-0")
     assert len(loaded) == 4 * 3
@@ -225,7 +213,7 @@ def test_a_day_that_fails_is_named_stops_no_other_and_is_done_by_a_rerun(prefect
     assert "comments/2024-02-02" in alert[0]
     assert f"/runs/flow-run/{run['id']}" in alert[0]
     assert "start the deployment `range` in Prefect with the same days" in alert[0]
-    every_link_opens(prefect, alert[0])
+    every_link_opens(alert[0])
 
     source.faults.clear()
     again = prefect.run("2024-02-01", "2024-02-03")
@@ -432,7 +420,7 @@ def test_a_broken_rule_is_told_once_as_such(prefect, project, sink):
     assert run["state_type"] == "FAILED"
     alert = told(sink, "VALIDATION FAILED: Prefect", day)
     assert "users_present" in alert
-    every_link_opens(prefect, alert)
+    every_link_opens(alert)
     assert not [text for text in sink.texts if text.startswith("TASK FAILED") and run["id"] in text]
 
 
@@ -446,7 +434,7 @@ def test_days_that_nobody_loads_are_told_by_the_reconciling_flow(prefect, sink):
     )[-1]
     assert "missing" in alert
     assert "the deployment `range` loads missing days" in alert
-    every_link_opens(prefect, alert)
+    every_link_opens(alert)
 
 
 def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project, sink):
@@ -463,7 +451,7 @@ def test_a_red_model_makes_the_flow_red_and_publishes_nothing(prefect, project, 
     assert prefect.tasks(run, "build")["build"]["run_count"] == 1
     assert published(prefect) == before
     alert = told(sink, "DBT FAILED: Prefect", run["id"])
-    page = every_link_opens(prefect, alert)["results"]
+    page = every_link_opens(alert)["results"]
     assert "#model.data_pipeline.dim_users" in alert
     assert "models/marts/dim_users.sql" in page
     link = re.search(r"\| \[dim_users\]\((\S+)\)", prefect.artifacts(run)["summary"])[1]

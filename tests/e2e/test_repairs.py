@@ -5,7 +5,6 @@ The others of the twelve are in `test_airflow.py`: a model error, killed workers
 
 import contextlib
 import datetime as dt
-import functools
 import json
 import re
 
@@ -164,10 +163,8 @@ def test_a_full_disk(airflow, sink, pipeline):
 def test_a_stale_source_and_a_damaged_file(airflow, sink, changed, pipeline):
     """A source whose runs never started, and a file of Bronze that was changed: maintenance finds them."""
     day, yesterday = "2024-10-12", str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
-    pause = functools.partial(airflow.ask, "PATCH", "/api/v2/dags/reconcile")
     # it would load the day of the source at once
-    assert pause({"is_paused": True}).ok
-    try:
+    with airflow.paused("reconcile"):
         assert load(airflow, day)[1] == "success"
         airflow.wait_for_loads()
         (file,) = (airflow.data_dir / "bronze/jsonplaceholder/users").glob(f"dt={day}/*.parquet")
@@ -181,8 +178,6 @@ def test_a_stale_source_and_a_damaged_file(airflow, sink, changed, pipeline):
         for alert in (stale, damaged):
             every_link_opens(airflow, alert)
         assert "*Backfill* loads missing days" in stale
-    finally:
-        pause({"is_paused": False})
 
     # as the runbook says: load the day of each again, then clear what has failed
     again, state = load(airflow, day)

@@ -2,17 +2,9 @@
 
 import pytest
 
-from tests.support.alert_sink import alert_sink
 from tests.support.clone import clone
 
 DAYS = ("--start-date", "2024-07-01", "--end-date", "2024-07-03")
-
-
-@pytest.fixture
-def sink(env):
-    with alert_sink() as server:
-        env("SLACK_WEBHOOK", server.url)
-        yield server
 
 
 @pytest.fixture

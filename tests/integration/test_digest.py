@@ -5,7 +5,6 @@ import json
 import os
 
 import msgspec
-import pytest
 
 from scripts.bronze.ledger import DriftNote, RuleNote, decode
 from scripts.bronze.run import Run
@@ -14,15 +13,7 @@ from scripts.monitoring import airflow_findings
 from scripts.monitoring.digest import tell_health
 from scripts.monitoring.quarantine_digest import about_quarantine, tell_quarantine
 from scripts.sample_api.server import Fault
-from tests.support.alert_sink import alert_sink
 from tests.support.shop import entry, shop
-
-
-@pytest.fixture
-def sink(env):
-    with alert_sink() as server:
-        env("SLACK_WEBHOOK", server.url)
-        yield server
 
 
 def test_one_message_tells_of_all_quarantined_rows_and_of_no_others():

@@ -16,7 +16,6 @@ from scripts.config import PROJECT_DIR
 from scripts.errors import DataError
 from scripts.monitoring import advice, alerts
 from scripts.monitoring.alerts import Alert
-from tests.support.alert_sink import alert_sink
 
 ALERT = Alert("task failed", "a.b x/y 2024-01-01", "HTTP 503, expected 200", {"log": "http://127.0.0.1/log"})
 
@@ -28,13 +27,6 @@ class Mailbox(Message):
 
     def handle_message(self, message):
         self.mails.append(message)
-
-
-@pytest.fixture
-def sink(env):
-    with alert_sink() as server:
-        env("SLACK_WEBHOOK", server.url)
-        yield server
 
 
 @pytest.fixture
