@@ -53,12 +53,11 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     # the terminal interrupts all its processes; the one that sent the request decides what happens
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # what is imported stays until the end: looking for garbage in it takes time, here and in each copy
+    # what is imported stays until the end: looking for garbage in it takes time
     gc.disable()
     for name in _IMPORTED:
         importlib.import_module(name)
     make_schemas(CHECKED_ALWAYS)
-    gc.freeze()
     gc.enable()
     for command in itertools.count(1):
         signs, files, _, _ = socket.recv_fds(connection, 1, _MOST_FILES)

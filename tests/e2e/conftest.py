@@ -71,6 +71,7 @@ class Demo:
 
     folder: Path
     output: str
+    log: str
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +87,7 @@ def demo(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Demo(folder, done.stderr + done.stdout)
+    return Demo(folder, done.stderr + done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")

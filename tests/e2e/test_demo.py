@@ -52,6 +52,13 @@ def test_the_readme_shows_what_the_demo_prints(demo):
     assert missing == [], "copy these lines of the README's transcript from the output of `make demo`"
 
 
+def test_the_demo_logs_only_what_it_means_to_say(demo):
+    """A library that complains when a process ends writes past the log."""
+    logged = re.compile(r"\d\d:\d\d:\d\d (WARNING|ERROR) ")
+
+    assert [line for line in demo.log.splitlines() if not logged.match(line)] == []
+
+
 def test_a_stale_transcript_is_found(demo):
     assert comparable("fetched 1 = Bronze 1 + quarantined 0") not in map(comparable, demo.output.splitlines())
 
