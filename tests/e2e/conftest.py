@@ -34,12 +34,12 @@ AIRFLOW = {
     "test_docs.py": "one Airflow",
     "test_webhook_airflow.py": "one Airflow",
     "test_situations.py": "another Airflow",
-    "test_alerts.py": "a third Airflow",
-    "test_backfills.py": "a third Airflow",
-    "test_operator.py": "a third Airflow",
-    "test_repairs.py": "a third Airflow",
+    "test_alerts.py": "another Airflow",
+    "test_backfills.py": "another Airflow",
+    "test_operator.py": "another Airflow",
+    "test_repairs.py": "another Airflow",
 }
-"""The files whose tests share an Airflow, and which."""
+"""The files whose tests share an Airflow, and which: each takes a quarter of a core even while nothing runs."""
 
 
 class SharedServers(LoadFileScheduling):

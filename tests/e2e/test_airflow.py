@@ -443,6 +443,7 @@ def test_the_scheduler_killed_in_the_middle_of_a_backfill_is_started_again(airfl
     assert days <= airflow.gold_days()
 
 
+@pytest.mark.long
 def test_what_is_loaded_reaches_gold_however_its_run_ends(airflow, source):
     """A red task cleared alone, a run deleted, Silver paused: events and runs are lost, the ledger knows."""
     day, other = "2024-05-01", "2024-05-02"

@@ -95,6 +95,7 @@ def tells_of(text, day):
     return any(first <= day <= (last or first) for first, last in days)
 
 
+@pytest.mark.long
 def test_days_missing_in_the_middle(airflow, pipeline, sink):
     days = ["2024-10-06", "2024-10-07", "2024-10-08"]
 

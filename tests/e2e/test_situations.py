@@ -213,6 +213,7 @@ def test_a_run_of_silver_or_gold_is_deleted_while_days_load(airflow, source, dag
     assert {first, last} <= airflow.gold_days("users")
 
 
+@pytest.mark.long
 def test_a_task_or_a_run_marked_success_by_hand(airflow, source, pipeline):
     days = ["2025-02-01", "2025-02-02"]
     source.faults += [Fault("status", path="/users", status=404, times=100, day=day) for day in days]
@@ -241,6 +242,7 @@ def problems(pipeline):
     return json.loads(pipeline("health", "--json").stdout)["problems"]
 
 
+@pytest.mark.long
 def test_the_schedule_was_off_for_days(airflow, changed, pipeline):
     days = [str(TODAY - dt.timedelta(days=back)) for back in (4, 3, 2)]
     loaded(airflow, days[0])
