@@ -243,7 +243,7 @@ coverage: setup ## Measure the coverage of unit and integration tests; fails bel
 
 .PHONY: test-integration
 test-integration: setup ## Run the tests of loads against the sample API: faults, kills, disks
-	@$(PYTEST) tests/integration
+	@$(PYTEST) $(LONG) tests/integration
 
 .PHONY: test-cases
 test-cases: setup ## Run the tests of inputs that once went wrong for users; CASES_DIR names their folder

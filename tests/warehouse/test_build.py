@@ -323,6 +323,7 @@ def test_status_adds_up_and_finds_a_lost_row(load_days, build):
         assert f"107 rows, expected 108: {words}" in problem
 
 
+@pytest.mark.long
 def test_a_day_that_is_missing_is_found_although_another_day_has_its_keys(load_days, build, project):
     """The users of both days are the same: their number is right in a table that lacks the second day."""
     load_days(*DAYS[:2], sources=["jsonplaceholder"], resources=["users"])
@@ -375,6 +376,7 @@ def test_the_command_sends_one_message_about_the_rows_in_quarantine(load_days, s
     assert text.startswith(f"ROWS QUARANTINED: {quarantined} of ")
 
 
+@pytest.mark.long
 def test_only_the_selected_nodes_and_what_reads_them_are_refreshed(load_days, build, start):
     load_days(DAYS[0])
     build()
@@ -410,6 +412,7 @@ def test_dbt_commands_run_on_a_copy(load_days, build, start):
     assert warehouse().current() == version
 
 
+@pytest.mark.long
 def test_the_data_documentation_is_written_again_where_it_would_show_something_else(load_days, build, project):
     load_days(DAYS[0])
     build()

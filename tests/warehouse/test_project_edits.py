@@ -283,6 +283,7 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_built(build, project,
     assert warehouse().current() is None
 
 
+@pytest.mark.long
 def test_tests_see_all_rows_unless_a_part_proves_the_whole(load_days, build, project, write):
     model = (
         f"{{{{ config({BY_EVENT}) }}}} select event_id, comment_count, row_number() over (order by event_id) as number"
@@ -312,6 +313,7 @@ def test_tests_see_all_rows_unless_a_part_proves_the_whole(load_days, build, pro
     assert published() == before
 
 
+@pytest.mark.long
 def test_a_retry_after_another_file_was_corrected_publishes_the_correction(load_days, build, project, write):
     load_days(DAYS[0])
     write(
@@ -339,6 +341,7 @@ def test_a_retry_after_another_file_was_corrected_publishes_the_correction(load_
     assert {"fct_first", "coin_labels", "stg_events"} <= {result.name for result in done.results}
 
 
+@pytest.mark.long
 def test_a_package_of_this_machine_and_a_classic_snapshot_follow_edits(load_days, build, project, write, start):
     load_days(DAYS[0], resources=["users"], sources=["jsonplaceholder"])
     write(
@@ -439,6 +442,7 @@ def test_the_rows_that_a_model_should_have_are_counted_without_other_files(build
         build()
 
 
+@pytest.mark.long
 def test_a_build_that_spills_to_disk_passes(build, project, write, env):
     """A sort of some 100 MB with 60 MB of memory, with hooks that set what they may."""
     sort = "select range as id, md5(range::varchar) as code from range(2500000) order by code"
