@@ -58,6 +58,7 @@ def test_a_project_that_dbt_cannot_read_is_on_the_page_too(api, project, sink, s
     assert "nothing" in page
 
 
+@pytest.mark.long
 def test_a_backfill_gives_one_message_and_another_when_its_rows_are_gone(api, project, sink, start):
     users = ("--resource", "users")
     assert start("backfill", *DAYS, *users, PYTHONPATH=project, cwd=project).returncode == 0

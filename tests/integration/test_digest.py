@@ -5,6 +5,7 @@ import json
 import os
 
 import msgspec
+import pytest
 
 from scripts.bronze.ledger import DriftNote, RuleNote, decode
 from scripts.bronze.run import Run
@@ -184,6 +185,7 @@ def test_a_message_that_no_sink_took_is_sent_by_the_next_call(api, run, sink):
     assert [text.partition(":")[0] for text in sink.texts] == ["DATA OVERDUE"]
 
 
+@pytest.mark.long
 def test_what_a_reconciling_run_cannot_load_is_told_once_and_its_end_too(api, run, sink, start):
     api.faults.append(Fault("status", path="/posts", status=404, times=10_000))
     assert start("reconcile").returncode == 6
