@@ -269,6 +269,11 @@ test-crash-sample: setup ## Run the tests of power cuts and kills with a sample 
 test-crash: setup ## Run the tests of power cuts with all states, and a thousand kills, in some hours
 	@CRASH_STATES=all KILLS=1000 RACE_SECONDS=600 $(PYTEST) tests/crash
 
+.PHONY: test-scale
+test-scale: $(filter .tools/%,$(UV)) ## Run the tests with Bronze in a bucket, on a real S3 server (153 MB) that it installs
+	@$(UV) sync --locked --quiet --group scale
+	@$(PYTEST) --scale tests/integration
+
 .PHONY: test-dags
 test-dags: setup ## Run the tests of the rules for DAGs
 	@$(BIN)/pytest -q tests/orchestration

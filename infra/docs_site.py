@@ -38,8 +38,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from scripts.bronze.store import Store
-from scripts.config import PROJECT_DIR, settings
+from scripts.bronze.stores import open_store
+from scripts.config import PROJECT_DIR
 from scripts.monitoring.alerts import Alert, notify
 from scripts.monitoring.metrics import metrics
 from scripts.monitoring.runbook_page import IMAGES, runbook_page
@@ -157,7 +157,7 @@ def _healthz(_: Request) -> Response:
 
 
 def _metrics(_: Request) -> Response:
-    return Response(metrics(Store(settings().bronze_path)), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(metrics(open_store()), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class Failure(msgspec.Struct, forbid_unknown_fields=True):

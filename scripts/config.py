@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from dotenv.parser import parse_stream
 from pydantic import AnyHttpUrl, EmailStr, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from scripts.errors import SettingsError
+from scripts.errors import SettingsError, UsageError
 from scripts.security.addresses import is_loopback, keeps_secrets
 from scripts.security.redaction import register_secret
 
@@ -25,6 +26,10 @@ _ODD_IN_PATHS = frozenset("?*[]{}$'\"\\\n\r\t")
 _CONNECTION_PREFIX = "duckdb:///"
 _HIDDEN = frozenset({"SLACK_WEBHOOK", "SMTP_PASSWORD", "PSEUDONYM_KEY", "OPENLINEAGE_API_KEY", "OPENLINEAGE_URL"})
 """Variables whose values an error does not show."""
+_PROVIDERS = ("AWS_", "GOOGLE_", "AZURE_")
+"""Beginnings of the names of variables that connect to a bucket."""
+_BUCKET = re.compile(r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._=-]+)*/?")
+"""The URL of a bucket with an optional prefix, of characters that no glob, URL or SQL text reads in another way."""
 
 
 class Settings(BaseSettings):
@@ -75,10 +80,15 @@ class Settings(BaseSettings):
     """Memory in MB that a loading or validating process may use. One large page of a source may need more."""
     data_dir: Path = Path("data")
     """Root of everything that the pipeline writes."""
-    bronze_dir: Path | None = None
-    """Bronze, ledger and quarantine; by default `bronze` in `DATA_DIR`."""
+    bronze_dir: str | None = None
+    """Bronze, ledger and quarantine: a folder, or a bucket such as `s3://bucket/prefix` (also `gs://`, `az://`); by
+    default, `bronze` in `DATA_DIR`."""
+    bronze_keep_days: int = Field(default=7, ge=1, le=3650)
+    """Days for which a bucket keeps the rows of a partition that were replaced."""
     db_connection_string: str | None = None
     """The published warehouse, as `duckdb:///path`; by default `warehouse.duckdb` in `DATA_DIR`."""
+    warehouse_url: str | None = None
+    """A bucket such as `s3://bucket/warehouse`: each version is published there too, for readers elsewhere."""
     warehouse_keep_versions: int = Field(default=3, ge=2, le=100)
     """Published versions that are kept for `pipeline rollback`."""
     gold_parquet_max_rows: int = Field(default=1_000_000, ge=0)
@@ -193,21 +203,20 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("data_dir", "bronze_dir", "smtp_ca_file", "api_ca_bundle")
+    @field_validator("bronze_dir", "warehouse_url")
+    @classmethod
+    def _place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.field_name == "warehouse_url" and "://" not in value:
+            message = "must be a bucket such as s3://bucket/warehouse"
+            raise ValueError(message)
+        return None if value is None else _place(value)
+
+    @field_validator("data_dir", "smtp_ca_file", "api_ca_bundle")
     @classmethod
     def _absolute(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None:
             return None
-        try:
-            path = PROJECT_DIR / value.expanduser()
-        except RuntimeError:
-            message = f"there is no user `{value.parts[0].removeprefix('~')}` with a home folder"
-            raise ValueError(message) from None
-        odd = sorted(set(str(path)) & _ODD_IN_PATHS)
-        if odd and info.field_name in {"data_dir", "bronze_dir"}:
-            message = f"the path {str(path)!r} has {' '.join(map(repr, odd))}, which DuckDB does not read literally"
-            raise ValueError(message)
-        return path
+        return _folder(value, literal=info.field_name == "data_dir")
 
     @field_validator("duckdb_allowed_dirs")
     @classmethod
@@ -223,9 +232,9 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def bronze_path(self) -> Path:
-        """The Bronze folder, absolute."""
-        return self.bronze_dir or self.data_dir / "bronze"
+    def bronze_location(self) -> str:
+        """The Bronze folder, absolute, or the URL of a bucket."""
+        return self.bronze_dir or str(self.data_dir / "bronze")
 
     @property
     def warehouse_path(self) -> Path:
@@ -271,6 +280,53 @@ def settings() -> Settings:
 def variable(name: str) -> str:
     """Return the value of a variable that a contract names, from the environment or `.env`; empty if it is not set."""
     return os.environ.get(name) or dotenv_values(PROJECT_DIR / ".env", encoding="utf-8-sig").get(name) or ""
+
+
+def bucket_variables() -> dict[str, str]:
+    """Return the variables of the providers of buckets, from `.env` and the environment, which wins.
+
+    Secrets among them do not appear in a log.
+    """
+    found = {**dotenv_values(PROJECT_DIR / ".env", encoding="utf-8-sig"), **os.environ}
+    chosen = {name: value for name, value in found.items() if name.startswith(_PROVIDERS) and value}
+    for name, value in chosen.items():
+        if any(word in name for word in ("SECRET", "TOKEN", "KEY", "PASSWORD", "SIGNATURE")):
+            register_secret(value)
+    return chosen
+
+
+def bronze_place(text: str) -> str:
+    """Return a folder as an absolute path, or the URL of a bucket, as `BRONZE_DIR` takes them.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    try:
+        return _place(text)
+    except ValueError as error:
+        raise UsageError(f"{text} is refused: {error}", expected="a folder, or s3://bucket/prefix") from None
+
+
+def _place(text: str) -> str:
+    if "://" not in text:
+        return str(_folder(Path(text), literal=True))
+    if not _BUCKET.fullmatch(text):
+        message = "must be a folder, or a bucket such as s3://bucket/prefix (also gs:// and az://)"
+        raise ValueError(message)
+    return text.rstrip("/")
+
+
+def _folder(value: Path, *, literal: bool) -> Path:
+    try:
+        path = PROJECT_DIR / value.expanduser()
+    except RuntimeError:
+        message = f"there is no user `{value.parts[0].removeprefix('~')}` with a home folder"
+        raise ValueError(message) from None
+    odd = sorted(set(str(path)) & _ODD_IN_PATHS)
+    if odd and literal:
+        message = f"the path {str(path)!r} has {' '.join(map(repr, odd))}, which DuckDB does not read literally"
+        raise ValueError(message)
+    return path
 
 
 def _check_env_file(path: Path) -> None:

@@ -145,6 +145,12 @@ class StorageFullError(StorageError):
     exit_code = 12
 
 
+class StorageUnavailableError(TransientError):
+    """The bucket gave no usable answer after all retries."""
+
+    exit_code = 15
+
+
 class MemoryLimitError(TerminalError):
     """The work needs more memory than the process may use."""
 

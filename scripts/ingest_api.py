@@ -152,13 +152,13 @@ def ingest_partition(
     with (
         naming_partition(partition),
         log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
-        attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+        attempts.noting(attempts.document_of(run.store, partition), run, fingerprint=resource.version),
         run_events.telling(source, partition, run, connection.base_url) as events,
         part_deadline(),
     ):
         purpose = f"load of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
-            if (known := _entry_before(run, partition)) is not None and is_done(known):
+            if (known := _replaced(staged)) is not None and is_done(known):
                 _log.info("run %s has loaded the partition in the meantime", known.run_id)
                 return known
             events.start("ingest")
@@ -176,7 +176,7 @@ def ingest_partition(
             entry = msgspec.structs.replace(entry, retries=tries.count)
             verdict = None
             if checker is None:
-                entry = keep_verdict(entry, _entry_before(run, partition), staged.data)
+                entry = keep_verdict(entry, _replaced(staged), staged.data)
             else:
                 verdict = stage_verdict(entry, staged.data, staged, resource, checker, run)
                 entry = verdict.entry
@@ -217,9 +217,9 @@ def _watermark(resource: Resource, partition: Partition, run: Run) -> dt.datetim
     return max(earlier, key=lambda entry: entry.day).started_at if earlier else None
 
 
-def _entry_before(run: Run, partition: Partition) -> LedgerEntry | None:
+def _replaced(staged: Staged) -> LedgerEntry | None:
     try:
-        return run.store.entry(partition)
+        return staged.current
     except BronzeError:
         # a record that cannot be read counts as none: this load replaces it
         return None
@@ -351,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(run: Run, source: Source, name: str, day: dt.date) -> str:
         with client.Client(source) as connection:
-            return str(run.store.root / ingest_partition(source, name, day, run, connection).path)
+            return run.store.data_place(ingest_partition(source, name, day, run, connection))
 
     return run_script("Load days of an API into Bronze Parquet, one file per day.", work, arguments)
 

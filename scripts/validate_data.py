@@ -56,14 +56,14 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
     with (
         naming_partition(partition),
         log_context(run_id=run.run_id, source=source.source, resource=name, day=day),
-        attempts.noting(attempts.path_of(run.store, partition), run, fingerprint=resource.version),
+        attempts.noting(attempts.document_of(run.store, partition), run, fingerprint=resource.version),
         run_events.telling(source, partition, run) as events,
     ):
         purpose = f"validation of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
-            entry = loaded_entry(run, partition)
-            report = run.store.report_path(partition)
-            known = entry.rules_version == rules_version(resource) and entry.status != "failed" and report.exists()
+            entry = require_loaded(staged.current, partition, run)
+            known = entry.rules_version == rules_version(resource) and entry.status != "failed"
+            known = known and run.store.report_place(entry) != ""
             verify(run.store, entry, content=not known)
             if known and entry.status == "validated":
                 return entry
@@ -75,8 +75,8 @@ def validate_partition(source: Source, name: str, day: dt.date, run: Run) -> Led
                 events.validated(entry)
                 return entry
             resource = contract_of_record(run.store, entry, resource)
-            data = run.store.data_path(partition)
-            verdict = stage_verdict(entry, data, staged, resource, check_file(data, resource), run)
+            with run.store.data_file(entry) as data:
+                verdict = stage_verdict(entry, data, staged, resource, check_file(data, resource), run)
             verdict = verdict._replace(entry=staged.commit(verdict.entry))
         events.validated(verdict.entry)
         tell_verdict(verdict)
@@ -89,11 +89,19 @@ def loaded_entry(run: Run, partition: Partition) -> LedgerEntry:
     Raises:
         UsageError: The partition is not loaded.
     """
-    entry = run.store.entry(partition)
+    return require_loaded(run.store.entry(partition), partition, run)
+
+
+def require_loaded(entry: LedgerEntry | None, partition: Partition, run: Run) -> LedgerEntry:
+    """Return the record of a partition.
+
+    Raises:
+        UsageError: There is none: the partition is not loaded.
+    """
     if entry is None:
         raise UsageError(
             f"{partition} is not loaded",
-            where=str(run.store.root),
+            where=run.store.location,
             hint=f"`pipeline ingest --source {partition.source} --resource {partition.resource}"
             f" --start-date {partition.day} --end-date {partition.day}`",
         )
@@ -104,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run validation as a script (see `--help`), and return the exit code."""
 
     def work(run: Run, source: Source, name: str, day: dt.date) -> str:
-        return str(run.store.report_path(validate_partition(source, name, day, run).partition))
+        return run.store.report_place(validate_partition(source, name, day, run))
 
     return run_script("Check loaded days against the rules of their contract.", work, arguments)
 

@@ -9,12 +9,14 @@ import sys
 import pytest
 
 from scripts import config
-from scripts.bronze import store
+from scripts.bronze import folder_store
 from scripts.bronze.run import Run
 from scripts.contracts import catalog
 from scripts.contracts.source import Source
 from scripts.sample_api.server import serving
+from scripts.utils.buckets import Bucket
 from scripts.utils.logging_config import setup_logging
+from tests.support.object_server import serving_objects
 
 PIPELINE = (sys.executable, "-m", "scripts.cli.main")
 
@@ -54,6 +56,52 @@ def api(env):
         yield server
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--scale", action="store_true", help="run only the tests that need the S3 server of `make test-scale`"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = bool(config.getoption("--scale"))
+    left_out = [item for item in items if bool(item.get_closest_marker("scale")) is not wanted]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory):
+    """A real S3 server, for all tests of this process."""
+    with serving_objects(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(object_server, env):
+    """Bronze in a bucket of its own."""
+    for name, value in object_server.variables().items():
+        env(name, value)
+    env("BRONZE_DIR", object_server.new_prefix())
+    return object_server
+
+
+@pytest.fixture
+def proxied(bucket, env):
+    """Bronze in a bucket, behind a proxy that counts requests and fails them."""
+    with bucket.proxy() as proxy:
+        for name, value in bucket.variables(proxy.url).items():
+            env(name, value)
+        yield proxy
+
+
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.scale)])
+def bronze(request):
+    """Where Bronze is: each test that asks for this runs with a folder and with a bucket."""
+    if request.param == "bucket":
+        request.getfixturevalue("bucket")
+    return request.param
+
+
 @pytest.fixture
 def run():
     """A run that writes to this test's data folder."""
@@ -71,9 +119,14 @@ def killed_at_commit(monkeypatch):
                 raise KeyboardInterrupt
             return completely(*arguments)
 
-        completely = store._finish
+        def commit(*arguments):
+            written(*arguments)
+            raise KeyboardInterrupt
+
+        completely, written = folder_store._finish, Bucket.commit
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_finish", finish)
+            patch.setattr(Bucket, "commit", commit)
+            patch.setattr(folder_store, "_finish", finish)
             with pytest.raises(KeyboardInterrupt):
                 yield
 

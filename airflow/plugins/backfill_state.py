@@ -24,7 +24,6 @@ from airflow.utils.state import DagRunState
 from sqlalchemy import select, update
 
 from dag_alerts import page
-from scripts.config import settings
 from scripts.planning.backfill_request import BackfillRequest
 
 if TYPE_CHECKING:
@@ -286,7 +285,7 @@ def range_of(request: BackfillRequest) -> dict[str, str]:
 
 
 def store() -> Store:
-    """Return the Bronze folder."""
-    from scripts.bronze.store import Store
+    """Return the Bronze store."""
+    from scripts.bronze.stores import open_store
 
-    return Store(settings().bronze_path)
+    return open_store()

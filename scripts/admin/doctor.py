@@ -11,10 +11,10 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from scripts.admin import generated_files, warehouse_checks
+from scripts.admin.bucket_checks import examine_bucket
 from scripts.admin.check_result import CheckResult
-from scripts.bronze.foreign_files import foreign_files, foreign_files_hint
-from scripts.bronze.ledger_index import LedgerIndex
-from scripts.bronze.store import Store, verify
+from scripts.bronze.store import verify
+from scripts.bronze.stores import open_store
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
@@ -54,7 +54,7 @@ def examine(*, deep: bool = False) -> Sequence[CheckResult]:
         warehouse_checks.versions_set_aside,
         _due,
     )
-    return [_guarded(check) for check in checks]
+    return [*map(_guarded, checks), *examine_bucket()]
 
 
 def _guarded(check: Callable[[], CheckResult]) -> CheckResult:
@@ -110,7 +110,7 @@ def _catalog() -> CheckResult:
 
 
 def _due() -> CheckResult:
-    due = examine_due(Store(settings().bronze_path))
+    due = examine_due(open_store())
     problems = overdue.problems_since_first_load(catalog.read_all(), due)
     found = "every day that can be loaded is loaded and published" if due.ledger else "nothing is loaded yet"
     if problems:
@@ -154,32 +154,30 @@ def _free_space() -> CheckResult:
 
 
 def _ledger() -> CheckResult:
-    store = Store(settings().bronze_path)
-    if not store.root.exists():
-        return CheckResult("ledger", ok=True, found="nothing is loaded yet")
-    with LedgerIndex(store.root) as index:
+    store = open_store()
+    with store.index() as index:
         entries, problems = list(index.entries()), index.problems()
     if problems:
         shown = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:3])
         return CheckResult("ledger", ok=False, found=shown, fix="; ".join(problem.hint for problem in problems[:3]))
+    is_present = store.presence()
     for entry in entries:
         entry.check()
-        verify(store, entry, content=False)
-    known = {entry.path for entry in entries}
-    strangers = foreign_files(store, known)
+        if not is_present(entry):
+            verify(store, entry, content=False)
+    strangers = store.foreign_files({entry.path for entry in entries})
     return CheckResult(
         "ledger",
         ok=not strangers,
         found=f"{len(entries)} partitions"
         if not strangers
         else f"files that belong to no partition: {', '.join(strangers[:3])}",
-        fix=foreign_files_hint(store, strangers) if strangers else "",
+        fix=store.foreign_files_hint(strangers) if strangers else "",
     )
 
 
 def _staging() -> CheckResult:
-    store = Store(settings().bronze_path)
-    left = [one for one in store.unfinished() if not is_locked(store.staging_path(one).with_suffix(".lock"))]
+    left = open_store().left_behind()
     return CheckResult("killed loads", ok=True, found=f"{len(left)}; the next run completes them" if left else "none")
 
 

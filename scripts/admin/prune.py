@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.bronze.bucket_store import BucketStore
+from scripts.bronze.debris import find_debris
 from scripts.config import settings
 from scripts.utils.files import storage_errors
 from scripts.utils.logging_config import get_logger
@@ -48,6 +50,8 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
             *_older(Path(log_dir), keep_log_days),
             # the other files say which problems were told, however long ago
             *_older(settings().data_dir / "alerts", 1, "*.txt"),
+            # folders of loads that were killed, where Bronze is in a bucket
+            *_older(settings().data_dir / "bucket", 1, "work-*/*"),
         ]
         for path in paths:
             _log.info("%s %s", "would delete" if dry_run else "deleting", path)
@@ -59,7 +63,24 @@ def prune(run: Run, log_dir: str | Path, *, keep_log_days: int, dry_run: bool) -
                 path.unlink(missing_ok=True)
         if not dry_run:
             target.prune_links()
-    return [str(path) for path in paths]
+    return [*map(str, paths), *prune_bronze(run, dry_run=dry_run)]
+
+
+def prune_bronze(run: Run, *, dry_run: bool) -> list[str]:
+    """Remove the objects of a bucket that no record names, and return them; with `dry_run`, only return them.
+
+    Those of killed loads go after a day, those of replaced ones after `BRONZE_KEEP_DAYS`. A folder has none.
+
+    Raises:
+        StorageError, StorageUnavailableError: The bucket cannot be read or written.
+    """
+    if not isinstance(run.store, BucketStore):
+        return []
+    names = list(find_debris(run.store, keep_days=settings().bronze_keep_days))
+    if names and not dry_run:
+        _log.info("removing %d objects that no record names", len(names))
+        run.store.bucket.delete(names)
+    return [run.store.bucket.place(name) for name in names]
 
 
 def _older(folder: Path, days: int, names: str = "*") -> Iterator[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -19,18 +19,19 @@ from scripts.errors import (
     DataError,
     PipelineError,
     SourceRejectedError,
+    StorageError,
+    StorageUnavailableError,
     UsageError,
     WarehouseError,
 )
 from scripts.security.redaction import redact
 from scripts.utils.days import is_ahead
-from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
+    from scripts.bronze.documents import Document
     from scripts.bronze.run import Run
     from scripts.bronze.store import Store
 
@@ -74,68 +75,84 @@ class Attempt(msgspec.Struct, frozen=True):
         return f"the next try at {self.retry_at:%H:%M} (UTC), {self.count} failed: {self.message}"
 
 
-def path_of(store: Store, partition: Partition) -> Path:
-    """Return the file of the failed attempt of a partition."""
-    return store.root / "_attempts" / partition.source / partition.resource / f"{partition.day}.json"
+def document_of(store: Store, partition: Partition) -> Document:
+    """Return the document of the failed attempt of a partition."""
+    return store.document(f"_attempts/{partition.source}/{partition.resource}/{partition.day}.json")
 
 
-def path_of_source(store: Store, source: str) -> Path:
-    """Return the file of the failed loads of a source that did not answer."""
-    return store.root / "_attempts" / f"{source}.json"
+def document_of_source(store: Store, source: str) -> Document:
+    """Return the document of the failed loads of a source that did not answer."""
+    return store.document(f"_attempts/{source}.json")
+
+
+class Attempts(NamedTuple):
+    """All failed attempts."""
+
+    partitions: dict[Partition, Attempt]
+    sources: dict[str, Attempt]
+    """The last load that failed because its source did not answer, by source. A successful load removes it."""
+
+
+def read_all(store: Store) -> Attempts:
+    """Return the failed attempts, by partition and by source."""
+    found = Attempts({}, {})
+    for name in store.documents("_attempts"):
+        match name.split("/")[1:]:
+            case [file] if (attempt := read(store.document(name))) is not None:
+                found.sources[file.removesuffix(".json")] = attempt
+            # tools that sync folders may make copies of such files, whose names are not days
+            case [source, resource, file] if (day := day_of_file(file)) is not None:
+                if (attempt := read(store.document(name))) is not None:
+                    found.partitions[Partition(source, resource, day)] = attempt
+    return found
 
 
 def unavailable_sources(store: Store) -> Mapping[str, Attempt]:
-    """Return the last load that failed because its source did not answer, by source. A successful load removes it."""
-    found = {path.stem: read(path) for path in sorted((store.root / "_attempts").glob("*.json"))}
-    return {source: attempt for source, attempt in found.items() if attempt is not None}
+    """Return the last load that failed because its source did not answer, by source."""
+    return read_all(store).sources
 
 
 def all_of(store: Store) -> Mapping[Partition, Attempt]:
     """Return the failed attempts by partition."""
-    found = {}
-    for path in sorted((store.root / "_attempts").glob("*/*/*.json")):
-        # tools that sync folders may make copies of such files, whose names are not days
-        if (day := day_of_file(path.name)) is not None and (attempt := read(path)) is not None:
-            found[Partition(path.parent.parent.name, path.parent.name, day)] = attempt
-    return found
+    return read_all(store).partitions
 
 
-def read(path: Path) -> Attempt | None:
-    """Return the failed attempt in a file; None if there is none."""
+def read(document: Document) -> Attempt | None:
+    """Return the failed attempt in a document; None if there is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Attempt)
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        content = document.read()
+        return None if content is None else msgspec.json.decode(content, type=Attempt)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 @contextlib.contextmanager
-def noting(path: Path, run: Run, *, fingerprint: str) -> Iterator[None]:
+def noting(document: Document, run: Run, *, fingerprint: str) -> Iterator[None]:
     """Write a failed attempt if the block fails, and remove an earlier one if it succeeds."""
     try:
         yield
     except Exception as error:
-        note(path, error, run, fingerprint)
+        note(document, error, run, fingerprint)
         raise
-    path.unlink(missing_ok=True)
+    document.remove()
 
 
-def note(path: Path, error: Exception, run: Run, fingerprint: str) -> None:
+def note(document: Document, error: Exception, run: Run, fingerprint: str) -> None:
     """Write a failed attempt, with the number of consecutive failures that have the same fingerprint."""
-    known = read(path)
-    attempt = Attempt(
-        failed_at=dt.datetime.now(dt.UTC),
-        error=type(error).__name__,
-        message=redact(" ".join(str(error).split()))[:_LONGEST_MESSAGE],
-        # an error that is neither a PipelineError nor an OSError is a bug
-        is_final=isinstance(error, _FOR_A_PERSON) or not isinstance(error, (PipelineError, OSError)),
-        count=known.count + 1 if known and known.fingerprint == fingerprint else 1,
-        fingerprint=fingerprint,
-        run_id=run.run_id,
-        triggered_by=run.triggered_by,
-    )
     try:
-        make_dir(path.parent)
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(attempt)) + b"\n", mode=0o640)
-    except OSError as problem:
+        known = read(document)
+        attempt = Attempt(
+            failed_at=dt.datetime.now(dt.UTC),
+            error=type(error).__name__,
+            message=redact(" ".join(str(error).split()))[:_LONGEST_MESSAGE],
+            # an error that is neither a PipelineError nor an OSError is a bug
+            is_final=isinstance(error, _FOR_A_PERSON) or not isinstance(error, (PipelineError, OSError)),
+            count=known.count + 1 if known and known.fingerprint == fingerprint else 1,
+            fingerprint=fingerprint,
+            run_id=run.run_id,
+            triggered_by=run.triggered_by,
+        )
+        document.write(msgspec.json.format(msgspec.json.encode(attempt)) + b"\n")
+    except (OSError, StorageError, StorageUnavailableError) as problem:
         # if the disk is full, the work fails for the same reason and is retried
         _log.warning("the failed attempt could not be written: %s", problem)

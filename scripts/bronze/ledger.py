@@ -53,6 +53,24 @@ class RuleNote(msgspec.Struct, frozen=True):
     example: str
 
 
+class Earlier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Objects of a bucket that a partition held earlier."""
+
+    names: tuple[str, ...]
+    replaced_at: dt.datetime
+
+
+class Objects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The objects of a partition in a bucket besides its data file, by their names relative to Bronze."""
+
+    quarantine: str = ""
+    """Empty if there is none."""
+    report: str = ""
+    """Empty if there is none."""
+    earlier: tuple[Earlier, ...] = ()
+    """What replaced loads wrote; maintenance keeps it for `BRONZE_KEEP_DAYS`."""
+
+
 class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was loaded into one partition. Counts are rows; moments are UTC, ISO 8601."""
 
@@ -86,6 +104,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SHA-256 of the quarantine file; empty if there is none."""
     report_hash: str = ""
     """SHA-256 of the validation report; empty if there is none."""
+    objects: Objects | msgspec.UnsetType = msgspec.UNSET
+    """Only in a bucket; in a folder, the partition and its day name the files."""
 
     @property
     def partition(self) -> Partition:
@@ -129,7 +149,10 @@ def decode(path: Path) -> LedgerEntry:
     Raises:
         BronzeError: The file is not a record.
     """
-    content = path.read_bytes()
+    return _decode(path.read_bytes(), str(path), _reload_hint_of(path))
+
+
+def _decode(content: bytes, where: str, hint: str) -> LedgerEntry:
     try:
         try:
             return msgspec.json.decode(content, type=LedgerEntry)
@@ -138,9 +161,9 @@ def decode(path: Path) -> LedgerEntry:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BronzeError(
             f"ledger record cannot be read: {error}",
-            where=str(path),
+            where=where,
             expected="a record that the pipeline wrote",
-            hint=_reload_hint_of(path),
+            hint=hint,
         ) from None
 
 
@@ -158,13 +181,25 @@ def read_entry(path: Path) -> LedgerEntry:
     Raises:
         BronzeError: The file is not a record, or it is about another partition than its path says.
     """
-    entry = decode(path)
-    if entry.partition != _partition_of(path):
+    return _about(decode(path), _partition_of(path), str(path))
+
+
+def entry_of(content: bytes, partition: Partition, where: str) -> LedgerEntry:
+    """Return the record in the content of a partition's record; `where` is its place, for messages.
+
+    Raises:
+        BronzeError: The content is not a record, or it is about another partition.
+    """
+    return _about(_decode(content, where, reload_hint(partition)), partition, where)
+
+
+def _about(entry: LedgerEntry, partition: Partition, where: str) -> LedgerEntry:
+    if entry.partition != partition:
         raise BronzeError(
             f"ledger record is about {entry.partition}",
-            where=str(path),
+            where=where,
             expected="the partition that the path names",
-            hint=_reload_hint_of(path),
+            hint=reload_hint(partition),
         )
     return entry
 
@@ -203,7 +238,7 @@ def strangers(root: Path) -> Sequence[Path]:
     ]
 
 
-def stranger(path: Path) -> BronzeError:
+def stranger(path: Path | str) -> BronzeError:
     """Return the error about a file in the ledger that the pipeline did not write."""
     return BronzeError(
         "a file that the pipeline did not write",

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from scripts.bronze import ledger
 from scripts.bronze.ledger import LedgerEntry, Partition
+from scripts.bronze.ledger_records import partition_of
 from scripts.errors import BronzeError
 from scripts.utils.days import parse_day
 from scripts.utils.files import make_dir
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from scripts.bronze.ledger_records import LedgerRecords, Resource
 
 _log = get_logger("ledger")
 _VERSION = 2
@@ -63,17 +65,17 @@ class Totals(NamedTuple):
 class LedgerIndex:
     """The records of a ledger folder, as of the moment when the index was opened."""
 
-    def __init__(self, root: Path, *, trust_folders: bool = False) -> None:
-        """Open the index of a Bronze folder and update it from the records.
+    def __init__(self, records: LedgerRecords, path: Path | None) -> None:
+        """Open the index and update it from the records.
 
         Args:
-            root: The Bronze folder.
-            trust_folders: Look only into folders in which a record was added, replaced or removed. Otherwise each
-                record's own signature is compared, which also finds a record that was overwritten in place.
+            records: The records. With `trust_folders`, only folders in which a record was added, replaced or removed
+                are looked into. Otherwise each record's own signature is compared, which also finds a record that was
+                overwritten in place.
+            path: The file of the index; None keeps it in memory.
         """
-        self._root = root / "_ledger"
-        self._trust_folders = trust_folders
-        self._connection = _open(root / "_index" / "ledger.sqlite") if self._root.is_dir() else _open(None)
+        self._records = records
+        self._connection = _open(path)
         try:
             self._refresh()
         except sqlite3.Error as error:
@@ -109,7 +111,7 @@ class LedgerIndex:
             "select problem from records where problem is not null order by source, resource, day"
         )
         found = [msgspec.json.decode(row[0], type=dict[str, str]) for row in rows]
-        return [*(BronzeError(**parts) for parts in found), *map(ledger.stranger, ledger.strangers(self._root))]
+        return [*(BronzeError(**parts) for parts in found), *self._records.strangers()]
 
     def totals(self) -> Sequence[Totals]:
         """Return the counts of each resource by status."""
@@ -202,31 +204,33 @@ class LedgerIndex:
             (row[0], row[1]): row[2]
             for row in self._connection.execute("select source, resource, changed_ns from folders")
         }
-        found = {(path.parent.name, path.name): path for path in ledger.folders(self._root)}
+        found = self._records.folders()
         changes = [
             change
-            for name, path in found.items()
-            if (change := self._look_into(name, path, known.get(name))) is not None
+            for name, changed_ns in found.items()
+            if (change := self._look_into(name, changed_ns, known.get(name))) is not None
         ]
         gone = known.keys() - found.keys()
         if changes or gone:
             self._write(changes, gone)
 
-    def _look_into(self, name: tuple[str, str], path: Path, known_ns: int | None) -> _FolderChange | None:
-        changed_ns = path.stat().st_mtime_ns
-        if self._trust_folders and changed_ns == known_ns:
+    def _look_into(self, name: Resource, changed_ns: int, known_ns: int | None) -> _FolderChange | None:
+        if self._records.trust_folders and changed_ns == known_ns:
             return None
         rows = self._connection.execute(
             "select day, signature from records where source = ? and resource = ?", list(name)
         )
         held = dict(rows.fetchall())
-        now = ledger.signatures(path)
-        changed = [_row(path / f"{day}.json", mark) for day, mark in now.items() if held.get(day) != mark]
+        now = self._records.signatures(name)
+        changed = self._records.read(partition_of(name, day) for day, mark in now.items() if held.get(day) != mark)
+        fresh = [
+            _row(partition, found, now[partition.day.isoformat()]) for partition, found in changed if found is not None
+        ]
         settled_ns = changed_ns if abs(time.time() - changed_ns / 1e9) > _SETTLED_SECONDS else 0
         gone = held.keys() - now.keys()
-        if not changed and not gone and settled_ns == known_ns:
+        if not fresh and not gone and settled_ns == known_ns:
             return None
-        return _FolderChange(name, settled_ns, [row for row in changed if row], sorted(gone))
+        return _FolderChange(name, settled_ns, fresh, sorted(gone))
 
     def _write(self, changes: Sequence[_FolderChange], gone: set[tuple[str, str]]) -> None:
         with self._connection as connection:
@@ -254,15 +258,11 @@ class _FolderChange(NamedTuple):
     gone: Sequence[str]
 
 
-def _row(path: Path, signature: str) -> Sequence[object] | None:
-    """Return the row of a record; None if the record was removed in the meantime."""
-    place = (path.parent.parent.name, path.parent.name, path.stem, signature)
-    try:
-        entry = ledger.read_entry(path)
-    except FileNotFoundError:
-        return None
-    except BronzeError as error:
-        parts = {"what": error.what, "where": error.where, "expected": error.expected, "hint": error.hint}
+def _row(partition: Partition, entry: LedgerEntry | BronzeError, signature: str) -> Sequence[object]:
+    """Return the row of a record, or of one that cannot be read."""
+    place = (partition.source, partition.resource, partition.day.isoformat(), signature)
+    if isinstance(entry, BronzeError):
+        parts = {"what": entry.what, "where": entry.where, "expected": entry.expected, "hint": entry.hint}
         return (*place, None, msgspec.json.encode(parts), *[None] * 9)
     return (
         *place,

@@ -14,21 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scripts.bronze.ledger import reload_command
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts.changes import Change, changes, field_of, old_columns
 from scripts.contracts.column import Column
 from scripts.contracts.source import version_of
 from scripts.contracts.types import EXTRA, ROW
 from scripts.errors import BronzeError
-from scripts.utils.files import make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
+    from scripts.bronze.documents import Document
     from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.bronze.ledger_index import LedgerIndex
     from scripts.bronze.store import Store
     from scripts.contracts.rules import Rule
     from scripts.contracts.source import Resource, Source
@@ -89,11 +88,9 @@ class OutdatedDays(NamedTuple):
 
 def keep_contract(store: Store, source: str, name: str, resource: Resource) -> None:
     """Store a contract under its version, so that later contracts can be compared with it."""
-    path = store.contract_path(source, name, resource.version)
-    if _read(path) is None:
-        make_dir(path.parent)
-        document = json.dumps(resource.document, indent=2)
-        write_atomically(path, document.encode() + b"\n", mode=0o640)
+    stored = _stored(store, source, name, resource.version)
+    if _read(stored) is None:
+        stored.write(json.dumps(resource.document, indent=2).encode() + b"\n")
 
 
 def damaged_contracts(store: Store, entries: Iterable[LedgerEntry]) -> Sequence[str]:
@@ -102,17 +99,18 @@ def damaged_contracts(store: Store, entries: Iterable[LedgerEntry]) -> Sequence[
     Days of a damaged contract count as loaded with the columns of their files. Days that were loaded before contracts
     were stored have none, and count so too.
     """
-    days: dict[Path, list[Partition]] = {}
+    days: dict[tuple[str, str, str], list[Partition]] = {}
     for entry in entries:
-        days.setdefault(store.contract_path(entry.source, entry.resource, entry.contract_version), []).append(
-            entry.partition
-        )
-    return [
-        f"{path}: the stored contract of {found[0].source}/{found[0].resource} is damaged (next: load its days again:"
-        f" {reload_command(min(found), max(found))})"
-        for path, found in days.items()
-        if path.exists() and _read(path) is None
-    ]
+        days.setdefault((entry.source, entry.resource, entry.contract_version), []).append(entry.partition)
+    found = []
+    for name, partitions in days.items():
+        stored = _stored(store, *name)
+        if stored.read() is not None and _read(stored) is None:
+            found.append(
+                f"{stored.place}: the stored contract of {name[0]}/{name[1]} is damaged (next: load its days again:"
+                f" {reload_command(min(partitions), max(partitions))})"
+            )
+    return found
 
 
 def changes_since(store: Store, entry: LedgerEntry, resource: Resource) -> Sequence[Change]:
@@ -131,7 +129,7 @@ def outdated_days(
     an additional nullable column.
     """
     if index is None:
-        with LedgerIndex(store.root) as opened:
+        with store.index() as opened:
             return outdated_days(store, sources, index=opened)
     found = []
     for source in sources:
@@ -218,33 +216,39 @@ def outdated_error(entry: LedgerEntry, differences: Sequence[Change], what: str)
     )
 
 
+def _stored(store: Store, source: str, name: str, version: str) -> Document:
+    return store.document(f"_contracts/{source}/{name}/{version}.json")
+
+
 def _document(store: Store, entry: LedgerEntry, resource: Resource) -> Mapping[str, Any]:
-    path = store.contract_path(entry.source, entry.resource, entry.contract_version)
-    document = _read(path)
-    if document is None and path.exists():
+    stored = _stored(store, entry.source, entry.resource, entry.contract_version)
+    document = _read(stored)
+    if document is None and stored.read() is not None:
         _log.warning(
             "%s is damaged: the columns of %s and other days are read from their Parquet files instead;"
             " loading a day with this contract writes the file again",
-            path,
+            stored.place,
             entry.partition,
         )
-    return document if document is not None else _document_of_file(store.root / entry.path, resource)
+    return document if document is not None else _document_of_file(store, entry, resource)
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
+def _read(stored: Document) -> Mapping[str, Any] | None:
     """Return a stored contract; None if there is none, or if it is not the one that its name says."""
+    content = stored.read()
     try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        return document if version_of(document) == path.stem else None
-    except (FileNotFoundError, ValueError, AttributeError):
+        document: dict[str, Any] = json.loads(content or b"")
+        return document if version_of(document) == stored.name else None
+    except (ValueError, AttributeError):
         return None
 
 
-def _document_of_file(path: Path, resource: Resource) -> Mapping[str, Any]:
+def _document_of_file(store: Store, entry: LedgerEntry, resource: Resource) -> Mapping[str, Any]:
     """Return the contract of a Bronze file: its columns, and everything else from the current contract."""
     try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException):
+        with store.data_file(entry) as path:
+            schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException, BronzeError):
         # the checks of files report a file that cannot be read
         return resource.document
     now = {column.name: column for column in resource.columns}

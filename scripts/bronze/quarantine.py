@@ -62,16 +62,24 @@ def read(path: Path) -> Iterator[QuarantinedRow]:
     Raises:
         BronzeError: A line is not a quarantined row.
     """
-    if not path.exists():
-        return
+    if path.exists():
+        with path.open("rb") as file:
+            yield from decode(file, str(path))
+
+
+def decode(lines: Iterable[bytes], where: str) -> Iterator[QuarantinedRow]:
+    """Yield the rows in the lines of a quarantine file; `where` is its place, for messages.
+
+    Raises:
+        BronzeError: A line is not a quarantined row.
+    """
     decoder = msgspec.json.Decoder(QuarantinedRow)
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise BronzeError(
-                    f"line {number} is not a quarantined row: {error}",
-                    where=str(path),
-                    hint="load the day again with `pipeline run`",
-                ) from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BronzeError(
+                f"line {number} is not a quarantined row: {error}",
+                where=where,
+                hint="load the day again with `pipeline run`",
+            ) from None

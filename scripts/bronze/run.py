@@ -1,4 +1,4 @@
-"""A run: its id, its entry point, and the Bronze folder that it writes to."""
+"""A run: its id, its entry point, and the Bronze store that it writes to."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Self
 
-from scripts.bronze.store import Store
-from scripts.config import settings
+from scripts.bronze.stores import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from scripts.bronze.store import Store
 
 RECONCILE = "reconcile"
 """The entry point of every reconciling run: of the command, of Airflow's DAG and of Prefect's flow."""
@@ -25,7 +26,7 @@ class Run:
     Attributes:
         run_id: Identifies the run in logs, ledger and quarantine; sorts by time.
         triggered_by: The entry point of the request: cli, script, airflow, prefect, reconcile.
-        store: The Bronze folder.
+        store: The Bronze store.
     """
 
     run_id: str
@@ -37,4 +38,4 @@ class Run:
         """Return a new run; an orchestrator can set its id with `PIPELINE_RUN_ID`."""
         now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
         name = run_id or os.environ.get("PIPELINE_RUN_ID") or f"{now}-{secrets.token_hex(3)}"
-        return cls(name, triggered_by, Store(bronze_dir or settings().bronze_path))
+        return cls(name, triggered_by, open_store(bronze_dir))

@@ -6,7 +6,6 @@ import datetime as dt
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.bronze.store import verify
 from scripts.errors import PipelineError
 
@@ -36,7 +35,7 @@ def verify_part(store: Store, now: dt.datetime | None = None) -> Verified:
     A load counts as a verification. A rebuilt index has lost the times of verifications; the files are then read again.
     """
     moment = now or dt.datetime.now(dt.UTC)
-    with LedgerIndex(store.root) as index:
+    with store.index() as index:
         waiting = index.oldest_verifications()
         month_ago = (moment - dt.timedelta(days=_PARTS)).timestamp()
         share = math.ceil(len(waiting) / _PARTS)

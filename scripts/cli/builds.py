@@ -1,7 +1,8 @@
-"""Commands that build and publish: build, rollback, docs, dbt."""
+"""Commands that build and publish: build, rollback, fetch, docs, dbt."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -91,6 +92,17 @@ def rollback(version: str | None, listing: bool) -> int:
     refresh_portal()
     if docs_page().exists():
         write_docs(started)
+    return 0
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def fetch(file: Path) -> int:
+    """Write the version that is published below WAREHOUSE_URL to FILE, to read it on another machine."""
+    from scripts.warehouse.remote import fetch as fetch_version
+
+    found = fetch_version(file.absolute())
+    click.echo(f"version {found.version}: {file}" if found else f"{file} is the published version already")
     return 0
 
 

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from scripts import config
-from scripts.bronze.quarantine import read
 from scripts.bronze.run import Run
 from scripts.cli.printing import exit_code, show_quarantine, show_run
 from scripts.cli.tables import progress
@@ -68,7 +67,7 @@ def run_demo() -> int:
         refresh(run.store)
         refresh_portal()
     show_run(run.store, outcomes, done, as_json=False)
-    rejected = [(outcome.partition, list(read(run.store.quarantine_path(outcome.partition)))) for outcome in outcomes]
+    rejected = [(one.partition, run.store.quarantined(one.entry)) for one in outcomes if one.entry is not None]
     show_quarantine(rejected, as_json=False)
     data = config.settings().data_dir
     docs = data / "docs"

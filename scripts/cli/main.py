@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from scripts.cli import builds, explaining, installation, loads, planning, quarantined, sources, watching
+from scripts.cli import bronze, builds, explaining, installation, loads, planning, quarantined, sources, watching
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -29,6 +29,7 @@ Exit codes:
   12  storage: the disk is full
   13  memory: the process needs more memory than its limit
   14  killed: another program, or the kernel, killed a process of the work; retrying can succeed
+  15  the bucket of Bronze gives no usable answer: try again later
  130  interrupted by Ctrl-C: loaded days stay loaded
  141  the reader of stdout has ended, as in `pipeline status | head -1`
 
@@ -53,7 +54,9 @@ for _command in (
     watching.status,
     explaining.explain,
     quarantined.quarantine,
+    bronze.bronze,
     builds.rollback,
+    builds.fetch,
     sources.sources,
     installation.init,
     watching.health,

@@ -116,13 +116,6 @@ def requested_partitions(
     return partitions(day_range(start, end), source_names, resource_names or None)
 
 
-def loaded_partitions(
-    started: Run, source_names: Sequence[str], resource_names: Sequence[str], start: str | None, end: str | None
-) -> Sequence[Partition]:
-    """Return the loaded partitions that the filter options select."""
-    return [entry.partition for entry in loaded_entries(started, source_names, resource_names, start, end)]
-
-
 def loaded_entries(
     started: Run, source_names: Sequence[str], resource_names: Sequence[str], start: str | None, end: str | None
 ) -> Sequence[LedgerEntry]:

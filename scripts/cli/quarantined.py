@@ -12,7 +12,7 @@ from scripts.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scripts.bronze.ledger import Partition
+    from scripts.bronze.ledger import LedgerEntry
 
 Done = TypeVar("Done")
 
@@ -29,12 +29,11 @@ def quarantine_list(
     sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None, as_json: bool
 ) -> int:
     """Count quarantined rows by partition and rule."""
-    from scripts.bronze.quarantine import read
     from scripts.cli.printing import show_quarantine
 
     started = options.start_run()
-    partitions = options.loaded_partitions(started, sources, resources, start_date, end_date)
-    found, code = _each(partitions, lambda partition: (partition, list(read(started.store.quarantine_path(partition)))))
+    entries = options.loaded_entries(started, sources, resources, start_date, end_date)
+    found, code = _each(entries, lambda entry: (entry.partition, started.store.quarantined(entry)))
     show_quarantine(found, as_json=as_json)
     return code
 
@@ -45,14 +44,14 @@ def quarantine_show(
     sources: Sequence[str], resources: Sequence[str], start_date: str | None, end_date: str | None
 ) -> int:
     """Print quarantined rows as JSON Lines: raw JSON, rule, reason, partition, run."""
-    from scripts.bronze.quarantine import encode, read
+    from scripts.bronze.quarantine import encode
 
     started = options.start_run()
 
-    def show(partition: Partition) -> None:
-        sys.stdout.write(encode(read(started.store.quarantine_path(partition))).decode())
+    def show(entry: LedgerEntry) -> None:
+        sys.stdout.write(encode(started.store.quarantined(entry)).decode())
 
-    return _each(options.loaded_partitions(started, sources, resources, start_date, end_date), show)[1]
+    return _each(options.loaded_entries(started, sources, resources, start_date, end_date), show)[1]
 
 
 @quarantine.command("replay")
@@ -69,23 +68,23 @@ def quarantine_replay(
     started = options.start_run()
     started.store.recover()
     # a replay that was stopped before the validation leaves no rows in quarantine
-    partitions = [
-        entry.partition
+    entries = [
+        entry
         for entry in options.loaded_entries(started, sources, resources, start_date, end_date)
-        if entry.status == "ingested" or started.store.quarantine_path(entry.partition).exists()
+        if entry.status == "ingested" or entry.quarantined
     ]
 
-    def replay(partition: Partition) -> Replayed:
-        source = catalog.pick(partition.source)
-        catalog.pick_resources(source, [partition.resource])
-        return replay_partition(source, partition, started)
+    def replay(entry: LedgerEntry) -> Replayed:
+        source = catalog.pick(entry.source)
+        catalog.pick_resources(source, [entry.resource])
+        return replay_partition(source, entry.partition, started)
 
-    replayed, code = _each(partitions, replay)
+    replayed, code = _each(entries, replay)
     show_replay(replayed, as_json=as_json)
     return code
 
 
-def _each(partitions: Sequence[Partition], work: Callable[[Partition], Done]) -> tuple[list[Done], int]:
+def _each(entries: Sequence[LedgerEntry], work: Callable[[LedgerEntry], Done]) -> tuple[list[Done], int]:
     """Call `work` for each partition; print the error of a partition that fails, and continue with the others.
 
     Returns:
@@ -95,10 +94,10 @@ def _each(partitions: Sequence[Partition], work: Callable[[Partition], Done]) ->
     from scripts.utils.exit_codes import fail
 
     done, codes = [], []
-    for partition in partitions:
+    for entry in entries:
         try:
-            with naming_partition(partition):
-                done.append(work(partition))
+            with naming_partition(entry.partition):
+                done.append(work(entry))
         except StorageError:
             # it is the same for every partition: report it once
             raise

@@ -12,6 +12,7 @@ import msgspec
 
 from scripts.explain.lookup import Condition
 from scripts.security.outside_text import HIDDEN
+from scripts.warehouse.bucket_access import register_bucket
 from scripts.warehouse.database import quoted
 from scripts.warehouse.file_access import confine
 from scripts.warehouse.pseudonyms import hand_over_key, pseudonym_key
@@ -69,10 +70,10 @@ def read_versions(
     """
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
-    read = [day for day in days if day.path and (store.root / day.path).is_file()]
+    read = [day for day in days if day.path and store.holds(day.path)]
     if not read or not keys:
         return []
-    paths = [str(store.root / day.path) for day in read]
+    paths = [f"{store.location}/{day.path}" for day in read]
     by_name = len({day.contract_version for day in read}) > 1
     where = " or ".join(f"({' and '.join(condition.sql() for condition in key)})" for key in keys)
     values = [condition.value for key in keys for condition in key if condition.value is not None]
@@ -83,7 +84,8 @@ def read_versions(
         connection.execute("set enable_progress_bar = false; set TimeZone = 'UTC'")
         if resource.hashed:
             hand_over_key(connection, pseudonym_key())
-        confine(connection, [str(store.root)])
+        register_bucket(connection, store.location)
+        confine(connection, [store.location])
         found = connection.execute(query, [paths, *values])
         names = [column[0] for column in found.description or ()][2:]
         rows = found.fetchall()

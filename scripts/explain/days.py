@@ -92,8 +92,7 @@ def read_days(connection: DuckDBPyConnection, store: Store, resource: Resource, 
     ).fetchall()
     built = {row[0]: row[1:] for row in rows}
     found: dict[dt.date, Day] = {}
-    folder = store.root / "_ledger" / resource.source / resource.name
-    signatures = ledger.signatures(folder) if folder.is_dir() else {}
+    signatures = store.records().signatures((resource.source, resource.name))
     for text, signature in signatures.items():
         day = dt.date.fromisoformat(text)
         known = built.get(day)
@@ -129,9 +128,9 @@ def _state(status: str, content: str, held: str | None) -> State:
 
 
 def _failed(store: Store, resource: Resource) -> Mapping[dt.date, str]:
-    folder = store.root / "_attempts" / resource.source / resource.name
     found = {}
-    for path in sorted(folder.glob("*.json")):
-        if (day := ledger.day_of_file(path.name)) is not None and (attempt := attempts.read(path)) is not None:
+    for name in store.documents(f"_attempts/{resource.source}/{resource.name}"):
+        day = ledger.day_of_file(name.rpartition("/")[2])
+        if day is not None and (attempt := attempts.read(store.document(name))) is not None:
             found[day] = attempt.message
     return found

@@ -9,13 +9,14 @@ import msgspec
 
 from scripts.config import settings, variable
 from scripts.contracts import catalog
+from scripts.errors import BronzeError
 from scripts.explain.days import read_entry
 from scripts.security.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scripts.bronze.ledger import Partition
+    from scripts.bronze.ledger import LedgerEntry
     from scripts.bronze.store import Store
     from scripts.explain.project import Resource
 
@@ -80,8 +81,8 @@ class Contracts:
         place = (resource.source, resource.name, version)
         if place not in self._loaded:
             try:
-                path = self._store.contract_path(*place)
-                self._loaded[place] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+                content = self._store.document(f"_contracts/{'/'.join(place)}.json").read()
+                self._loaded[place] = msgspec.json.decode(content or b"", type=dict[str, Any])
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 self._loaded[place] = self.resource(resource)
         return self._loaded[place]
@@ -140,7 +141,7 @@ def read_load(
         bronze=entry.bronze,
         quarantined=entry.quarantined,
         contract_version=entry.contract_version,
-        rules=_rules(store, entry.partition),
+        rules=_rules(store, entry),
         drift=tuple(f"field `{note.field}` is {note.kind} in {note.rows} rows ({note.action})" for note in entry.drift),
     )
 
@@ -150,13 +151,13 @@ def moment_text(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _rules(store: Store, partition: Partition) -> tuple[Rule, ...]:
+def _rules(store: Store, entry: LedgerEntry) -> tuple[Rule, ...]:
     try:
-        report = msgspec.json.decode(store.report_path(partition).read_bytes())
+        report = msgspec.json.decode(store.report_content(entry) or b"")
         return tuple(
             Rule(rule["rule"], rule["severity"], rule["expectation"], rule["rows"]) for rule in report["rules"]
         )
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, BronzeError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return ()
 
 

@@ -56,15 +56,16 @@ def find_quarantined(
         return []
     # a file without one of the values cannot have the row
     texts = [_needle(value) for value in fields.values() if value is not None]
-    folder = store.root / "_quarantine" / resource.source / resource.name
-    for path in sorted(folder.glob("*.jsonl")):
-        if day_wanted not in (None, path.stem):
-            continue
-        content = path.read_bytes()
-        if not all(text in content for text in texts):
+    with store.index(trust_folders=True) as index:
+        entries = [entry for entry in index.quarantined() if entry.partition[:2] == (resource.source, resource.name)]
+    for entry in entries:
+        if day_wanted not in (None, str(entry.day)):
             continue
         try:
-            rows = [row for row in quarantine.read(path) if _matches(row, fields)]
+            content = store.quarantine_content(entry) or b""
+            if not all(text in content for text in texts):
+                continue
+            rows = [row for row in quarantine.decode(content.splitlines(), "") if _matches(row, fields)]
         except BronzeError:
             continue
         found += [_version(row) for row in rows]

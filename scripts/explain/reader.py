@@ -6,7 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING
 
-from scripts.bronze.store import Store
+from scripts.bronze.stores import open_store
 from scripts.config import settings
 from scripts.errors import UsageError, WarehouseError
 from scripts.explain.days import Days, read_days
@@ -46,7 +46,7 @@ class Reader:
         self._days: dict[tuple[str, str | None], Days] = {}
         self.connection, self.target, self.version, self.manifest = connection, target, version, manifest
         self.tables = ProjectTables(manifest)
-        self.store = Store(settings().bronze_path)
+        self.store = open_store()
         self.contracts = Contracts(self.store)
         self.built_at = built_at(target, version)
 

@@ -7,9 +7,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from scripts.bronze import attempts
-from scripts.config import settings
 from scripts.errors import SourceUnavailableError
-from scripts.utils.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +34,8 @@ def watching(source: str, run: Run) -> Iterator[None]:
     Raises:
         SourceUnavailableError: `FAILURES` consecutive loads have failed, the last within a minute.
     """
-    path = attempts.path_of_source(run.store, source)
-    known = attempts.read(path)
+    document = attempts.document_of_source(run.store, source)
+    known = attempts.read(document)
     if known and known.count >= FAILURES and known.fingerprint == _scope(run) and _is_recent(known):
         raise SourceUnavailableError(
             f"the source was not asked: {known.count} consecutive loads failed; the last: {known.message}",
@@ -48,10 +46,10 @@ def watching(source: str, run: Run) -> Iterator[None]:
         yield
     except SourceUnavailableError as error:
         # loads that run at the same time share one count
-        with locked(path.with_suffix(".lock"), purpose=f"load of {source}", timeout=settings().lock_timeout):
-            attempts.note(path, error, run, _scope(run))
+        with document.changing(purpose=f"load of {source}"):
+            attempts.note(document, error, run, _scope(run))
         raise
-    path.unlink(missing_ok=True)
+    document.remove()
 
 
 def _scope(run: Run) -> str:

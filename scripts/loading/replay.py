@@ -19,7 +19,7 @@ from scripts.extract.rewrite import Rewriter
 from scripts.extract.rows import RowReader
 from scripts.run_events import partitions as run_events
 from scripts.utils.logging_config import get_logger, log_context
-from scripts.validate_data import loaded_entry, validate_partition
+from scripts.validate_data import loaded_entry, require_loaded, validate_partition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             return Replayed(partition, 0, 0)
         purpose = f"replay of {partition} by {run.triggered_by}"
         with run.store.replacing(partition, purpose=purpose, timeout=settings().lock_timeout) as staged:
-            entry = loaded_entry(run, partition)
+            entry = require_loaded(staged.current, partition, run)
             verify(run.store, entry)
             differences = changes_since(run.store, entry, resource)
             if any(change.effect in {"widened", "conflict"} for change in differences):
@@ -121,13 +121,14 @@ def _merge(
     """Write the rows of a partition and the admitted rows, in the order of their positions."""
     waiting = pa.Table.from_batches([back]).sort_by(ROW)
     places, taken = waiting[ROW].to_pylist(), 0
-    for batch in parquet.read_batches(run.store.data_path(entry.partition)):
-        if batch.num_rows == 0:
-            continue
-        due = bisect.bisect_left(places, batch.column(ROW)[-1].as_py(), lo=taken)
-        here = [pa.Table.from_batches([parquet.conform(batch, schema)]), waiting.slice(taken, due - taken)]
-        _append(writer, pa.concat_tables(here).sort_by(ROW))
-        taken = due
+    with run.store.data_file(entry) as data:
+        for batch in parquet.read_batches(data):
+            if batch.num_rows == 0:
+                continue
+            due = bisect.bisect_left(places, batch.column(ROW)[-1].as_py(), lo=taken)
+            here = [pa.Table.from_batches([parquet.conform(batch, schema)]), waiting.slice(taken, due - taken)]
+            _append(writer, pa.concat_tables(here).sort_by(ROW))
+            taken = due
     _append(writer, waiting.slice(taken))
 
 

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import DataError
@@ -114,7 +113,7 @@ def check_freshness(due: Due) -> Sequence[ResourceFreshness]:
 def old_quarantine(store: Store, *, days: int = 7, now: dt.datetime | None = None) -> Sequence[OldQuarantine]:
     """Return the partitions whose rows have been in quarantine for more than `days` days."""
     moment = now or dt.datetime.now(dt.UTC)
-    with LedgerIndex(store.root, trust_folders=True) as index:
+    with store.index(trust_folders=True) as index:
         entries = index.quarantined()
     return [
         OldQuarantine(entry.source, entry.resource, entry.day, entry.quarantined, _rules(entry), age)
@@ -181,7 +180,7 @@ def _rules(entry: LedgerEntry) -> Sequence[str]:
 
 
 def _oldest_verification(store: Store) -> str | None:
-    with LedgerIndex(store.root, trust_folders=True) as index:
+    with store.index(trust_folders=True) as index:
         oldest = index.oldest_verification()
     return oldest.isoformat(timespec="seconds") if oldest else None
 

@@ -14,7 +14,6 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.contracts import catalog
 from scripts.monitoring import airflow_findings, overdue
 from scripts.monitoring.health import freshness
@@ -48,7 +47,7 @@ class _Metrics(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        with LedgerIndex(self._store.root, trust_folders=True) as index:
+        with self._store.index(trust_folders=True) as index:
             totals, last_loads, problems = index.totals(), index.last_loads(), index.problems()
             verified = index.oldest_verification()
         yield from _of_partitions(totals, last_loads)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow.parquet as pq
 
 from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.bronze.loaded_contracts import as_of_now, damaged_contracts, outdated_days
 from scripts.bronze.store import quarantined_rows, verify
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.planning.due import state_of
 from scripts.warehouse import build_state
+from scripts.warehouse.bucket_access import register_bucket
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.database import number
 from scripts.warehouse.versions import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import duckdb
 
@@ -89,7 +89,7 @@ def read_status(store: Store, *, content: bool = False) -> Status:
         content: Read every Bronze file: compare its hash, and not only its presence and size, and count the keys that
             Silver must have of each day, instead of comparing Silver with the count of the build that published it.
     """
-    with LedgerIndex(store.root) as index:
+    with store.index() as index:
         sources = catalog.read_all().sources
         entries = list(as_of_now(store, index.entries(), sources))
         problems = [str(problem) for problem in index.problems()]
@@ -99,15 +99,16 @@ def read_status(store: Store, *, content: bool = False) -> Status:
     problems += [f"{days} (next: {days.remedy})" for days in outdated if days.is_conflict]
     notes = [f"{days} (next: {days.remedy})" for days in outdated if not days.is_conflict]
     target, now = warehouse(), dt.datetime.now(dt.UTC)
+    is_present = store.presence()
     if target.current() is None:
-        rows = [_partition(store, sources, entry, None, None, now, content=content) for entry in entries]
+        rows = [_partition(store, sources, entry, None, None, now, is_present, content=content) for entry in entries]
         return Status(None, rows, [], problems, notes)
     with reading(target.path) as connection:
         built = build_state.held_partitions(connection)
         silver = _silver_by_day(connection)
-        rows = [_partition(store, sources, entry, built, silver, now, content=content) for entry in entries]
+        rows = [_partition(store, sources, entry, built, silver, now, is_present, content=content) for entry in entries]
         damaged = {(row.source, row.resource) for row in rows if row.problem}
-        models = _models(connection, store, _by_resource(entries, built), damaged, silver, content=content)
+        models = _models(connection, store, _by_resource(entries, built), damaged, silver, is_present, content=content)
     return Status(target.current(), rows, models, problems, notes)
 
 
@@ -118,6 +119,7 @@ def _partition(
     built: Mapping[Partition, str] | None,
     silver: Mapping[Partition, int] | None,
     now: dt.datetime,
+    is_present: Callable[[LedgerEntry], bool],
     *,
     content: bool,
 ) -> PartitionStatus:
@@ -136,17 +138,20 @@ def _partition(
         bronze=entry.bronze,
         quarantined=entry.quarantined,
         silver=None if silver is None else silver.get(partition, 0),
-        problem=_problem(store, entry, content=content),
+        problem=_problem(store, entry, is_present, content=content),
     )
 
 
-def _problem(store: Store, entry: LedgerEntry, *, content: bool) -> str:
+def _problem(store: Store, entry: LedgerEntry, is_present: Callable[[LedgerEntry], bool], *, content: bool) -> str:
     try:
         entry.check()
+        if not content and is_present(entry):
+            return ""
         entry = verify(store, entry, content=content)
         if not content:
             return ""
-        rows = pq.read_metadata(store.root / entry.path).num_rows
+        with store.data_file(entry) as data:
+            rows = pq.read_metadata(data).num_rows
         kept = len(quarantined_rows(store, entry))
     except PipelineError as error:
         return f"{error.what} (next: {error.hint})" if error.hint else error.what
@@ -199,6 +204,7 @@ def _models(
     partitions: Mapping[tuple[str, str], _OfResource],
     damaged: Collection[tuple[str, str]],
     silver: Mapping[Partition, int],
+    is_present: Callable[[LedgerEntry], bool],
     *,
     content: bool,
 ) -> Sequence[ModelStatus]:
@@ -214,7 +220,7 @@ def _models(
             if not of_resource.is_built:
                 expected, explanation = None, "build pending"
             elif content:
-                keys = _keys_by_last_day(connection, store, of_resource.valid, model.source, model.resource)
+                keys = _keys_by_last_day(connection, store, of_resource.valid, model.source, model.resource, is_present)
                 expected = None if keys is None else sum(keys.values())
                 explanation = "distinct keys in Bronze"
                 other_day = _other_day(keys or {}, silver, model.source, model.resource)
@@ -231,14 +237,16 @@ def _keys_by_last_day(
     valid: Mapping[Partition, LedgerEntry],
     source: str,
     name: str,
+    is_present: Callable[[LedgerEntry], bool],
 ) -> Mapping[dt.date, int] | None:
     """Return the number of keys in the Bronze files of a resource by the last day of each; None without a contract."""
-    paths = [str(store.root / entry.path) for entry in valid.values() if (store.root / entry.path).exists()]
+    paths = [store.data_place(entry) for entry in valid.values() if is_present(entry)]
     resource: Resource | None = _resource(source, name)
     if resource is None or not paths:
         return {} if resource is not None else None
     import duckdb  # noqa: PLC0415 — slow to import, and few commands need it
 
+    register_bucket(connection, store.location)
     key = ", ".join(_key_expression(column, resource) for column in resource.primary_key)
     # the day is read from the file's own folder, since other folders of its path may hold a `=` too
     query = (

@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze import attempts
-from scripts.bronze.store import Store
-from scripts.config import settings
+from scripts.bronze.documents import FileDocument
+from scripts.bronze.stores import open_store
 from scripts.errors import WarehouseError
 from scripts.warehouse import candidate
 from scripts.warehouse.build import warehouse
@@ -17,7 +17,6 @@ from scripts.warehouse.project import project_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from scripts.bronze.attempts import Attempt
     from scripts.bronze.ledger import LedgerEntry, Partition
@@ -48,7 +47,7 @@ def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
     if version is not None:
         try:
             held = held_partitions()
-            plan = plan_of_build(Store(settings().bronze_path))
+            plan = plan_of_build(open_store())
         except WarehouseError as error:
             reasons.append(f"the published version cannot be read: {error}")
         else:
@@ -63,14 +62,14 @@ def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
         held,
         reasons,
         awaits_gold=known is not None and known.awaits_gold and known.validated_digest == validated,
-        attempt=attempts.read(attempt_path()),
+        attempt=attempts.read(attempt_document()),
         fingerprint=fingerprint_of_build(ledger),
     )
 
 
-def attempt_path() -> Path:
-    """Return the path of the record of a failed build."""
-    return warehouse().root / "attempt.json"
+def attempt_document() -> FileDocument:
+    """Return the record of a failed build."""
+    return FileDocument(warehouse().root / "attempt.json")
 
 
 def _valid(ledger: Mapping[Partition, LedgerEntry]) -> Mapping[Partition, str]:

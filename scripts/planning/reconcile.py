@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bronze import attempts
 from scripts.bronze.loaded_contracts import as_of_now
+from scripts.bronze.store import for_each
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.loading import breaker
 from scripts.loading.partitions import Outcome, load
 from scripts.planning.due import Due, Planned, UnderWay, due, plan, state_of
-from scripts.planning.published import attempt_path, fingerprint_of_build, read_published
+from scripts.planning.published import attempt_document, fingerprint_of_build, read_published
 from scripts.utils.days import is_ahead
 from scripts.utils.files import is_locked
 from scripts.utils.logging_config import get_logger
@@ -46,19 +47,19 @@ def examine(store: Store, now: dt.datetime | None = None) -> Due:
     """Return what is due now."""
     ledger = read_ledger(store)
     moment = now or dt.datetime.now(dt.UTC)
-    found = due(catalog.read_all(), ledger, attempts.all_of(store), read_published(ledger), moment)
+    failed = attempts.read_all(store)
+    found = due(catalog.read_all(), ledger, failed.partitions, read_published(ledger), moment)
     unavailable = {
         source: f"{attempt.count} loads failed in a row, the last at {attempt.failed_at:%Y-%m-%d %H:%M} (UTC):"
         f" {attempt.message}"
-        for source, attempt in attempts.unavailable_sources(store).items()
+        for source, attempt in failed.sources.items()
         if attempt.count >= breaker.FAILURES
     }
     return found._replace(unavailable=unavailable, under_way=_under_way(store))
 
 
 def _under_way(store: Store) -> UnderWay:
-    loading = (item for item in store.unfinished() if is_locked(store.staging_path(item).with_suffix(".lock")))
-    return UnderWay(frozenset(item.source for item in loading), is_locked(warehouse().lock))
+    return UnderWay(frozenset(item.source for item in store.under_way()), is_locked(warehouse().lock))
 
 
 def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
@@ -69,10 +70,8 @@ def read_ledger(store: Store) -> Mapping[Partition, LedgerEntry]:
 
 def last_load(store: Store) -> dt.datetime | None:
     """Return when the last partition was written; None if no partition was ever written."""
-    folders = (store.root / "_ledger").glob("*/*")
-    times = [dt.datetime.fromtimestamp(folder.stat().st_mtime, dt.UTC) for folder in folders if folder.is_dir()]
     # a clock that was ahead may have dated some in the future
-    return max((moment for moment in times if not is_ahead(moment, dt.datetime.now(dt.UTC))), default=None)
+    return max((moment for moment in store.last_load() if not is_ahead(moment, dt.datetime.now(dt.UTC))), default=None)
 
 
 def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]:
@@ -82,7 +81,7 @@ def plan_request(store: Store, wanted: Iterable[Partition]) -> Sequence[Planned]
     """
     store.recover()
     chosen, sources = list(wanted), catalog.read_all()
-    entries = (entry for partition in chosen if (entry := store.entry(partition)) is not None)
+    entries = (entry for entry in for_each(store, store.entry, chosen) if entry is not None)
     found = {entry.partition: entry for entry in as_of_now(store, entries, sources.sources)}
     return plan(sources, found, chosen, dt.datetime.now(dt.UTC))
 
@@ -110,7 +109,7 @@ def done_since(asked_at: dt.datetime, *, again: bool) -> Callable[[LedgerEntry],
 def noting_build(run: Run) -> Iterator[None]:
     """Record a failure of the build in the `with` block until a build succeeds; what is due depends on it."""
     fingerprint = fingerprint_of_build(read_ledger(run.store))
-    with attempts.noting(attempt_path(), run, fingerprint=fingerprint):
+    with attempts.noting(attempt_document(), run, fingerprint=fingerprint):
         yield
 
 

@@ -23,7 +23,6 @@ from scripts.run_events.sending import send, sending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.run import Run
@@ -82,8 +81,8 @@ class PartitionEvents:
 
         def make() -> list[RunEvent]:
             described = {"ingest": _of_load, "validate": _of_validation, "replay": _of_replay}[kind]
-            root = self._run.store.root
-            inputs, outputs = described(self._source, self._resource, self._partition, root, self._base_url, entry)
+            location = self._run.store.location
+            inputs, outputs = described(self._source, self._resource, self._partition, location, self._base_url, entry)
             event = RunEvent(
                 state,
                 task,
@@ -114,13 +113,23 @@ def telling(source: Source, partition: Partition, run: Run, base_url: str = "") 
             raise
 
 
-def bronze_dataset(root: Path, source: str, resource: str) -> Dataset:
+def bronze_dataset(location: str, source: str, resource: str) -> Dataset:
     """Return the rows of a resource in Bronze."""
-    return Dataset("file", str(root / source / resource), file_format="parquet")
+    return Dataset(*_name(location, source, resource), file_format="parquet")
+
+
+def _name(location: str, *names: str) -> tuple[str, str]:
+    """Return namespace and name of a folder in Bronze; OpenLineage names a bucket in the namespace."""
+    place = "/".join((location, *names))
+    if "://" not in location:
+        return "file", place
+    scheme, _, rest = place.partition("://")
+    bucket, _, name = rest.partition("/")
+    return f"{scheme}://{bucket}", name
 
 
 def _of_load(
-    source: Source, resource: Resource, partition: Partition, root: Path, base_url: str, entry: LedgerEntry | None
+    source: Source, resource: Resource, partition: Partition, location: str, base_url: str, entry: LedgerEntry | None
 ) -> tuple[tuple[Dataset, ...], tuple[Dataset, ...]]:
     api = _api_dataset(resource, partition, str(resource.base_url or base_url), entry)
     origins = {
@@ -135,8 +144,7 @@ def _of_load(
         for column in resource.columns
     }
     bronze = Dataset(
-        "file",
-        str(root / source.source / partition.resource),
+        *_name(location, source.source, partition.resource),
         resource.description,
         source.owner,
         "parquet",
@@ -146,13 +154,13 @@ def _of_load(
         entry.bronze if entry else None,
         entry.bytes if entry else None,
     )
-    return (api,), (bronze, _quarantine_dataset(partition, root, entry))
+    return (api,), (bronze, _quarantine_dataset(partition, location, entry))
 
 
 def _of_validation(
-    source: Source, resource: Resource, partition: Partition, root: Path, base_url: str, entry: LedgerEntry | None
+    source: Source, resource: Resource, partition: Partition, location: str, base_url: str, entry: LedgerEntry | None
 ) -> tuple[tuple[Dataset, ...], tuple[Dataset, ...]]:
-    (_, (bronze, quarantine)) = _of_load(source, resource, partition, root, base_url, entry)
+    (_, (bronze, quarantine)) = _of_load(source, resource, partition, location, base_url, entry)
     broken = {note.rule: note.rows for note in entry.rules} if entry else {}
     checks = tuple(
         Check(rule.name, rule.kind, rule.name not in broken, rule.column or "", rule.severity, broken.get(rule.name, 0))
@@ -162,9 +170,9 @@ def _of_validation(
 
 
 def _of_replay(
-    source: Source, resource: Resource, partition: Partition, root: Path, base_url: str, entry: LedgerEntry | None
+    source: Source, resource: Resource, partition: Partition, location: str, base_url: str, entry: LedgerEntry | None
 ) -> tuple[tuple[Dataset, ...], tuple[Dataset, ...]]:
-    (_, (bronze, quarantine)) = _of_load(source, resource, partition, root, base_url, entry)
+    (_, (bronze, quarantine)) = _of_load(source, resource, partition, location, base_url, entry)
     return (dataclasses.replace(quarantine, rows=None),), (dataclasses.replace(bronze, origins={}), quarantine)
 
 
@@ -185,10 +193,9 @@ def _api_dataset(resource: Resource, partition: Partition, base_url: str, entry:
     )
 
 
-def _quarantine_dataset(partition: Partition, root: Path, entry: LedgerEntry | None) -> Dataset:
+def _quarantine_dataset(partition: Partition, location: str, entry: LedgerEntry | None) -> Dataset:
     return Dataset(
-        "file",
-        str(root / "_quarantine" / partition.source / partition.resource),
+        *_name(location, "_quarantine", partition.source, partition.resource),
         "Rows that were received and not admitted.",
         file_format="jsonl",
         rows=entry.quarantined if entry else None,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.bronze import ledger
-from scripts.bronze.foreign_files import foreign_files, foreign_files_hint
 from scripts.bronze.loaded_contracts import outdated_days
-from scripts.bronze.store import DATA_FILE, verify
+from scripts.bronze.store import for_each, verify
 from scripts.contracts import catalog
 from scripts.errors import BronzeError, WarehouseError
 from scripts.warehouse import build_state
@@ -32,21 +30,20 @@ def check_bronze(store: Store, partitions: Sequence[Partition]) -> None:
         BronzeError: A file is truncated, changed, missing or foreign.
         DataError: The counts of a record do not add up.
     """
-    for partition in partitions:
+
+    def check(partition: Partition) -> None:
         if (entry := store.entry(partition)) is not None and entry.status == "validated":
             entry.check()
             verify(store, entry)
-    known = {
-        f"{folder.parent.name}/{folder.name}/dt={day}/{DATA_FILE}"
-        for folder in ledger.folders(store.root / "_ledger")
-        for day in ledger.signatures(folder)
-    }
-    if strangers := foreign_files(store, known):
+
+    for _ in for_each(store, check, partitions):
+        pass
+    if strangers := store.foreign_files():
         raise BronzeError(
             f"no ledger record names {len(strangers)} Parquet files, such as {strangers[0]}",
-            where=str(store.root),
+            where=store.location,
             expected="only files that `pipeline ingest` wrote",
-            hint=foreign_files_hint(store, strangers),
+            hint=store.foreign_files_hint(strangers),
         )
 
 

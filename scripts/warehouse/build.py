@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from scripts.bronze.schemas import write_schemas
 from scripts.config import settings
 from scripts.contracts import catalog
-from scripts.contracts.types import arrow_schema
 from scripts.errors import TransientError, WarehouseError
 from scripts.run_events.sending import sending
 from scripts.utils.files import make_dir, storage_errors, write_atomically
@@ -31,6 +31,7 @@ from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, project_to_build
+from scripts.warehouse.remote import publish_to_bucket
 from scripts.warehouse.runner import DbtFailedError, NodeResult, list_nodes, prepare_dbt, run_dbt, target_dir
 from scripts.warehouse.state_reading import read_state
 from scripts.warehouse.versions import Warehouse, reading, writing
@@ -140,12 +141,14 @@ def build_warehouse(
             write_schemas(run.store)
             if not full_refresh and _is_done(build, going_on):
                 _log.info("nothing to build: the tables match the ledger and the project")
+                publish_to_bucket(target)
                 return BuildResult(None, [], [], time.monotonic() - started)
-            prepare_dbt(target, run.store.root)
+            prepare_dbt(target, run.store.location)
             before = going_on.results if going_on else ()
             with build_events.telling(run, target, before) as events:
                 done = _build(build, going_on, started, full_refresh=full_refresh and not select, drop=drop)
                 events.done(done.results, done.version)
+            publish_to_bucket(target)
     if done.version:
         _log.info("published version %s in %.1f s", done.version, done.seconds, extra={"version": done.version})
     return done
@@ -168,7 +171,9 @@ def roll_back(run: Run, version: str | None = None) -> str:
         return target.rollback(version)
     with target.building(purpose=f"rollback by {run.triggered_by}", timeout=settings().lock_timeout):
         history.complete(target)
-        return target.rollback(version)
+        name = target.rollback(version)
+        publish_to_bucket(target)
+        return name
 
 
 def _is_done(build: _Build, going_on: Candidate | None) -> bool:
@@ -196,8 +201,8 @@ def _build(
     target = build.target
     if going_on is None:
         _make_copy(target, full_refresh=full_refresh)
-    project = project_to_build(target) or ask_dbt(target, build.store.root, inherit=[build.lock])
-    refreshed = list_nodes(build.select, target, build.store.root, inherit=[build.lock])
+    project = project_to_build(target) or ask_dbt(target, build.store.location, inherit=[build.lock])
+    refreshed = list_nodes(build.select, target, build.store.location, inherit=[build.lock])
     now = _candidate(build, going_on)
     partitions: dict[Partition, None] = {}
     for attempt in range(_ATTEMPTS):
@@ -323,7 +328,7 @@ def _run(build: _Build, project: Project, plan: BuildPlan, now: Candidate) -> Ca
     failure: DbtFailedError | None = None
     if command:
         try:
-            results = run_dbt(command, target, build.store.root, inherit=[build.lock])
+            results = run_dbt(command, target, build.store.location, inherit=[build.lock])
         except DbtFailedError as error:
             results, failure = with_failing_rows(error.results, target_dir(target), target.build_path), error
             failure.add_rows(results)
@@ -362,13 +367,6 @@ def _check_complete(plan: BuildPlan, results: Sequence[NodeResult]) -> None:
             hint="remove the setting that leaves them out (flags in dbt_project.yml, the environment);"
             " the published version has not changed",
         )
-
-
-def write_schemas(store: Store) -> None:
-    """Update the files that hold the columns of each resource and no rows."""
-    for source in catalog.read_all().sources.values():
-        for name, resource in source.resources.items():
-            store.write_schema(source.source, name, arrow_schema(resource))
 
 
 def _publish(build: _Build, project: Project, now: Candidate, started: float) -> str:

@@ -140,7 +140,7 @@ class _Nodes:
         self._span = started, ended
         self._namespace = f"duckdb://{target.path}"
         self._database = target.path.stem
-        self._bronze_dir = run.store.root
+        self._bronze = run.store.location
 
     def events(self, results: Sequence[NodeResult]) -> list[RunEvent]:
         """Return the start and the end of each model, and of the tests of each model."""
@@ -160,7 +160,7 @@ class _Nodes:
         node = self._project.nodes[result.id]
         task = new_task(f"build.{node.schema}.{node.identifier}")
         inputs = (
-            *(bronze_dataset(self._bronze_dir, source, resource) for source, resource in node.resources),
+            *(bronze_dataset(self._bronze, source, resource) for source, resource in node.resources),
             *(self._table(parent) for parent in node.parents if parent in self._project.nodes),
         )
         output = self._table(result.id, is_written=result.status in _GOOD)
@@ -230,7 +230,7 @@ class _Nodes:
         if (node := self._project.nodes.get(unique_id)) is not None:
             return self._namespace, f"{self._database}.{node.schema}.{node.identifier}"
         if (source := self._kept.sources.get(unique_id)) is not None and is_bronze(source):
-            bronze = bronze_dataset(self._bronze_dir, source["source_name"], source["name"])
+            bronze = bronze_dataset(self._bronze, source["source_name"], source["name"])
             return bronze.namespace, bronze.name
         return None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scripts.config import settings
 from scripts.errors import LockedError, StorageFullError, WarehouseError, out_of_memory
+from scripts.warehouse.bucket_access import register_bucket
 from scripts.warehouse.file_access import confine
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(_QUIET)
             connection.execute("set TimeZone = 'UTC'")
             # the expected rows of a model are counted by SQL of the project
+            register_bucket(connection, settings().bronze_location)
             confine(connection, map(str, [path.parent, *_model_folders()]))
             yield connection
             connection.execute("checkpoint")
@@ -158,9 +160,9 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _model_folders() -> Sequence[Path]:
+def _model_folders() -> Sequence[str | Path]:
     config = settings()
-    return [config.dbt_dir, config.bronze_path, config.warehouse_path.with_suffix(""), *config.duckdb_allowed_dirs]
+    return [config.dbt_dir, config.bronze_location, config.warehouse_path.with_suffix(""), *config.duckdb_allowed_dirs]
 
 
 def _read_all(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:

@@ -1,7 +1,8 @@
-"""The plugin of dbt-duckdb in `dbt/profiles.yml`: it limits dbt's file access, and passes the key of pseudonyms."""
+"""The plugin of dbt-duckdb in `dbt/profiles.yml`: file access, the bucket of Bronze, the key of pseudonyms."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dbt.adapters.duckdb.plugins import BasePlugin
 from typing_extensions import override
 
+from scripts.warehouse.bucket_access import register_bucket
 from scripts.warehouse.file_access import confine
 from scripts.warehouse.pseudonyms import hand_over_key
 
@@ -23,6 +25,8 @@ class Plugin(BasePlugin):
 
     _folders: Sequence[str] = ()
     _pseudonym_key = ""
+    _bronze = ""
+    _bucket = ""
 
     @override
     def initialize(self, plugin_config: dict[str, Any]) -> None:
@@ -30,9 +34,12 @@ class Plugin(BasePlugin):
         output_folder = os.environ.get(plugin_config["output_folder_variable"], "../data/dev_files")
         self._folders = [*(folder.strip() for folder in listed if folder.strip()), output_folder, *_linked_packages()]
         self._pseudonym_key = str(plugin_config.get("pseudonym_key") or "")
+        self._bronze = str(plugin_config.get("bronze") or "")
+        self._bucket = str(plugin_config.get("bucket") or "")
 
     @override
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        register_bucket(conn, self._bronze, json.loads(self._bucket) if self._bucket else None)
         confine(conn, self._folders)
 
     @override

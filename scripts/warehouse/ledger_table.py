@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from scripts.bronze import ledger
 from scripts.bronze.ledger import Partition
-from scripts.bronze.ledger_index import LedgerIndex
+from scripts.bronze.store import for_each
 from scripts.errors import BronzeError
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import duckdb
 
@@ -34,30 +32,29 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
 
     If a record cannot be read, its row stays as it is: the tables then keep the rows that they hold of its day.
     """
-    with LedgerIndex(store.root) as index:
+    with store.index() as index:
         _register(connection, ("source", "resource", "dt", "signature"), index.signatures())
         names = connection.execute(
             "select source, resource, cast(dt as date), signature from rows where not exists"  # noqa: S608 — a constant
             f" (select 1 from ledger where {_SAME} and ledger.record_signature = rows.signature) order by all"
         ).fetchall()
         connection.execute(f"delete from ledger where not exists (select 1 from rows where {_SAME})")  # noqa: S608 — a constant
-    changed = []
-    for *name, signature in names:
-        # from the record itself, since a changed bit of the index would become rows
-        if (entry := _readable(store.entry_path(Partition(*name)))) is not None:
-            changed.append((entry, signature))
+    # from the records themselves, since a changed bit of the index would become rows
+    read = for_each(store, lambda name: _readable(store, Partition(*name[:3])), names)
+    changed = [(entry, name[3]) for name, entry in zip(names, read, strict=True) if entry is not None]
     if changed:
         _insert(connection, changed)
 
 
-def _readable(record: Path) -> LedgerEntry | None:
+def _readable(store: Store, partition: Partition) -> LedgerEntry | None:
     try:
-        return ledger.read_entry(record)
+        entry = store.entry(partition)
     except BronzeError as error:
         _log.error("the build skips a ledger record: %s", error)
-    except FileNotFoundError:
-        _log.info("the ledger record %s was removed in the meantime", record)
-    return None
+        return None
+    if entry is None:
+        _log.info("the ledger record of %s was removed in the meantime", partition)
+    return entry
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, entries: Sequence[tuple[LedgerEntry, str]]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scripts.bronze.schemas import write_schemas
 from scripts.config import settings
 from scripts.utils.files import storage_errors
 from scripts.warehouse import build_state, candidate
-from scripts.warehouse.build import warehouse, write_schemas
+from scripts.warehouse.build import warehouse
 from scripts.warehouse.plan import BuildPlan, State, plan_build
 from scripts.warehouse.project_reading import ask_dbt, known_project
 from scripts.warehouse.runner import list_nodes
@@ -56,8 +57,8 @@ def read_plan(
         write_schemas(run.store)
         if candidate.read(target) is None:
             target.clone()
-        project = known_project(target) or ask_dbt(target, run.store.root, inherit=[lock])
-        refreshed = list_nodes(select, target, run.store.root, inherit=[lock])
+        project = known_project(target) or ask_dbt(target, run.store.location, inherit=[lock])
+        refreshed = list_nodes(select, target, run.store.location, inherit=[lock])
     state = _published_state(target, run.store, project, full_refresh=full_refresh)
     return plan_build(project, state, full_tests=full_tests, refreshed=refreshed)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scripts.bronze.schemas import write_schemas
 from scripts.config import settings
 from scripts.utils.files import make_dir, storage_errors
-from scripts.warehouse.build import warehouse, write_schemas
+from scripts.warehouse.build import warehouse
 from scripts.warehouse.runner import pass_to_dbt
 
 if TYPE_CHECKING:
@@ -26,4 +27,4 @@ def run_dbt_on_copy(run: Run, arguments: Sequence[str]) -> int:
         write_schemas(run.store)
         target.clone()
         make_dir(target.files(target.next_version()))
-        return pass_to_dbt(arguments, target, run.store.root, inherit=[lock])
+        return pass_to_dbt(arguments, target, run.store.location, inherit=[lock])

@@ -64,7 +64,7 @@ def read_manifest(target: Warehouse) -> tuple[KeptManifest, bool]:
     return msgspec.json.decode(project.kept, type=KeptManifest) if project is not None else KeptManifest(), False
 
 
-def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> Project:
+def ask_dbt(target: Warehouse, bronze: str, *, inherit: Sequence[int]) -> Project:
     """Let dbt compile the project as for a full refresh, check it, and return it.
 
     Raises:
@@ -76,7 +76,7 @@ def ask_dbt(target: Warehouse, bronze_dir: Path, *, inherit: Sequence[int]) -> P
     command = ["compile", "--full-refresh", "--no-partial-parse", "--no-use-colors"]
     command += ["--warn-error-options", json.dumps({"error": list(_LEAVES_OUT_TESTS)})]
     try:
-        run_dbt(command, target, bronze_dir, mode="fingerprint", inherit=inherit)
+        run_dbt(command, target, bronze, mode="fingerprint", inherit=inherit)
     except DbtFailedError as error:
         if not error.results or any("Compilation Error" in result.message for result in error.results):
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from scripts.config import settings
 from scripts.errors import KilledError, MemoryLimitError, UsageError, WarehouseError
 from scripts.utils.logging_config import get_logger
+from scripts.warehouse.bucket_access import connection_for_dbt
 from scripts.warehouse.database import disk_full, is_disk_full
 from scripts.warehouse.failure_messages import describe_failures, one_line
 from scripts.warehouse.process import Command, prepare, run_in_terminal, running
@@ -96,7 +97,7 @@ def target_dir(warehouse: Warehouse) -> Path:
 def run_dbt(
     arguments: Sequence[str],
     warehouse: Warehouse,
-    bronze_dir: Path,
+    bronze: str,
     *,
     mode: DbtMode = "build",
     inherit: Sequence[int] = (),
@@ -106,7 +107,7 @@ def run_dbt(
     Args:
         arguments: The command line after `dbt`.
         warehouse: The warehouse whose build file dbt writes.
-        bronze_dir: The Bronze folder that the models read.
+        bronze: The folder or URL of Bronze, which the models read.
         mode: How the macros of the project work.
         inherit: File descriptors that dbt inherits and keeps open, such as the builder's lock.
 
@@ -121,7 +122,7 @@ def run_dbt(
     results_file.unlink(missing_ok=True)
     complaints: list[str] = []
     logged = [*arguments, "--log-format", "json", "--log-level", "info", "--log-level-file", "none"]
-    with running(_command(logged, warehouse, bronze_dir, inherit, mode)) as process:
+    with running(_command(logged, warehouse, bronze, inherit, mode)) as process:
         for event in _events(process.stdout or ()):
             _log_event(event, complaints)
         code = process.wait()
@@ -149,25 +150,25 @@ def run_dbt(
     raise DbtFailedError(message, results, hint=hint)
 
 
-def prepare_dbt(warehouse: Warehouse, bronze_dir: Path) -> None:
+def prepare_dbt(warehouse: Warehouse, bronze: str) -> None:
     """Let dbt's process start, which takes more than a second, while the caller does other work."""
-    prepare(environment(warehouse, bronze_dir, "build"))
+    prepare(environment(warehouse, bronze, "build"))
 
 
 def pass_to_dbt(
     arguments: Sequence[str],
     warehouse: Warehouse,
-    bronze_dir: Path,
+    bronze: str,
     *,
     mode: DbtMode = "",
     inherit: Sequence[int] = (),
 ) -> int:
     """Run any dbt command with the input and output of this terminal, and return its exit code."""
-    return run_in_terminal(_command(arguments, warehouse, bronze_dir, inherit, mode))
+    return run_in_terminal(_command(arguments, warehouse, bronze, inherit, mode))
 
 
 def list_nodes(
-    selectors: Sequence[str], warehouse: Warehouse, bronze_dir: Path, *, inherit: Sequence[int] = ()
+    selectors: Sequence[str], warehouse: Warehouse, bronze: str, *, inherit: Sequence[int] = ()
 ) -> frozenset[str]:
     """Return the `unique_id` of each node that selectors in dbt's syntax select, such as `stg_events+`; none without.
 
@@ -178,7 +179,7 @@ def list_nodes(
         return frozenset()
     arguments = ["ls", "--quiet", "--output", "json", "--output-keys", "unique_id", "--resource-types", *_BUILT_TYPES]
     arguments += ["--select", *selectors, "--log-level-file", "none"]
-    with running(_command(arguments, warehouse, bronze_dir, inherit, "build")) as process:
+    with running(_command(arguments, warehouse, bronze, inherit, "build")) as process:
         lines = [line for line in process.stdout or () if line.strip()]
         process.wait()
     found = {event.get("unique_id", "") for event in _events(lines)} - {""}
@@ -206,12 +207,12 @@ def read_results(path: Path) -> Sequence[NodeResult]:
 
 
 def _command(
-    arguments: Sequence[str], warehouse: Warehouse, bronze_dir: Path, inherit: Sequence[int], mode: DbtMode
+    arguments: Sequence[str], warehouse: Warehouse, bronze: str, inherit: Sequence[int], mode: DbtMode
 ) -> Command:
-    return Command(arguments, settings().dbt_dir, environment(warehouse, bronze_dir, mode), inherit)
+    return Command(arguments, settings().dbt_dir, environment(warehouse, bronze, mode), inherit)
 
 
-def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> Mapping[str, str]:
+def environment(warehouse: Warehouse, bronze: str, mode: DbtMode = "") -> Mapping[str, str]:
     """Return the environment variables of dbt; a variable that the project itself defines starts with `DBT_`.
 
     In a build, dbt gets such a variable only if a file of the project names it. So no variable can make dbt leave out
@@ -231,13 +232,14 @@ def environment(warehouse: Warehouse, bronze_dir: Path, mode: DbtMode = "") -> M
         "DBT_LOG_PATH": str(target / "logs"),
         "WAREHOUSE_BUILD": str(warehouse.build_path),
         "WAREHOUSE_FILES": str(warehouse.files(warehouse.next_version())),
-        "BRONZE_DIR": str(bronze_dir),
+        "BRONZE_DIR": bronze,
         "PIPELINE_DBT_MODE": mode,
         "DBT_TARGET": config.dbt_target,
         "DUCKDB_MEMORY_LIMIT": config.duckdb_memory_limit,
         "DUCKDB_THREADS": str(config.duckdb_threads),
         "DUCKDB_TEMP_DIR": str(warehouse.scratch),
         "DBT_ENV_SECRET_PSEUDONYM_KEY": pseudonym_key(),
+        "DBT_ENV_SECRET_BUCKET": connection_for_dbt(bronze),
         "DUCKDB_ALLOWED_DIRS": ",".join(map(str, config.duckdb_allowed_dirs)),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",

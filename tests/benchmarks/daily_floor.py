@@ -19,12 +19,11 @@ STATEMENTS, BEFORE = "statements.json", "before.duckdb"
 def record(folder):
     """Write the warehouse at the start of a build, and the statements of that build, in their order."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from scripts.bronze.store import Store
-    from scripts.config import settings
+    from scripts.bronze.stores import open_store
     from scripts.warehouse import build, build_state, plan, project_reading, runner, state_reading
     from scripts.warehouse.versions import writing
 
-    target, store = build.warehouse(), Store(settings().bronze_path)
+    target, store = build.warehouse(), open_store()
     log = runner.target_dir(target) / "logs" / "dbt.log"
     log.unlink(missing_ok=True)
     with target.building(purpose="bench", timeout=1) as lock:
@@ -37,7 +36,7 @@ def record(folder):
         shutil.copy(target.build_path, folder / BEFORE)
         command = [*build.command_of(project, planned), "--threads", "1"]
         command += ["--log-format-file", "json", "--log-level-file", "debug"]
-        if code := runner.pass_to_dbt(command, target, store.root, mode="build", inherit=[lock]):
+        if code := runner.pass_to_dbt(command, target, store.location, mode="build", inherit=[lock]):
             sys.exit(f"dbt ended with {code}")
     events = [json.loads(row) for row in log.read_text().splitlines()]
     # one transaction will do

@@ -11,8 +11,8 @@ from measure import HERE, PYTHON, REPOSITORY, best, cost, line, serving_by
 # -P: the code of the project that PYTHONPATH names, and not that of the present folder
 CLI = (PYTHON, "-P", "-m", "scripts.cli.main")
 METRICS = (
-    "from scripts.bronze.store import Store; from scripts.config import settings;"
-    " from scripts.monitoring.metrics import metrics; metrics(Store(settings().bronze_path))"
+    "from scripts.bronze.stores import open_store; from scripts.config import settings;"
+    " from scripts.monitoring.metrics import metrics; metrics(open_store())"
 )
 COMMANDS = {
     "status": (*CLI, "status"),

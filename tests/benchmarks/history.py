@@ -12,8 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import duckdb
 
 from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.bronze.store import Store
-from scripts.config import settings
+from scripts.bronze.stores import open_store
 from scripts.contracts import catalog
 
 POSTS = """
@@ -29,7 +28,7 @@ copy (
 
 
 def main(first_day, days, rows):
-    store, resource = Store(settings().bronze_path), catalog.pick("jsonplaceholder").resources["posts"]
+    store, resource = open_store(), catalog.pick("jsonplaceholder").resources["posts"]
     start = dt.date.fromisoformat(first_day)
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")

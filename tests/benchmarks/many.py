@@ -70,13 +70,12 @@ def make_days(first_day, days, wanted=None):
     from scripts.bronze import ledger
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.loaded_contracts import keep_contract
-    from scripts.bronze.store import Store
-    from scripts.config import settings
+    from scripts.bronze.stores import open_store
     from scripts.contracts import catalog
     from scripts.contracts.types import arrow_schema
     from scripts.utils.files import hash_file
 
-    source, store = catalog.pick("many"), Store(settings().bronze_path)
+    source, store = catalog.pick("many"), open_store()
     now = dt.datetime.now(dt.UTC)
     for number in range(days):
         day = dt.date.fromisoformat(first_day) + dt.timedelta(days=number)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import shutil
 import struct
@@ -144,10 +145,12 @@ def test_conflict_copy_in_ledger(case):
     case.write_contract(contract())
     case.source.answer = lambda _: (200, {}, b'[{"id":1,"v":1}]')
     assert case.run("ingest", "--source", "demo", *DAY).code == 0
-    ledger = config.settings().bronze_path / "_ledger" / "demo" / "notes"
+    ledger = pathlib.Path(config.settings().bronze_location) / "_ledger" / "demo" / "notes"
     copy = ledger / "2024-01-01 (1).json"
     copy.write_bytes((ledger / "2024-01-01.json").read_bytes())
-    (config.settings().bronze_path / "_staging" / "demo" / "notes" / "a folder of someone").mkdir(parents=True)
+    (pathlib.Path(config.settings().bronze_location) / "_staging" / "demo" / "notes" / "a folder of someone").mkdir(
+        parents=True
+    )
 
     words = f"{copy}: a file that the pipeline did not write"
     for command in (["validate", "--source", "demo", *DAY], ["build"]):

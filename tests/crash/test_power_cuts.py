@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from scripts.bronze.store import Store
+from scripts.bronze.folder_store import FolderStore
 from scripts.errors import PipelineError
 from scripts.warehouse import history
 from scripts.warehouse.versions import Warehouse
@@ -95,7 +95,7 @@ def old_or_new(before, after, *, between=False):
     wanted = {partition_of(before): "old", partition_of(after): "new"}
 
     def check(root):
-        Store(root).recover()
+        FolderStore(root).recover()
         found = partition_of(read_tree(root))
         if found in wanted or (between and _belong_together(*found)):
             return None

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, ".")
 
 from scripts.admin.prune import prune
-from scripts.bronze import store
+from scripts.bronze import folder_store
 from scripts.bronze.ledger import Partition
 from scripts.bronze.run import Run
 from scripts.contracts import catalog
@@ -83,8 +83,8 @@ UNITS = {
 def weaken(fault):
     """Bring back a fault that was corrected, to show that the checker finds it."""
     if fault == "decision without a sync":
-        real = store.sync_dir
-        store.sync_dir = lambda path: None if "_staging" in path.parts else real(path)
+        real = folder_store.sync_dir
+        folder_store.sync_dir = lambda path: None if "_staging" in path.parts else real(path)
     elif fault == "deletion in place":
         import shutil  # noqa: PLC0415 — only here
 

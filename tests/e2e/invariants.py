@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from scripts import config
+from scripts.bronze.folder_store import FolderStore
 from scripts.bronze.run import Run
-from scripts.bronze.store import Store
 from scripts.config import settings
 from scripts.monitoring.health import health
 from scripts.planning import reconcile
@@ -84,7 +84,7 @@ def state_of(data_dir):
 
 
 def store():
-    return Store(settings().bronze_path)
+    return FolderStore(settings().data_dir / "bronze")
 
 
 def counted():
@@ -143,7 +143,7 @@ def published():
 
 def fresh_build():
     """Return the tables that the validated Bronze gives from nothing."""
-    bronze = settings().bronze_path
+    bronze = settings().data_dir / "bronze"
     if not bronze.exists():
         return {}
     with tempfile.TemporaryDirectory(prefix="fresh-") as folder:

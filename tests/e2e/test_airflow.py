@@ -18,9 +18,9 @@ import pytest
 import requests
 
 from scripts.admin.env_file import SECRET_NAMES
+from scripts.bronze.folder_store import FolderStore
 from scripts.bronze.ledger import decode
 from scripts.bronze.run import Run
-from scripts.bronze.store import Store
 from scripts.config import PROJECT_DIR
 from scripts.loading.partitions import load
 from scripts.sample_api.server import Fault
@@ -229,7 +229,7 @@ def test_a_backfill_lands_in_gold_once_per_day_as_the_command_line_does_it(airfl
     # what other tests have loaded is in Airflow's tables too
     for name, value in here.items():
         env(name, value)
-    theirs = Store(airflow.data_dir / "bronze").entries()
+    theirs = FolderStore(airflow.data_dir / "bronze").entries()
     others = [loaded.partition for loaded in theirs if str(loaded.day) not in days and loaded.status == "validated"]
     assert all(outcome.entry for outcome in load(Run.create(triggered_by="test"), others))
     build_warehouse(Run.create(triggered_by="test"))

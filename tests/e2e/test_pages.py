@@ -9,8 +9,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from scripts.bronze.store import Store
-from scripts.config import PROJECT_DIR, settings
+from scripts.bronze.stores import open_store
+from scripts.config import PROJECT_DIR
 from scripts.monitoring.charts import Bar, bars
 from scripts.monitoring.report import write_report
 
@@ -103,5 +103,5 @@ def test_what_a_source_sends_cannot_become_markup(tmp_path):
     chart = bars("x", [Bar("<script>alert(1)</script>", 1, "<b>")])
     assert "<script>" not in chart
     assert "<b>" not in chart
-    page = write_report(Store(settings().bronze_path)).read_text()
+    page = write_report(open_store()).read_text()
     assert "No row is in quarantine." in page

@@ -6,7 +6,6 @@ import itertools
 import json
 import threading
 
-import pyarrow.parquet as pq
 import pytest
 
 from scripts import ingest_api
@@ -15,7 +14,9 @@ from scripts.extract import client
 from scripts.extract.responses import ResponseReader
 from scripts.sample_api.server import Fault
 from scripts.utils.logging_config import setup_logging
+from tests.support.bronze import aside, files_of, schema_of, table_of
 
+pytestmark = pytest.mark.usefixtures("bronze")
 DAY = dt.date(2024, 1, 2)
 
 
@@ -37,18 +38,19 @@ def with_resource(source, name, **changes):
 def test_a_partition_is_one_file_a_record_and_a_quarantine(load, run):
     entry = load()
 
-    files = sorted(path.relative_to(run.store.root).as_posix() for path in run.store.root.rglob("*") if path.is_file())
-    assert files == [
+    in_folder = "_quarantine/jsonplaceholder/posts/2024-01-02.jsonl"
+    assert files_of(run.store) == [
         f"_contracts/jsonplaceholder/posts/{entry.contract_version}.json",
         "_ledger/jsonplaceholder/posts/2024-01-02.json",
-        "_quarantine/jsonplaceholder/posts/2024-01-02.jsonl",
-        "jsonplaceholder/posts/dt=2024-01-02/part-0.parquet",
+        entry.objects.quarantine if entry.objects else in_folder,
+        entry.path,
     ]
+    assert entry.objects or entry.path == "jsonplaceholder/posts/dt=2024-01-02/part-0.parquet"
     assert (entry.declared, entry.fetched, entry.bronze, entry.quarantined) == (111, 111, 110, 1)
 
 
 def test_bronze_is_typed_by_the_contract(load, run):
-    schema = pq.read_schema(run.store.root / load().path)
+    schema = schema_of(run.store, load())
 
     assert {field.name: str(field.type) for field in schema} == {
         "id": "int64",
@@ -64,16 +66,16 @@ def test_bronze_is_typed_by_the_contract(load, run):
 def test_a_quarantined_row_has_its_raw_json_rule_and_reason(load, run):
     entry = load()
 
-    (row,) = [json.loads(line) for line in run.store.quarantine_path(entry.partition).read_text().splitlines()]
+    (row,) = aside(run.store, entry)
     assert (row["rule"], row["stage"], row["day"], row["run_id"]) == ("mistyped", "schema", "2024-01-02", run.run_id)
     assert json.loads(row["raw"])["userId"] == "seven"
-    assert row["row"] not in pq.read_table(run.store.root / entry.path).column("_row").to_pylist()
+    assert row["row"] not in table_of(run.store, entry).column("_row").to_pylist()
 
 
 def test_a_new_field_is_kept_and_reported(load, run):
     entry = load()
 
-    extras = [extra for extra in pq.read_table(run.store.root / entry.path).column("_extra").to_pylist() if extra]
+    extras = [extra for extra in table_of(run.store, entry).column("_extra").to_pylist() if extra]
     (drift,) = entry.drift
     assert (drift.kind, drift.field, drift.rows) == ("unknown", "tags", len(extras))
     assert all("tags" in json.loads(extra) for extra in extras)
@@ -83,14 +85,18 @@ def test_loading_again_gives_the_same_bytes_and_one_file(load, run):
     first, second = load(), load()
 
     assert first.content_hash == second.content_hash
-    assert len(list(run.store.root.rglob("*.parquet"))) == 1
+    earlier = second.objects.earlier if second.objects else ()
+    files = [name for name in files_of(run.store) if name.endswith(".parquet")]
+    assert set(files) == {second.path, *(name for one in earlier for name in one.names if name in files)}
+    assert len(files) == 1 + len(earlier)
 
 
 def test_loading_again_replaces_the_quarantine(load, run, blog):
-    entry = load()
-    load(source=with_resource(blog, "posts", on_mistyped="discard"))
+    assert aside(run.store, load())
 
-    assert not run.store.quarantine_path(entry.partition).exists()
+    entry = load(source=with_resource(blog, "posts", on_mistyped="discard"))
+
+    assert aside(run.store, entry) == []
 
 
 FAULTS = {
@@ -120,6 +126,7 @@ def test_a_passing_fault_costs_a_retry_and_no_row(name, load, api, env):
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_lasting_fault_is_transient_and_keeps_the_old_partition(name, load, api, env, run):
     before = load("comments")
+    files = files_of(run.store)
     env("API_TIMEOUT", 0.2)
     env("API_RETRIES", 1)
     api.faults.append(dataclasses.replace(FAULTS[name], path="/comments", times=1000))
@@ -128,7 +135,7 @@ def test_a_lasting_fault_is_transient_and_keeps_the_old_partition(name, load, ap
         load("comments")
 
     assert run.store.entry(before.partition) == before
-    assert not list((run.store.root / "_staging").glob("*/*/*"))
+    assert files_of(run.store) == files
 
 
 def test_a_final_answer_fails_at_once(load, api):

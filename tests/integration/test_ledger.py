@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scripts.bronze import folder_store as store_module
 from scripts.bronze import ledger
-from scripts.bronze import store as store_module
 from scripts.bronze.foreign_files import foreign_files, foreign_files_hint
 from scripts.bronze.ledger import LedgerEntry, Partition
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.bronze.store import verify
 from scripts.bronze.verification import verify_part
 from scripts.errors import BronzeError
@@ -282,7 +281,7 @@ def test_files_are_for_owner_and_group_only(load, run):
 def test_the_index_says_what_the_records_say(run):
     entries = records(run, 40)
 
-    with LedgerIndex(run.store.root) as index:
+    with run.store.index() as index:
         assert list(index.entries()) == entries
         (total,) = index.totals()
         assert (total.partitions, total.fetched, total.quarantined) == (40, 80, 40)
@@ -294,7 +293,7 @@ def test_the_index_says_what_the_records_say(run):
 @pytest.mark.parametrize("trust_folders", [False, True])
 def test_the_index_follows_each_change(trust_folders, run):
     def read():
-        with LedgerIndex(run.store.root, trust_folders=trust_folders) as index:
+        with run.store.index(trust_folders=trust_folders) as index:
             return list(index.entries())
 
     first, second, third = records(run, 3)
@@ -325,7 +324,7 @@ def test_a_settled_folder_is_not_looked_into(run, mocker):
     list(run.store.entries())
     look = mocker.spy(ledger, "signatures")
 
-    with LedgerIndex(run.store.root, trust_folders=True) as index:
+    with run.store.index(trust_folders=True) as index:
         assert list(index.entries()) == entries
     assert look.call_count == 0
 

@@ -64,7 +64,7 @@ def test_a_failure_is_noted_waits_and_is_forgotten_when_the_day_is_loaded(api, r
     api.faults.append(Fault("status", path="/comments", status=503, times=10_000))
     load_due(run, examine(run.store))
     load(run, [partition])
-    path = attempts.path_of(run.store, partition)
+    path = attempts.document_of(run.store, partition).path
     # as tools make them that bring folders of two machines together
     copy = path.with_name(f"{yesterday} (1).json")
     copy.write_bytes(path.read_bytes())

@@ -4,7 +4,6 @@ import datetime as dt
 import json
 
 import msgspec
-import pyarrow.parquet as pq
 import pytest
 
 from scripts.bronze.parquet import PartitionWriter
@@ -13,7 +12,9 @@ from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
 from scripts.loading.replay import replay_partition
 from scripts.validate_data import validate_partition
+from tests.support.bronze import aside, report_of, table_of
 
+pytestmark = pytest.mark.usefixtures("bronze")
 DAY = dt.date(2024, 1, 3)
 
 
@@ -39,7 +40,7 @@ def test_rows_that_break_a_rule_move_to_quarantine(load, run, blog):
 
     assert (before.fetched, before.bronze, before.quarantined) == (121, 120, 1)
     assert (after.fetched, after.bronze, after.quarantined, after.status) == (121, 119, 2, "validated")
-    rows = [json.loads(line) for line in run.store.quarantine_path(after.partition).read_text().splitlines()]
+    rows = aside(run.store, after)
     assert {row["rule"] for row in rows} == {"mistyped", "title_length"}
     assert json.loads(next(row for row in rows if row["rule"] == "title_length")["raw"])["title"] == ""
 
@@ -48,8 +49,8 @@ def test_every_row_that_was_sent_is_in_bronze_or_in_quarantine(load, run, blog):
     load()
     entry = validate_partition(blog, "posts", DAY, run)
 
-    kept = pq.read_table(run.store.root / entry.path).column("_row").to_pylist()
-    moved = [json.loads(line)["row"] for line in run.store.quarantine_path(entry.partition).read_text().splitlines()]
+    kept = table_of(run.store, entry).column("_row").to_pylist()
+    moved = [row["row"] for row in aside(run.store, entry)]
     assert sorted(kept + moved) == list(range(entry.fetched))
 
 
@@ -64,14 +65,14 @@ def test_validating_again_changes_nothing(load, run, blog):
 def test_one_pass_gives_the_partition_that_two_steps_give(load, run, blog):
     load()
     apart = validate_partition(blog, "posts", DAY, run)
-    rejected, report = run.store.quarantine_path(apart.partition), run.store.report_path(apart.partition)
-    files = rejected.read_bytes(), json.loads(report.read_text())
+    files = run.store.attached(apart).quarantine, report_of(run.store, apart)
 
     together = load(validate=True)
 
     times = dict.fromkeys(("started_at", "loaded_at", "validated_at"), apart.loaded_at)
-    assert msgspec.structs.replace(together, **times) == msgspec.structs.replace(apart, **times)
-    assert (rejected.read_bytes(), json.loads(report.read_text())) == files
+    named = {"path": apart.path, "objects": apart.objects}
+    assert msgspec.structs.replace(together, **times, **named) == msgspec.structs.replace(apart, **times)
+    assert (run.store.attached(together).quarantine, report_of(run.store, together)) == files
 
 
 def test_one_pass_with_a_broken_rule_of_severity_fail_keeps_the_partition_out_of_builds(load, run, blog):
@@ -103,7 +104,7 @@ def test_a_report_says_what_each_rule_found(load, run, blog):
     load()
     entry = validate_partition(blog, "posts", DAY, run)
 
-    report = json.loads(run.store.report_path(entry.partition).read_text())
+    report = report_of(run.store, entry)
     found = {rule["rule"]: rule["rows"] for rule in report["rules"]}
     assert found == {"title_length": 1, "body_length": 0, "user_id_positive": 0, "posts_present": 0}
     assert (report["outcome"], report["fetched"]) == ("validated", report["bronze"] + report["quarantined"])
@@ -137,15 +138,17 @@ def test_a_day_that_is_not_loaded_is_refused_with_the_command_that_loads_it(run,
 
 @pytest.mark.parametrize("harm", ["truncate", "replace", "remove"])
 def test_a_file_that_is_not_the_ledgers_is_refused(harm, load, run, blog):
-    path = run.store.root / load().path
-    if harm == "truncate":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif harm == "replace":
+    entry = load()
+    with run.store.data_file(entry) as path:
         data = bytearray(path.read_bytes())
+    document = run.store.document(entry.path)
+    if harm == "truncate":
+        document.write(bytes(data[:-100]))
+    elif harm == "replace":
         data[200] ^= 1
-        path.write_bytes(data)
+        document.write(bytes(data))
     else:
-        path.unlink()
+        document.remove()
 
     with pytest.raises(BronzeError, match="pipeline run"):
         validate_partition(blog, "posts", DAY, run)

@@ -19,6 +19,7 @@ import pytest
 
 from scripts import config
 from scripts.admin import generated_files
+from scripts.bronze.folder_store import FolderStore
 from scripts.bronze.ledger import Partition
 from scripts.bronze.run import Run
 from scripts.bronze.store import quarantined_rows
@@ -163,8 +164,8 @@ class Case:
 
     def rows(self, day: str = DAYS[0]) -> list[dict[str, Any]]:
         """Return the rows of a day in Bronze, without the column of their positions."""
-        store = Run.create(triggered_by="test").store
-        path = store.data_path(Partition("demo", "items", dt.date.fromisoformat(day)))
+        bronze = FolderStore(config.settings().data_dir / "bronze")
+        path = bronze.data_path(Partition("demo", "items", dt.date.fromisoformat(day)))
         found: list[dict[str, Any]] = pq.read_table(path, partitioning=None).drop_columns(["_row"]).to_pylist()
         return found
 

@@ -14,7 +14,8 @@ def test_the_example_names_every_setting_and_no_other():
 
     # a contract's own, and those of Compose and of the backups
     others = {"COIN_API_BASE_URL", "PUBLIC_DOMAIN", "TLS_CERTIFICATE", "PROXY_ADDRESS", "BACKUP_PASSPHRASE"}
-    assert named == {name.upper() for name in Settings.model_fields} | others
+    of_a_bucket = {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
+    assert named == {name.upper() for name in Settings.model_fields} | others | of_a_bucket
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_relative_paths_start_at_the_repository(env):
     env("DATA_DIR", "elsewhere")
     env("DB_CONNECTION_STRING", "duckdb:///elsewhere/lake.duckdb")
 
-    assert settings().bronze_path == PROJECT_DIR / "elsewhere" / "bronze"
+    assert settings().bronze_location == str(PROJECT_DIR / "elsewhere" / "bronze")
     assert settings().warehouse_path == PROJECT_DIR / "elsewhere" / "lake.duckdb"
 
 

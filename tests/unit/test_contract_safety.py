@@ -139,6 +139,6 @@ def test_jinja_gives_the_text_back(text):
 def test_dbt_gets_no_secret(env):
     for name in ("AIRFLOW_ADMIN_PASSWORD", "SMTP_PASSWORD", "SHOP_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"):
         env(name, "the-secret")
-    handed = environment(Warehouse(settings().data_dir / "warehouse.duckdb"), settings().bronze_path)
+    handed = environment(Warehouse(settings().data_dir / "warehouse.duckdb"), settings().bronze_location)
     assert "the-secret" not in handed.values()
     assert handed["PATH"]

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -350,7 +351,7 @@ def test_status_names_a_damaged_file_and_the_command_that_repairs_it(load_days, 
     load_days(*DAYS[:2], resources=["posts"], sources=["jsonplaceholder"])
     build()
     entry = next(iter(Run.create(triggered_by="test").store.entries()))
-    flip(config.settings().bronze_path / entry.path, place, 0x10)
+    flip(pathlib.Path(config.settings().bronze_location) / entry.path, place, 0x10)
 
     done = start("status", "--verify")
     assert done.returncode == 7, done.stderr

@@ -7,9 +7,9 @@ import shutil
 import duckdb
 import pytest
 
+from scripts.bronze.folder_store import FolderStore
 from scripts.bronze.ledger import Partition
 from scripts.bronze.run import Run
-from scripts.bronze.store import Store
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.loading.partitions import load, partitions
@@ -38,7 +38,7 @@ def whole():
 
 
 def entry():
-    return Store(settings().bronze_path).entry(Partition("jsonplaceholder", "users", YESTERDAY))
+    return FolderStore(settings().data_dir / "bronze").entry(Partition("jsonplaceholder", "users", YESTERDAY))
 
 
 def change_published(statement):
@@ -70,7 +70,7 @@ def test_a_validated_day_that_is_not_published_is_seen(well, load_days):
 
 
 def test_a_published_day_that_is_gone_from_the_ledger_is_seen(well):
-    store = Store(settings().bronze_path)
+    store = FolderStore(settings().data_dir / "bronze")
     partition = entry().partition
     store.entry_path(partition).unlink()
     shutil.rmtree(store.data_path(partition).parent)
@@ -83,7 +83,7 @@ def entry_of_users():
 
 
 def test_rows_that_are_lost_in_bronze_or_quarantine_are_seen(well):
-    store = Store(settings().bronze_path)
+    store = FolderStore(settings().data_dir / "bronze")
     path = store.quarantine_path(entry().partition)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     (text,) = invariants.counted()
@@ -128,7 +128,7 @@ def test_a_broken_contract_is_named_or_seen(well, tmp_path, monkeypatch):
 def test_locks_and_loads_that_nobody_ends_are_seen(well):
     with locked(builds.warehouse().lock, purpose="a test", timeout=0):
         assert [text for text in invariants.left_in_the_core() if "is held" in text]
-    (settings().bronze_path / "_staging" / "jsonplaceholder" / "users" / str(YESTERDAY)).mkdir(parents=True)
+    (settings().data_dir / "bronze" / "_staging" / "jsonplaceholder" / "users" / str(YESTERDAY)).mkdir(parents=True)
     assert invariants.left_in_the_core() == [
         f"a load of jsonplaceholder/users/{YESTERDAY} is neither completed nor removed"
     ]

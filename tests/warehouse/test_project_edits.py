@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import pathlib
 import re
 import shutil
 
@@ -475,7 +476,7 @@ def test_silver_has_keyed_hashes_in_place_of_sensitive_values(load_days, build, 
         build()
 
     keys = ["0123456789abcdef" * 4, "fedcba9876543210" * 4]
-    bronze = config.settings().bronze_path / f"jsonplaceholder/users/dt={DAYS[0]}/part-0.parquet"
+    bronze = pathlib.Path(config.settings().bronze_location) / f"jsonplaceholder/users/dt={DAYS[0]}/part-0.parquet"
     mails = {row[0] for row in duckdb.sql(f"select email from '{bronze}'").fetchall()}
     assert mails
     for key in keys:

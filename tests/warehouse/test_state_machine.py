@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         """Reconcile until nothing can be done, with waits for what waits for its time."""
         for _ in range(8):
             done = reconcile.reconcile(self.run_now())
-            noted = [*attempts.all_of(self.run_now().store).values(), attempts.read(reconcile.attempt_path())]
+            noted = [*attempts.all_of(self.run_now().store).values(), attempts.read(reconcile.attempt_document())]
             waits = [attempt.retry_at for attempt in noted if attempt and not attempt.is_final]
             if not done.stays.is_ready and not waits:
                 break

@@ -1,0 +1,92 @@
+"""Builds from Bronze in a bucket: the same tables as from a folder, and the published version in the bucket too."""
+
+import datetime as dt
+import json
+
+import duckdb
+import pytest
+
+from scripts.bronze.copying import copy_bronze
+from scripts.bronze.run import Run
+from scripts.bronze.stores import open_store
+from scripts.errors import WarehouseError
+from scripts.loading.partitions import load, partitions
+from scripts.monitoring.status import read_status
+from scripts.utils.buckets import Bucket
+from scripts.warehouse import remote
+from scripts.warehouse.build import build_warehouse, roll_back, warehouse
+
+pytestmark = [pytest.mark.scale, pytest.mark.slow]
+DAYS = [dt.date(2024, 1, 1), dt.date(2024, 1, 2)]
+SOURCES = ("jsonplaceholder", "coin_prices")
+
+
+def tables(path):
+    """The rows of every table of Silver and Gold, apart from what differs between any two builds."""
+    with duckdb.connect(str(path), read_only=True) as opened:
+        names = opened.execute(
+            "select schema_name || '.' || table_name from duckdb_tables()"
+            " where schema_name in ('silver', 'gold') order by 1"
+        ).fetchall()
+        return {name: sorted(map(str, opened.execute(f"from {name}").fetchall())) for (name,) in names}
+
+
+def load_days(run, days):
+    outcomes = load(run, partitions(days, SOURCES))
+    assert [outcome.error for outcome in outcomes if outcome.error] == []
+
+
+def test_a_bucket_gives_the_tables_of_a_folder_also_where_days_change(bucket, run, api, env, tmp_path):
+    load_days(run, DAYS)
+    first = build_warehouse(run)
+    assert first.version == "000001"
+    build_warehouse(run)
+    load_days(run, [DAYS[1], DAYS[1] + dt.timedelta(days=1)])
+    second = build_warehouse(run)
+    assert {partition.day for partition in second.partitions} == {DAYS[1] + dt.timedelta(days=1)}, (
+        "same rows, same hash"
+    )
+    assert read_status(run.store, content=True).problems == []
+    assert read_status(run.store).problems == []
+    from_bucket = tables(warehouse().path)
+    location = run.store.location
+
+    env("BRONZE_DIR", tmp_path / "copy")
+    env("DATA_DIR", tmp_path / "other")
+    folder = open_store()
+    copy_bronze(open_store(location), folder, timeout=0)
+    build_warehouse(Run.create(triggered_by="test"))
+    assert tables(warehouse().path) == from_bucket
+    assert len(from_bucket) > 5
+
+
+def test_each_version_is_published_to_the_bucket_and_can_be_fetched(bucket, run, api, env, tmp_path):
+    url = bucket.new_prefix()
+    env("WAREHOUSE_URL", url)
+    there = Bucket(url, bucket.variables())
+    copy = tmp_path / "elsewhere" / "warehouse.duckdb"
+    with pytest.raises(WarehouseError, match="no version is published there"):
+        remote.fetch(copy)
+
+    load_days(run, DAYS[:1])
+    build_warehouse(run)
+    assert remote.fetch(copy).version == "000001"
+    assert remote.fetch(copy) is None
+    assert tables(copy) == tables(warehouse().path)
+    build_warehouse(run)
+    assert len(list(there.list("versions"))) == 1, "a build without work uploads nothing"
+
+    load_days(run, DAYS[1:])
+    build_warehouse(run)
+    assert json.loads(there.get(remote.POINTER).content)["version"] == "000002"
+    assert remote.fetch(copy).version == "000002"
+    roll_back(run)
+    assert remote.fetch(copy).version == "000001"
+    assert tables(copy) == tables(warehouse().path)
+
+    path = json.loads(there.get(remote.POINTER).content)["path"]
+    there.put(path, b"of somebody")
+    copy.unlink()
+    with pytest.raises(WarehouseError, match="is not there as it was published"):
+        remote.fetch(copy)
+    assert list(copy.parent.iterdir()) == []
