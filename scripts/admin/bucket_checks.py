@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scripts.admin.check_result import CheckResult
-from scripts.bronze.bucket_store import BucketStore
+from scripts.bronze.folder_store import FolderStore
 from scripts.bronze.stores import open_store
 from scripts.errors import LockedError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scripts.bronze.bucket_store import BucketStore
     from scripts.utils.buckets import Bucket
 
 _PROBES = "_doctor"
@@ -25,12 +26,13 @@ def examine_bucket() -> Sequence[CheckResult]:
     """Return the findings about the bucket of Bronze; none if Bronze is in a folder."""
     try:
         store = open_store()
-        if not isinstance(store, BucketStore):
+        if isinstance(store, FolderStore):
             return []
-        found = _access(store.bucket)
+        bucket = cast("BucketStore", store).bucket
+        found = _access(bucket)
     except PipelineError as error:
         return [CheckResult("bucket", ok=False, found=error.what, fix=error.hint)]
-    return [found, _clock(store.bucket), _conditions(store.bucket)]
+    return [found, _clock(bucket), _conditions(bucket)]
 
 
 def _access(bucket: Bucket) -> CheckResult:

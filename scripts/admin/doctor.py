@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.admin import generated_files, warehouse_checks
@@ -25,7 +26,6 @@ from scripts.warehouse.build import warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _LEAST_FREE_BYTES = 1 << 30
 _LEAST_FREE_FOR_LOADS_BYTES = 1 << 26
@@ -137,7 +137,9 @@ def _data_folder() -> CheckResult:
 
 
 def _free_space() -> CheckResult:
-    data, bronze = _existing(settings().data_dir), _existing(settings().bronze_path)
+    data, location = _existing(settings().data_dir), settings().bronze_location
+    # loads into a bucket prepare their files in DATA_DIR
+    bronze = data if "://" in location else _existing(Path(location))
     free, free_for_loads = shutil.disk_usage(data).free, shutil.disk_usage(bronze).free
     published = warehouse().path
     needed = max(_LEAST_FREE_BYTES, 2 * published.stat().st_size if published.exists() else 0)
@@ -169,7 +171,7 @@ def _ledger() -> CheckResult:
     return CheckResult(
         "ledger",
         ok=not strangers,
-        found=f"{len(entries)} partitions"
+        found=(f"{len(entries)} partitions" if entries else "nothing is loaded yet")
         if not strangers
         else f"files that belong to no partition: {', '.join(strangers[:3])}",
         fix=store.foreign_files_hint(strangers) if strangers else "",

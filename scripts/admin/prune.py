@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from scripts.bronze.bucket_store import BucketStore
-from scripts.bronze.debris import find_debris
+from scripts.bronze.folder_store import FolderStore
 from scripts.config import settings
 from scripts.utils.files import storage_errors
 from scripts.utils.logging_config import get_logger
@@ -17,6 +16,7 @@ from scripts.warehouse.build import warehouse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from scripts.bronze.bucket_store import BucketStore
     from scripts.bronze.run import Run
 
 _log = get_logger("prune")
@@ -74,13 +74,16 @@ def prune_bronze(run: Run, *, dry_run: bool) -> list[str]:
     Raises:
         StorageError, StorageUnavailableError: The bucket cannot be read or written.
     """
-    if not isinstance(run.store, BucketStore):
+    if isinstance(run.store, FolderStore):
         return []
-    names = list(find_debris(run.store, keep_days=settings().bronze_keep_days))
+    from scripts.bronze.debris import find_debris  # noqa: PLC0415 — one machine with a folder needs no client
+
+    store = cast("BucketStore", run.store)
+    names = list(find_debris(store, keep_days=settings().bronze_keep_days))
     if names and not dry_run:
         _log.info("removing %d objects that no record names", len(names))
-        run.store.bucket.delete(names)
-    return [run.store.bucket.place(name) for name in names]
+        store.bucket.delete(names)
+    return [store.bucket.place(name) for name in names]
 
 
 def _older(folder: Path, days: int, names: str = "*") -> Iterator[Path]:

@@ -96,8 +96,10 @@ class FolderStore(Store):
 
     @override
     def entry(self, partition: Partition) -> LedgerEntry | None:
-        path = self.entry_path(partition)
-        return ledger.read_entry(path) if path.exists() else None
+        try:
+            return ledger.read_entry(self.entry_path(partition))
+        except FileNotFoundError:
+            return None
 
     @override
     @contextlib.contextmanager

@@ -30,6 +30,8 @@ def foreign_files(store: FolderStore, known: Collection[str] | None = None) -> S
         LockedError: A partition is still being replaced after a minute.
     """
     root = os.fspath(store.root)
+    if not store.root.is_dir():
+        return []
     wanted = set(_files_of_records(store) if known is None else known)
     schema = f"/{SCHEMA_DAY}/{SCHEMA_FILE}"  # it holds no rows
     found = {

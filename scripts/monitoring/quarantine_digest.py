@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from scripts.bronze.ledger import Partition
-from scripts.bronze.ledger_index import LedgerIndex
 from scripts.monitoring import alerts, told_before
 from scripts.planning.calendar import in_words
 from scripts.utils.days import parse_day
@@ -34,7 +33,7 @@ def tell_quarantine(
     Returns:
         The message; None if there is nothing to tell, or if no sink took it.
     """
-    with LedgerIndex(store.root, trust_folders=True) as index:
+    with store.index(trust_folders=True) as index:
         present = index.quarantined_hashes()
     known = {_partition(name): content for name, content in told_before.read("quarantine", str).items()}
     new = [partition for partition, content in present.items() if known.get(partition) != content]

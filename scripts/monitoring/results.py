@@ -10,7 +10,7 @@ import jinja2
 
 from scripts.bronze import attempts
 from scripts.config import settings
-from scripts.planning.published import attempt_path
+from scripts.planning.published import attempt_document
 from scripts.warehouse import candidate, history
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.data_docs import docs_dir
@@ -62,7 +62,7 @@ def results_page(version: str = "", *, with_rows: bool) -> str:
     """
     target = warehouse()
     failed = None if version else candidate.read(target)
-    attempt = None if version else attempts.read(attempt_path())
+    attempt = None if version else attempts.read(attempt_document())
     if failed is not None and failed.state == "failed":
         build = _of_failed(failed.build_id, failed.base, [result._asdict() for result in failed.results], with_rows)
     elif attempt is not None and target.current() is None:

@@ -108,7 +108,7 @@ def read_status(store: Store, *, content: bool = False) -> Status:
         silver = _silver_by_day(connection)
         rows = [_partition(store, sources, entry, built, silver, now, is_present, content=content) for entry in entries]
         damaged = {(row.source, row.resource) for row in rows if row.problem}
-        models = _models(connection, store, _by_resource(entries, built), damaged, silver, is_present, content=content)
+        models = _models(connection, store, _by_resource(entries, built), damaged, silver, content=content)
     return Status(target.current(), rows, models, problems, notes)
 
 
@@ -204,7 +204,6 @@ def _models(
     partitions: Mapping[tuple[str, str], _OfResource],
     damaged: Collection[tuple[str, str]],
     silver: Mapping[Partition, int],
-    is_present: Callable[[LedgerEntry], bool],
     *,
     content: bool,
 ) -> Sequence[ModelStatus]:
@@ -220,7 +219,7 @@ def _models(
             if not of_resource.is_built:
                 expected, explanation = None, "build pending"
             elif content:
-                keys = _keys_by_last_day(connection, store, of_resource.valid, model.source, model.resource, is_present)
+                keys = _keys_by_last_day(connection, store, of_resource.valid, model.source, model.resource)
                 expected = None if keys is None else sum(keys.values())
                 explanation = "distinct keys in Bronze"
                 other_day = _other_day(keys or {}, silver, model.source, model.resource)
@@ -237,10 +236,9 @@ def _keys_by_last_day(
     valid: Mapping[Partition, LedgerEntry],
     source: str,
     name: str,
-    is_present: Callable[[LedgerEntry], bool],
 ) -> Mapping[dt.date, int] | None:
     """Return the number of keys in the Bronze files of a resource by the last day of each; None without a contract."""
-    paths = [store.data_place(entry) for entry in valid.values() if is_present(entry)]
+    paths = [store.data_place(entry) for entry in valid.values()]
     resource: Resource | None = _resource(source, name)
     if resource is None or not paths:
         return {} if resource is not None else None

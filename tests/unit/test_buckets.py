@@ -1,5 +1,6 @@
 """Where Bronze can be, and which variables connect to a bucket; nothing here sends a request."""
 
+import subprocess
 import sys
 
 import pytest
@@ -100,3 +101,20 @@ def test_dbt_gets_them_in_one_variable_that_it_hides_and_only_for_a_bucket(env):
     env("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-test")
     assert connection_for_dbt("/data/bronze") == ""
     assert "a-secret-of-the-test" in connection_for_dbt("s3://bucket")
+
+
+def test_a_folder_needs_no_client(tmp_path):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import scripts.cli.main, scripts.ingest_api, scripts.validate_data, scripts.loading.replay\n"
+        "import scripts.admin.doctor, scripts.admin.prune, scripts.explain.reader, scripts.monitoring.status\n"
+        "import scripts.planning.reconcile, scripts.warehouse.build, scripts.warehouse.duckdb_plugin\n"
+        "from scripts.bronze.stores import open_store\n"
+        "open_store(Path(sys.argv[1]))\n"
+        "print({'obstore', 'fsspec'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT_DIR, text=True, capture_output=True, check=True)
+
+    assert done.stdout == "set()\n"
