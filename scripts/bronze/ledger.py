@@ -149,22 +149,17 @@ def decode(path: Path) -> LedgerEntry:
     Raises:
         BronzeError: The file is not a record.
     """
-    return _decode(path.read_bytes(), str(path), _reload_hint_of(path))
-
-
-def _decode(content: bytes, where: str, hint: str) -> LedgerEntry:
     try:
-        try:
-            return msgspec.json.decode(content, type=LedgerEntry)
-        except msgspec.ValidationError:
-            return _decode_old(content)
+        return _decode(path.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BronzeError(
-            f"ledger record cannot be read: {error}",
-            where=where,
-            expected="a record that the pipeline wrote",
-            hint=hint,
-        ) from None
+        raise _unreadable(error, str(path), _reload_hint_of(path)) from None
+
+
+def _decode(content: bytes) -> LedgerEntry:
+    try:
+        return msgspec.json.decode(content, type=LedgerEntry)
+    except msgspec.ValidationError:
+        return _decode_old(content)
 
 
 def _decode_old(content: bytes) -> LedgerEntry:
@@ -190,7 +185,20 @@ def entry_of(content: bytes, partition: Partition, where: str) -> LedgerEntry:
     Raises:
         BronzeError: The content is not a record, or it is about another partition.
     """
-    return _about(_decode(content, where, reload_hint(partition)), partition, where)
+    try:
+        entry = _decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(error, where, reload_hint(partition)) from None
+    return _about(entry, partition, where)
+
+
+def _unreadable(error: Exception, where: str, hint: str) -> BronzeError:
+    return BronzeError(
+        f"ledger record cannot be read: {error}",
+        where=where,
+        expected="a record that the pipeline wrote",
+        hint=hint,
+    )
 
 
 def _about(entry: LedgerEntry, partition: Partition, where: str) -> LedgerEntry:
