@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from typing_extensions import override
 
 from scripts.bronze import foreign_files, ledger, quarantine
 from scripts.bronze.documents import FileDocument
+from scripts.bronze.folder_files import beside, difference, is_present
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.ledger_records import FolderRecords
 from scripts.bronze.store import DATA_FILE, SCHEMA_DAY, SCHEMA_FILE, Staged, Store, check_counts
@@ -76,15 +76,15 @@ class FolderStore(Store):
 
     def entry_path(self, partition: Partition) -> Path:
         """Return the ledger record of a partition."""
-        return self.root / _beside("_ledger", partition, ".json")
+        return self.root / beside("_ledger", partition, ".json")
 
     def quarantine_path(self, partition: Partition) -> Path:
         """Return the quarantine file of a partition; it exists only if rows are quarantined."""
-        return self.root / _beside("_quarantine", partition, ".jsonl")
+        return self.root / beside("_quarantine", partition, ".jsonl")
 
     def report_path(self, partition: Partition) -> Path:
         """Return the validation report of a partition."""
-        return self.root / _beside("_reports", partition, ".json")
+        return self.root / beside("_reports", partition, ".json")
 
     def schema_path(self, source: str, resource: str) -> Path:
         """Return the file without rows that contains the current schema of a resource."""
@@ -123,11 +123,11 @@ class FolderStore(Store):
 
     @override
     def quarantine_content(self, entry: LedgerEntry) -> bytes | None:
-        return self.document(_beside("_quarantine", entry, ".jsonl")).read()
+        return self.document(beside("_quarantine", entry, ".jsonl")).read()
 
     @override
     def report_content(self, entry: LedgerEntry) -> bytes | None:
-        return self.document(_beside("_reports", entry, ".json")).read()
+        return self.document(beside("_reports", entry, ".json")).read()
 
     @override
     def report_place(self, entry: LedgerEntry) -> str:
@@ -136,11 +136,11 @@ class FolderStore(Store):
 
     @override
     def difference(self, entry: LedgerEntry, *, content: bool) -> BronzeError | None:
-        return _difference(self, entry, content=content)
+        return difference(self, entry, content=content)
 
     @override
     def presence(self) -> Callable[[LedgerEntry], bool]:
-        return lambda entry: _is_present(self, entry)
+        return lambda entry: is_present(self, entry)
 
     @override
     def last_load(self) -> Sequence[dt.datetime]:
@@ -288,60 +288,6 @@ class _FolderStaged(Staged):
             quarantine_hash=hash_file(rejected) if entry.quarantined else "",
             report_hash=hash_file(report) if report.exists() else "",
         )
-
-
-def _difference(store: FolderStore, entry: LedgerEntry, *, content: bool) -> BronzeError | None:
-    if not content and _is_present(store, entry):
-        return None
-    path = store.root / entry.path
-    hint = ledger.reload_hint(entry.partition)
-    if not path.exists():
-        return BronzeError("the data file of a loaded partition is missing", where=str(path), hint=hint)
-    size = path.stat().st_size
-    if size != entry.bytes or (content and hash_file(path) != entry.content_hash):
-        return BronzeError(
-            f"torn or changed file of {size} bytes",
-            where=str(path),
-            expected=f"the {entry.bytes} bytes with SHA-256 {entry.content_hash[:12]}… that the ledger recorded",
-            hint=hint,
-        )
-    rejected, report = store.quarantine_path(entry.partition), store.report_path(entry.partition)
-    for what, path, known in (
-        ("quarantine", rejected, entry.quarantine_hash),
-        ("validation report", report, entry.report_hash),
-    ):
-        if known and not path.exists():
-            return BronzeError(f"the {what} of a loaded partition is missing", where=str(path), hint=hint)
-        if known and content and hash_file(path) != known:
-            return BronzeError(
-                f"torn or changed {what}",
-                where=str(path),
-                expected=f"the content with SHA-256 {known[:12]}… that the ledger recorded",
-                hint=hint,
-            )
-    return None
-
-
-def _beside(folder: str, of: Partition | LedgerEntry, suffix: str) -> str:
-    """Return the path of a file about a partition, relative to the Bronze folder."""
-    return f"{folder}/{of.source}/{of.resource}/{of.day}{suffix}"
-
-
-def _is_present(store: FolderStore, entry: LedgerEntry) -> bool:
-    """Return whether all files of a partition are there, and the data file has its size.
-
-    It works on texts: a status of 50,000 partitions would spend most of its time on `Path`.
-    """
-    root = os.fspath(store.root)
-    rejected, report = _beside("_quarantine", entry, ".jsonl"), _beside("_reports", entry, ".json")
-    try:
-        return (
-            os.stat(f"{root}/{entry.path}").st_size == entry.bytes  # noqa: PTH116 — see above
-            and (not entry.quarantine_hash or os.path.exists(f"{root}/{rejected}"))  # noqa: PTH110
-            and (not entry.report_hash or os.path.exists(f"{root}/{report}"))  # noqa: PTH110
-        )
-    except OSError:
-        return False
 
 
 def _decision(folder: Path) -> Path:
