@@ -136,6 +136,7 @@ def test_a_lasting_fault_is_transient_and_keeps_the_old_partition(name, load, ap
 
     assert run.store.entry(before.partition) == before
     assert files_of(run.store) == files
+    assert not run.store.left_behind()
 
 
 def test_a_final_answer_fails_at_once(load, api):

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import pathlib
 import shutil
 import threading
 
@@ -74,6 +75,23 @@ def put(store, entry):
 
 def index_file(run):
     return run.store.root / "_index" / "ledger.sqlite"
+
+
+def test_a_record_that_vanishes_before_it_is_read_counts_as_removed(run, mocker):
+    records(run, 1)
+    run.store.entry_path(POSTS).parent.mkdir(parents=True)
+    # as seen by a process that looks just before another one removes it
+    mocker.patch.object(pathlib.Path, "exists", return_value=True)
+
+    assert run.store.entry(POSTS) is None
+
+
+def test_the_doctor_says_that_nothing_is_loaded_before_there_is_a_folder(run, start):
+    assert not run.store.root.exists()
+    found = {row["check"]: row for row in json.loads(start("doctor", "--json").stdout)}
+
+    assert found["ledger"]["ok"]
+    assert found["ledger"]["found"] == "nothing is loaded yet"
 
 
 @pytest.mark.parametrize("harm", [b"\x80", b"", b"{", b"[1]"])
