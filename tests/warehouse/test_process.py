@@ -33,7 +33,7 @@ def command(tmp_path):
         arguments = ["compile", "--quiet", "--inline", "select '{{ env_var(\"DBT_TEXT\") }}'"]
         own = tmp_path / text
         files = {"WAREHOUSE_BUILD": f"{own}.duckdb", "DBT_TARGET_PATH": str(own)}
-        variables = {**environment(warehouse(), tmp_path), **files, "DBT_TEXT": text}
+        variables = {**environment(warehouse(), str(tmp_path)), **files, "DBT_TEXT": text}
         return Command(arguments, settings().dbt_dir, variables)
 
     return print_text
