@@ -73,8 +73,11 @@ def test_each_version_is_published_to_the_bucket_and_can_be_fetched(bucket, run,
     assert remote.fetch(copy).version == "000001"
     assert remote.fetch(copy) is None
     assert tables(copy) == tables(warehouse().path)
+    pointer = json.loads(there.get(remote.POINTER).content)
     build_warehouse(run)
-    assert len(list(there.list("versions"))) == 1, "a build without work uploads nothing"
+    named = {pointer["path"], *pointer["gold"].values()}
+    assert pointer["gold"].keys() >= {"dim_users", "fct_events"}
+    assert {found.name for found in there.list("versions")} == named, "a build without work uploads nothing"
 
     load_days(run, DAYS[1:])
     build_warehouse(run)
