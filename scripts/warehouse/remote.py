@@ -135,7 +135,9 @@ def _prune(bucket: Bucket, current: str) -> None:
         versions.setdefault(found.name.split("/")[1], []).append(found)
     newest = {name: max(found.modified for found in files) for name, files in versions.items()}
     last = max(newest.values())
-    others = sorted((name for name in versions if name != current), key=lambda name: newest[name], reverse=True)
+    others = [name for name in versions if name != current]
+    # a bucket dates objects in seconds: of those of one second, the higher number is the newer one
+    others.sort(key=lambda name: (newest[name], name), reverse=True)
     for name in others[settings().warehouse_keep_versions - 1 :]:
         if last - newest[name] > _AGE:
             bucket.delete(found.name for found in versions[name])
