@@ -357,7 +357,9 @@ def test_a_daily_run_whose_worker_was_killed_gives_each_alert_once_and_the_next_
 
 def test_a_daily_run_that_fails_by_itself_is_told(prefect, sink):
     running = prefect.data_dir / "prefect" / "running"
-    shutil.rmtree(running)
+    # there is none before the first run
+    shutil.rmtree(running, ignore_errors=True)
+    running.parent.mkdir(exist_ok=True)
     running.write_text("no folder")
     try:
         run = prefect.wait(prefect.start("elt-daily/daily"))
