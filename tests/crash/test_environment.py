@@ -65,6 +65,7 @@ def clock(tmp_path):
     thread.join()
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_loses_nothing_and_what_it_dated_wrongly_is_loaded_again(campaign, clock):
     for name in [*random.Random(2).choices([*COMMANDS], k=STEPS), "reload and build"]:
         campaign.work(name, random.Random(name).choice(DAYS), **clock)

@@ -56,6 +56,7 @@ class Racers:
                     self.wrong.append("a version that a reader holds has changed")
 
 
+@pytest.mark.long
 def test_eight_processes_and_readers_meet_no_error_and_everything_adds_up(tmp_path):
     campaign = Campaign(tmp_path, seed=1)
     with campaign.serving():

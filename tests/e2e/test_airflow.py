@@ -169,6 +169,7 @@ def test_the_graph_of_an_asset_leads_from_each_resource_to_gold(airflow):
     assert not any("coin" in name for name in [*found, *set[str]().union(*found.values())]), "another source"
 
 
+@pytest.mark.long
 def test_a_dag_of_a_consumer_runs_each_time_that_its_table_changes(airflow, project):
     """The DAG is the example of `docs/lineage.md`."""
     page = (PROJECT_DIR / "docs/lineage.md").read_text()
@@ -371,6 +372,7 @@ def test_a_worker_killed_in_ingest_is_tried_again(airflow, source):
     assert day in airflow.gold_days()
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_a_build_is_tried_again_and_leaves_no_lock(airflow):
     day = "2024-03-16"
     airflow.wait_for_loads()

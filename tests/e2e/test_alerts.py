@@ -120,6 +120,7 @@ def test_no_run_that_ended_in_time_is_called_late(airflow, sink):
             assert late == [], took
 
 
+@pytest.mark.long
 def test_a_red_silver_build_writes_the_pages_and_leads_to_the_new_model(airflow, project, changed, sink):
     """Silver is red: nothing runs after it. dbt's site does not know the new model, since it was never published."""
     day, docs = "2024-07-21", airflow.data_dir / "docs"

@@ -161,6 +161,7 @@ def test_a_full_disk(airflow, sink, pipeline):
     assert pipeline("status", "--verify").returncode == 0
 
 
+@pytest.mark.long
 def test_a_stale_source_and_a_damaged_file(airflow, sink, changed, pipeline):
     """A source whose runs never started, and a file of Bronze that was changed: maintenance finds them."""
     day, yesterday = "2024-10-12", str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))

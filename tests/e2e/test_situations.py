@@ -138,6 +138,7 @@ def test_gold_is_paused_and_its_event_is_lost(airflow):
     assert day in airflow.gold_days("users")
 
 
+@pytest.mark.long
 def test_a_range_with_today_then_the_run_of_that_day(airflow, other_rows, pipeline):
     run_id = airflow.trigger("pipeline_bronze", start_date=YESTERDAY, end_date=str(TODAY), **USERS)
     assert airflow.wait("pipeline_bronze", run_id)["state"] == "success"
@@ -173,6 +174,7 @@ def test_ingest_or_validate_cleared_without_what_comes_after_it(airflow, other_r
     assert {*days} <= airflow.gold_days("users")
 
 
+@pytest.mark.long
 def test_a_run_stopped_after_validating_and_cleared_whole(airflow, source, other_rows):
     day = "2025-01-15"
     fault = hang(source, day, "/todos")

@@ -23,12 +23,22 @@ pytestmark = [pytest.mark.slow]
 YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the first test keeps a copy of its data folder for the others."""
+    return tmp_path_factory.mktemp("well") / "data"
+
+
 @pytest.fixture
-def well(load_days, build):
+def well(load_days, build, kept):
     """A data folder where all is well: the last day of the default source, published."""
+    folder = settings().data_dir
+    if kept.exists():
+        return shutil.copytree(kept, folder, symlinks=True, dirs_exist_ok=True)
     load_days(YESTERDAY, sources=["jsonplaceholder"])
     build()
-    return settings().data_dir
+    shutil.copytree(folder, kept, symlinks=True)
+    return folder
 
 
 def whole():

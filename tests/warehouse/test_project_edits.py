@@ -270,6 +270,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.long
 def test_what_cannot_be_kept_is_refused_before_anything_is_built(build, project, write):
     found = {}
     for name, (files, expected) in REFUSED.items():
