@@ -191,7 +191,7 @@ def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, sink)
     loaded = prefect.loads("2024-01-0")
     assert len(loaded) == 4 * 3
     # the scheduled run loads yesterday, and the next run would build it
-    wait_for(lambda: not prefect.waiting(), "the end of other runs", 600)
+    wait_for(lambda: not prefect.waiting(), lambda: f"the end of other runs: {prefect.waiting()}", 600)
     again = prefect.run("2024-01-01", "2024-01-03")
     assert again["state_type"] == "COMPLETED"
     assert prefect.tasks(again) == {}, "a rerun does only what is missing, and publishes nothing"
