@@ -191,7 +191,7 @@ def test_three_days_leave_tasks_and_artifacts_that_a_person_reads(prefect, sink)
     loaded = prefect.loads("2024-01-0")
     assert len(loaded) == 4 * 3
     # the scheduled run loads yesterday, and the next run would build it
-    wait_for(lambda: not prefect.waiting(), lambda: f"the end of other runs: {prefect.waiting()}", 600)
+    wait_for(lambda: not prefect.waiting(), lambda: f"the end of other runs: {prefect.waiting()}")
     again = prefect.run("2024-01-01", "2024-01-03")
     assert again["state_type"] == "COMPLETED"
     assert prefect.tasks(again) == {}, "a rerun does only what is missing, and publishes nothing"
@@ -336,6 +336,9 @@ def test_a_daily_run_whose_worker_was_killed_gives_each_alert_once_and_the_next_
     wait_for(lambda: [text for text in sink.texts if "RUN LATE" in text and link in text], "the alert that it is late")
     process = flow_process(run_id)
     worker = next(one for one in process.parents() if "worker" in one.cmdline())
+    # of such a run it is known only after a quarter of an hour that its process does not come
+    pending = {"state": {"type": {"any_": ["PENDING"]}}}
+    wait_for(lambda: not prefect.post("flow_runs/filter", flow_runs=pending), "no run to be pending")
     worker.kill()
     process.kill()
     assert prefect.wait(run_id)["state_type"] == "CRASHED", "the worker that starts in its place ends the run"
@@ -673,7 +676,7 @@ def test_only_its_own_page_may_read_answers(prefect):
 def test_then_all_invariants_hold(prefect):
     with settings_of(prefect.data_dir):
         for _ in range(5):
-            wait_for(lambda: not prefect.waiting(), "nothing to wait", 600)
+            wait_for(lambda: not prefect.waiting(), "nothing to wait")
             if not reconcile.examine(store()).is_ready:
                 break
             prefect.wait(prefect.start("elt-reconcile/reconcile"))
