@@ -42,6 +42,7 @@ def metricflow(tmp_path):
     return ask
 
 
+@pytest.mark.long
 def test_metrics_are_valid_and_give_what_sql_gives(api, run, metricflow, tmp_path):
     days = day_range(parse_day("2024-01-02"), parse_day("2024-01-03"))
     load(run, partitions(days, ["jsonplaceholder", "coin_prices"]))

@@ -84,6 +84,7 @@ def test_gold_without_a_candidate_does_the_whole_build(load_days, build):
     assert build(layer="gold").version == "000001"
 
 
+@pytest.mark.long
 def test_gold_does_not_build_on_a_candidate_of_another_version(load_days, build):
     load_days(DAYS[0])
     build()
