@@ -194,7 +194,10 @@ def test_a_run_stopped_after_validating_and_cleared_whole(airflow, source, other
 
 @pytest.mark.parametrize(
     ("dag_id", "first"),
-    [("pipeline_silver", "2025-01-20"), pytest.param("dbt_dag", "2025-01-23", marks=pytest.mark.long)],
+    [
+        pytest.param("pipeline_silver", "2025-01-20", marks=pytest.mark.long),
+        pytest.param("dbt_dag", "2025-01-23", marks=pytest.mark.long),
+    ],
 )
 def test_a_run_of_silver_or_gold_is_deleted_while_days_load(airflow, source, dag_id, first):
     last = str(dt.date.fromisoformat(first) + dt.timedelta(days=1))
