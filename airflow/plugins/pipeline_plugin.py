@@ -171,10 +171,9 @@ def show_ledger(source: str, resource: str, day: str) -> str:
 def show_quarantine(source: str, resource: str, day: str) -> str:
     """Show the quarantined rows of a partition, each with its rule and reason."""
     from scripts.bronze.run import Run
-    from scripts.bronze.store import quarantined_rows
 
     partition, entry = _find(source, resource, day)
-    rows = quarantined_rows(Run.create(triggered_by="airflow").store, entry)
+    rows = Run.create(triggered_by="airflow").store.quarantined(entry)
     title = f"{len(rows)} quarantined rows of {partition}"
     return _page(title, [f"{row.rule}: {row.reason}\n{row.raw}" for row in rows])
 

@@ -283,8 +283,3 @@ def for_each(store: Store, work: Callable[[Item], Result], items: Iterable[Item]
         return
     with concurrent.futures.ThreadPoolExecutor(min(store.at_once, len(wanted))) as executor:
         yield from executor.map(work, wanted)
-
-
-def quarantined_rows(store: Store, entry: LedgerEntry) -> Sequence[QuarantinedRow]:
-    """Return the quarantined rows of a partition."""
-    return store.quarantined(entry)

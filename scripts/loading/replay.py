@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from scripts.bronze import parquet, quarantine
 from scripts.bronze.loaded_contracts import changes_since, contract_of_record, keep_contract, outdated_error
-from scripts.bronze.store import quarantined_rows, verify
+from scripts.bronze.store import verify
 from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.contracts.types import ROW
@@ -58,7 +58,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
     ):
         run.store.recover_partition(partition, timeout=settings().lock_timeout)
         known = loaded_entry(run, partition)
-        if known.status == "ingested" and not quarantined_rows(run.store, known):
+        if known.status == "ingested" and not run.store.quarantined(known):
             # a replay was stopped between its two commits: complete it
             validate_partition(source, partition.resource, partition.day, run)
             return Replayed(partition, 0, 0)
@@ -72,7 +72,7 @@ def replay_partition(source: Source, partition: Partition, run: Run) -> Replayed
             is_current = all(change.effect == "compatible" for change in differences)
             resource = contract_of_record(run.store, entry, resource)
             reader = RowReader(resource)
-            rows = quarantined_rows(run.store, entry)
+            rows = run.store.quarantined(entry)
             if not rows:
                 return Replayed(partition, 0, 0)
             events.start("replay")

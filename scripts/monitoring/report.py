@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import duckdb
 import jinja2
 
-from scripts.bronze.store import quarantined_rows
 from scripts.errors import PipelineError
 from scripts.monitoring.charts import Bar, bars, columns, lines
 from scripts.monitoring.health import health, write_health
@@ -173,7 +172,7 @@ def _freshness(rows: Sequence[Mapping[str, Any]]) -> Section:
 def _quarantine(store: Store, entries: Sequence[LedgerEntry]) -> Section:
     counts: collections.Counter[str] = collections.Counter()
     for entry in entries:
-        for row in quarantined_rows(store, entry) if entry.quarantined else ():
+        for row in store.quarantined(entry) if entry.quarantined else ():
             name = f"{row.source} / {row.resource}: {row.rule}"
             counts[name] += 1
     top = counts.most_common(_RULES)

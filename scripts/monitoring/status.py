@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.loaded_contracts import as_of_now, damaged_contracts, outdated_days
-from scripts.bronze.store import quarantined_rows, verify
+from scripts.bronze.store import verify
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.planning.due import state_of
@@ -152,7 +152,7 @@ def _problem(store: Store, entry: LedgerEntry, is_present: Callable[[LedgerEntry
             return ""
         with store.data_file(entry) as data:
             rows = pq.read_metadata(data).num_rows
-        kept = len(quarantined_rows(store, entry))
+        kept = len(store.quarantined(entry))
     except PipelineError as error:
         return f"{error.what} (next: {error.hint})" if error.hint else error.what
     except OSError as error:

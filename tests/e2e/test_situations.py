@@ -192,13 +192,8 @@ def test_a_run_stopped_after_validating_and_cleared_whole(airflow, source, other
     assert {(name, day in airflow.gold_days(name)) for name in ("users", "todos")} == {("users", True), ("todos", True)}
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "first"),
-    [
-        pytest.param("pipeline_silver", "2025-01-20", marks=pytest.mark.long),
-        pytest.param("dbt_dag", "2025-01-23", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("dag_id", "first"), [("pipeline_silver", "2025-01-20"), ("dbt_dag", "2025-01-23")])
 def test_a_run_of_silver_or_gold_is_deleted_while_days_load(airflow, source, dag_id, first):
     last = str(dt.date.fromisoformat(first) + dt.timedelta(days=1))
     airflow.wait_for_loads()

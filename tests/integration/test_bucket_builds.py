@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 
-import duckdb
 import pytest
 
 from scripts.bronze.copying import copy_bronze
@@ -15,20 +14,11 @@ from scripts.monitoring.status import read_status
 from scripts.utils.buckets import Bucket
 from scripts.warehouse import remote
 from scripts.warehouse.build import build_warehouse, roll_back, warehouse
+from tests.support.tables import tables
 
 pytestmark = [pytest.mark.scale, pytest.mark.slow]
 DAYS = [dt.date(2024, 1, 1), dt.date(2024, 1, 2)]
 SOURCES = ("jsonplaceholder", "coin_prices")
-
-
-def tables(path):
-    """The rows of every table of Silver and Gold, apart from what differs between any two builds."""
-    with duckdb.connect(str(path), read_only=True) as opened:
-        names = opened.execute(
-            "select schema_name || '.' || table_name from duckdb_tables()"
-            " where schema_name in ('silver', 'gold') order by 1"
-        ).fetchall()
-        return {name: sorted(map(str, opened.execute(f"from {name}").fetchall())) for (name,) in names}
 
 
 def load_days(run, days):

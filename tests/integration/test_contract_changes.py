@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from scripts.bronze.loaded_contracts import contract_of_record, damaged_contracts, is_outdated, outdated_days
-from scripts.bronze.store import quarantined_rows
 from scripts.cli.printing import show_build_plan
 from scripts.contracts.catalog import Catalog
 from scripts.contracts.source import Source
@@ -351,7 +350,7 @@ def test_validation_keeps_a_column_that_the_contract_does_not_have_any_more(load
     entry = validate_partition(contract(ID, N, rules=[NEGATIVE]), "items", DAY, run)
 
     assert pq.read_table(run.store.root / entry.path)["m"].to_pylist() == [8]
-    (row,) = quarantined_rows(run.store, entry)
+    (row,) = run.store.quarantined(entry)
     assert json.loads(row.raw) == {"id": 1, "n": -1, "m": 7}
 
 

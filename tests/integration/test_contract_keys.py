@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from scripts.bronze.store import quarantined_rows
 from scripts.contracts.request import ForEach
 from scripts.contracts.source import Source
 from scripts.errors import DataError, SourceRejectedError, SourceUnavailableError, UsageError
@@ -440,7 +439,7 @@ def test_what_is_set_aside_is_kept_as_it_came_and_spares_its_neighbours(load, ru
 
     entry, table, _ = load(lambda _: (200, JSON, body), resource(ID, declared))
 
-    (aside,) = quarantined_rows(run.store, entry)
+    (aside,) = run.store.quarantined(entry)
     assert (table.column("id").to_pylist(), aside.raw) == ([7], raw)
 
 
@@ -458,7 +457,7 @@ def test_what_is_carried_along_stands_in_what_is_set_aside(load, run):
     entry, table, _ = load(lambda _: (200, JSON, orders), resource(children={"lines": child}), name="lines")
 
     assert table.column("sku").to_pylist() == ["a"]
-    assert [row.raw for row in quarantined_rows(run.store, entry)] == [
+    assert [row.raw for row in run.store.quarantined(entry)] == [
         '{"order_id":1,"sku":  7}',
         '{"id": 2, "lines": [], "lines": [1]}',
         '{"id": 3, "lines":NaN}',
@@ -498,7 +497,7 @@ def test_one_odd_record_of_every_format_is_set_aside_by_itself(load, run, keys, 
         lambda _: (200, {}, body), resource(ID, column("value"), response=response, on_unknown="discard")
     )
 
-    (aside,) = quarantined_rows(run.store, entry)
+    (aside,) = run.store.quarantined(entry)
     assert (table.column("value").to_pylist(), aside.raw_bytes) == ([value], raw)
 
 

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from scripts.bronze.ledger import Partition
-from scripts.bronze.store import quarantined_rows
 from scripts.contracts.source import Source
 from scripts.errors import SourceRejectedError, SourceUnavailableError
 from scripts.extract.client import Client
@@ -116,7 +115,7 @@ def load(server, run, env):
         with Client(described) as client:
             entry = ingest_partition(described, "items", DAY, run, client)
         rows = pq.read_table(run.store.root / entry.path).to_pylist()
-        return entry, rows, quarantined_rows(run.store, entry)
+        return entry, rows, run.store.quarantined(entry)
 
     return load_items
 

@@ -2,21 +2,12 @@
 
 import json
 
-import duckdb
 import pytest
+
+from tests.support.tables import tables
 
 DAYS = ("--start-date", "2024-01-01", "--end-date", "2024-01-02")
 BOTH = ("--source", "jsonplaceholder", "--source", "coin_prices")
-
-
-def tables(path):
-    """Return the rows of every table of Silver and Gold."""
-    with duckdb.connect(str(path), read_only=True) as warehouse:
-        names = warehouse.execute(
-            "select schema_name || '.' || table_name from duckdb_tables()"
-            " where schema_name in ('silver', 'gold') order by 1"
-        ).fetchall()
-        return {name: sorted(map(str, warehouse.execute(f"from {name}").fetchall())) for (name,) in names}
 
 
 @pytest.mark.slow

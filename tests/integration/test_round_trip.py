@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from scripts.bronze.run import Run
-from scripts.bronze.store import quarantined_rows
 from scripts.contracts.source import Source
 from scripts.extract.client import Client
 from scripts.ingest_api import ingest_partition
@@ -246,7 +245,7 @@ def test_every_record_is_in_bronze_as_it_was_sent_or_set_aside_as_it_came(server
         entry = ingest_partition(source, "items", DAY, run, connection)
 
     rows = pq.read_table(run.store.root / entry.path, partitioning=None)
-    aside = quarantined_rows(run.store, entry)
+    aside = run.store.quarantined(entry)
     assert entry.fetched == len(records) == entry.bronze + entry.quarantined
     assert [plain(row, columns) for row in rows.to_pylist()] == [
         expected_row(row, columns) for _, row in records if row is not None

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 
-from scripts.bronze.store import quarantined_rows
 from scripts.contracts.catalog import Catalog
 from scripts.contracts.source import Source
 from scripts.errors import PipelineError
@@ -47,7 +46,7 @@ def test_no_value_leaves_bronze_and_quarantine(api, run, people, capsys):
         shown = str(error)
     else:
         shown = ""
-    rows = list(quarantined_rows(run.store, entry))
+    rows = list(run.store.quarantined(entry))
     assert rows
     assert "@" in rows[0].raw
     assert HIDDEN in rows[0].reason

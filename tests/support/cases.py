@@ -22,7 +22,6 @@ from scripts.admin import generated_files
 from scripts.bronze.folder_store import FolderStore
 from scripts.bronze.ledger import Partition
 from scripts.bronze.run import Run
-from scripts.bronze.store import quarantined_rows
 from scripts.cli import main, sources
 from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog
@@ -173,7 +172,7 @@ class Case:
         """Return the rows of a day in quarantine."""
         entry = self.entry(day)
         assert entry is not None
-        return list(quarantined_rows(Run.create(triggered_by="test").store, entry))
+        return list(Run.create(triggered_by="test").store.quarantined(entry))
 
     def build(self, *arguments: str) -> str:
         """Build, which has to succeed, and return what was printed."""

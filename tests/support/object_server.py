@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.utils.buckets import Bucket
+from tests.support.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -171,18 +172,9 @@ class ObjectServer:
         """The URL of a prefix that nothing has used."""
         return f"s3://bronze/{secrets.token_hex(6)}"
 
-    @contextlib.contextmanager
-    def proxy(self) -> Iterator[Proxy]:
+    def proxy(self) -> contextlib.AbstractContextManager[Proxy]:
         """A proxy in front of the server."""
-        server = Proxy(self.port)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        return in_thread(Proxy(self.port))
 
 
 @contextlib.contextmanager
