@@ -15,6 +15,20 @@ pytestmark = pytest.mark.timeout(6000)
 USERS = {"source": "jsonplaceholder", "resources": ["users"]}
 
 
+@pytest.fixture(autouse=True)
+def _no_other_backfill(airflow):
+    """Begin when the runs of the former test's backfills have ended: one backfill runs at a time."""
+
+    def under_way():
+        return [
+            run
+            for state in ("queued", "running")
+            for run in airflow.runs("pipeline_bronze", run_type="backfill", state=state)
+        ]
+
+    wait_for(lambda: not under_way(), "the former backfill to be over", 240)
+
+
 @pytest.fixture
 def paused(airflow):
     """Pause the DAG for the test."""
@@ -33,6 +47,13 @@ def ask(airflow, first, last, **more):
     body = {"start_date": first, "end_date": last, **USERS, **more}
     answer = airflow.ask("POST", "/pipeline/backfills", body, user="n8n")
     return answer.status_code, answer.json()
+
+
+def accepted(airflow, first, last):
+    """Ask for the users of some days, which are started; returns the id."""
+    status, answer = ask(airflow, first, last)
+    assert (status, answer.get("status")) == (202, "accepted"), answer
+    return answer["backfill_id"]
 
 
 def progress(airflow, backfill_id):
@@ -57,26 +78,20 @@ def due(airflow, first, last, **more):
 
 def test_what_was_asked_for_is_loaded_and_the_next_range_need_not_wait(airflow):
     assert due(airflow, "2024-08-01", "2024-08-02") == (["2024-08-01", "2024-08-02"], [])
-    status, answer = ask(airflow, "2024-08-01", "2024-08-02")
-    assert (status, answer["status"]) == (202, "accepted")
-    assert (
-        ask(airflow, "2024-08-01", "2024-08-02")[1].items()
-        >= {
-            "status": "already_running",
-            "backfill_id": answer["backfill_id"],
-        }.items()
-    )
-    assert ended(airflow, answer["backfill_id"])["progress"] == {"done": 2, "running": 0, "queued": 0, "failed": 0}
+    made = accepted(airflow, "2024-08-01", "2024-08-02")
+    same = ask(airflow, "2024-08-01", "2024-08-02")[1]
+    assert (same["status"], same["backfill_id"]) == ("already_running", made)
+    assert ended(airflow, made)["progress"] == {"done": 2, "running": 0, "queued": 0, "failed": 0}
     # done is done: Airflow itself notices up to 30 seconds later
     again = ask(airflow, "2024-08-01", "2024-08-02")
-    assert (again[0], again[1]["status"], again[1]["backfill_id"]) == (202, "loaded", answer["backfill_id"])
-    assert ask(airflow, "2024-08-03", "2024-08-03")[1]["status"] == "accepted"
-    assert wait_for(lambda: progress(airflow, answer["backfill_id"])["silver_and_gold"]["caught_up"], "Gold", 240)
+    assert (again[0], again[1]["status"], again[1]["backfill_id"]) == (202, "loaded", made)
+    accepted(airflow, "2024-08-03", "2024-08-03")
+    assert wait_for(lambda: progress(airflow, made)["silver_and_gold"]["caught_up"], "Gold", 240)
 
 
 def test_a_day_that_is_not_over_is_done_for_now(airflow):
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    found = ended(airflow, ask(airflow, today, today)[1]["backfill_id"])
+    found = ended(airflow, accepted(airflow, today, today))
     assert (found["status"], found["failed_days"], found["provisional_days"]) == ("done", [], [today])
     assert due(airflow, today, today) == ([today], [])
 
@@ -84,7 +99,7 @@ def test_a_day_that_is_not_over_is_done_for_now(airflow):
 def test_a_failed_day_is_due_and_the_same_request_starts_it_again(airflow, source):
     fault = Fault("status", path="/users", status=404, times=10_000, day="2024-08-12")
     source.faults.append(fault)
-    first = ask(airflow, "2024-08-11", "2024-08-13")[1]["backfill_id"]
+    first = accepted(airflow, "2024-08-11", "2024-08-13")
     found = ended(airflow, first)
     source.faults.remove(fault)
     assert (found["status"], found["progress"]["failed"]) == ("failed", 1)
@@ -94,10 +109,9 @@ def test_a_failed_day_is_due_and_the_same_request_starts_it_again(airflow, sourc
     for mode in ("none", "failed"):
         assert due(airflow, "2024-08-11", "2024-08-13", reprocess=mode)[0] == ["2024-08-12"]
 
-    status, answer = ask(airflow, "2024-08-11", "2024-08-13")
-    assert (status, answer["status"]) == (202, "accepted")
-    assert answer["backfill_id"] != first
-    assert ended(airflow, answer["backfill_id"])["status"] == "done"
+    second = accepted(airflow, "2024-08-11", "2024-08-13")
+    assert second != first
+    assert ended(airflow, second)["status"] == "done"
     assert progress(airflow, first)["status"] == "done", "what is loaded is done, also for who asked first"
 
 
@@ -124,15 +138,13 @@ def test_cancelled_deleted_and_hand_marked_days_are_due(airflow, paused):
     assert due(airflow, days[0], days[-1]) == (days, [])
 
     paused(False)
-    status, answer = ask(airflow, days[0], days[-1])
-    assert (status, answer["status"]) == (202, "accepted")
-    assert ended(airflow, answer["backfill_id"])["progress"]["done"] == 4
+    assert ended(airflow, accepted(airflow, days[0], days[-1]))["progress"]["done"] == 4
 
 
 def test_another_request_waits_where_it_is_asked_to_and_tells_when_it_is_over(airflow, source):
     with callbacks() as server:
         source.faults.append(Fault("status", path="/users", status=503, times=3, day="2024-08-26"))
-        assert ask(airflow, "2024-08-26", "2024-08-27")[0] == 202
+        accepted(airflow, "2024-08-26", "2024-08-27")
         status, refused = ask(airflow, "2024-08-28", "2024-08-28")
         assert (status, refused["error"]["code"]) == (409, "backfill_running")
         status, answer = ask(airflow, "2024-08-28", "2024-08-28", wait=True, callback_url=f"{server.url}/done")
