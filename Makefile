@@ -12,11 +12,11 @@ export UV_COMPILE_BYTECODE := 1# dbt starts 40 % quicker
 unexport VIRTUAL_ENV
 
 START ?=
-# processes of pytest: one for each core; WORKERS=0 runs the tests one after another, for a debugger
-WORKERS ?= auto
+# processes of pytest: one for each core; PROCESSES=0 runs the tests one after another, for a debugger
+PROCESSES ?= auto
 COVERAGE_FLOOR ?= 83
 FUZZ_SECONDS ?= 3600
-PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/pytest -q -n $(PROCESSES) --dist loadfile
 LONG = $(if $(QUICK),-m "not long")
 END ?=
 SOURCE ?= jsonplaceholder
@@ -25,7 +25,11 @@ DOCS_PORT ?= 8090
 N8N_DIR ?= $(HOME)/.cache/data-pipeline/n8n
 
 PROFILES ?=
+# containers that load, and loads that each of them runs at the same time; .env may set both
+WORKERS ?= $(shell sed -n 's/^WORKERS=//p' .env 2>/dev/null)
+WORKER_SLOTS ?= $(or $(shell sed -n 's/^WORKER_SLOTS=//p' .env 2>/dev/null),4)
 COMPOSE = docker compose --env-file .env -f infra/docker-compose.yml \
+	$(if $(WORKERS),-f infra/docker-compose.workers.yml --profile workers) \
 	$(if $(PROD),-f infra/docker-compose.prod.yml) \
 	$(if $(or $(filter tls,$(PROFILES)),$(shell grep -s '^PUBLIC_DOMAIN=.' .env)),-f infra/docker-compose.tls.yml) \
 	$(addprefix --profile ,$(PROFILES))
@@ -34,6 +38,11 @@ ifdef DEMO
 override PROFILES += demo
 export API_BASE_URL := http://sample-api:3000
 export COIN_API_BASE_URL := http://sample-api:3000
+endif
+ifneq ($(WORKERS),)
+export WORKERS WORKER_SLOTS
+# as many tasks as there are slots: another task would wait at the broker, where its priority does not count
+export AIRFLOW_PARALLELISM := $(shell echo $$((($(WORKERS) + 1) * $(WORKER_SLOTS))))
 endif
 ifneq ($(filter observability,$(PROFILES)),)
 export AIRFLOW_METRICS := True
@@ -152,7 +161,7 @@ n8n-export: setup ## Export its workflows to n8n/workflows: make n8n-export NAME
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export $(if $(NAMES),"$(NAMES)")
 
 .PHONY: up
-up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 PROFILES="prefect observability tls" PROD=1 OVERWRITE=yes
+up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 WORKERS=3 PROFILES="prefect observability tls" PROD=1 OVERWRITE=yes
 	@mkdir -p data
 	@$(SECRETS) $(BIN)/python infra/compose_up.py $(if $(filter yes,$(ADOPT)),--adopt) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
 	@$(BIN)/python infra/addresses.py
@@ -220,7 +229,7 @@ lint: setup ## Check lint, formatting, and that generated files are up to date
 	@$(BIN)/zizmor -q --offline --persona=auditor .github
 	@$(BIN)/bandit -q -c pyproject.toml -r scripts infra airflow prefect
 	@$(BIN)/hadolint infra/Dockerfile.airflow
-	@$(BIN)/shellcheck infra/*.sh n8n/*.sh
+	@$(BIN)/shellcheck infra/*.sh infra/bucket/*.sh infra/redis/*.sh n8n/*.sh
 	@$(BIN)/sqlfluff lint -q dbt
 	@$(BIN)/codespell
 

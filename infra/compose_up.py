@@ -23,14 +23,16 @@ sys.path.insert(0, str(REPOSITORY))
 import containers  # noqa: E402 — in the same folder
 from scripts.admin import compose_owner  # noqa: E402 — the repository has to be on the path
 from scripts.admin.env_file import ENV_FILE  # noqa: E402 — the same
+from scripts.config import settings  # noqa: E402 — the same
 
 TOLD = ("n8n: workflow ", "kept what was set in Prefect ")
 IMPORTED = "n8n: imported "
+WORKERS_FILE = "infra/docker-compose.workers.yml"
 WEBHOOK_SECONDS = 180
 
 
 def main() -> None:
-    """Check the owner, start the stack, and explain a failure."""
+    """Check the owner and the settings, start the stack, and explain a failure."""
     options = [argument for argument in sys.argv[1:3] if argument in {"--adopt", "--check"}]
     command = sys.argv[1 + len(options) :]
     project = compose_owner.project_name(ENV_FILE, os.environ)
@@ -40,6 +42,11 @@ def main() -> None:
         sys.exit(f"nothing was touched: {problem}\n{compose_owner.ways_out(project)}")
     if "--check" in options:
         return
+    if WORKERS_FILE in command and "://" not in settings().bronze_location:
+        sys.exit(
+            f"nothing was touched: workers share no folder, and Bronze is in {settings().bronze_location}\n"
+            "set BRONZE_DIR in .env to a bucket, such as s3://bucket/prefix; see docs/scaling.md"
+        )
     compose_owner.note_volumes(project, ENV_FILE)
     code = subprocess.run(command, check=False).returncode
     if code:

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger("pipeline.airflow")
 
+LOAD_QUEUE = "default"
+"""Tasks that need only the source and Bronze: with CeleryExecutor, every worker runs them."""
+WAREHOUSE_QUEUE = "warehouse"
+"""Tasks that may open the warehouse's file, or write to `DATA_DIR`: with CeleryExecutor, one worker has both."""
 POOL = "warehouse"
 """The pool has one slot, so builds run one after another. The core's lock excludes builds of other entry points."""
 
@@ -69,11 +73,12 @@ class RunCreated(BaseDeadlineReference):
         return dt.datetime.now(dt.UTC)
 
 
-def defaults() -> dict[str, Any]:
-    """Return the default arguments of every task."""
+def defaults(queue: str = WAREHOUSE_QUEUE) -> dict[str, Any]:
+    """Return the default arguments of every task; LocalExecutor has no queues, and runs every task."""
     config = settings()
     return {
         "owner": "data-platform",
+        "queue": queue,
         "retries": config.task_retries,
         "retry_delay": dt.timedelta(seconds=config.task_retry_wait),
         "retry_exponential_backoff": 2.0,

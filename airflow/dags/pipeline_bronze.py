@@ -33,6 +33,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from dag_assets import BRONZE_RESOURCES
 from dag_support import (
+    LOAD_QUEUE,
     days_of,
     deadline,
     defaults,
@@ -61,7 +62,7 @@ with DAG(
     start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=4,
-    default_args=defaults(),
+    default_args=defaults(LOAD_QUEUE),
     deadline=deadline(),
     doc_md=__doc__,
     tags=["bronze", "daily"],

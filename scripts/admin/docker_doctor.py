@@ -46,6 +46,7 @@ def examine(env_file: Path = PROJECT_DIR / ".env") -> Sequence[CheckResult]:
         lambda: _memory(int(facts.get("MemTotal", 0))),
         lambda: _disk(str(facts.get("DockerRootDir", "/"))),
         lambda: _owners(env_file),
+        lambda: _workers(env_file),
     )
     return [
         CheckResult("docker", ok=True, found=f"engine {facts.get('ServerVersion')}"),
@@ -120,6 +121,20 @@ def _owners(env_file: Path) -> CheckResult:
         if strangers
         else f"user {wanted}",
         fix=f"sudo chown -R {wanted} {folder}",
+    )
+
+
+def _workers(env_file: Path) -> CheckResult:
+    count = (dotenv_values(env_file) if env_file.exists() else {}).get("WORKERS") or ""
+    if not count:
+        return CheckResult("workers", ok=True, found="none: the scheduler runs all tasks")
+    place = settings().bronze_location
+    is_number = count.isdigit() and int(count) > 0
+    return CheckResult(
+        "workers",
+        ok=is_number and "://" in place,
+        found=f"WORKERS={count}, with Bronze in {place}",
+        fix="set BRONZE_DIR to a bucket: workers share no folder" if is_number else "set a number, such as WORKERS=3",
     )
 
 

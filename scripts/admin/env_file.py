@@ -34,6 +34,10 @@ def _prefect_login() -> str:
     return f"admin:{_password()}"
 
 
+def _broker_url() -> str:
+    return f"redis://:{_password()}@redis:6379/0"
+
+
 def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
@@ -53,6 +57,7 @@ _SECRETS: Mapping[str, tuple[Callable[[], str], str]] = {
     "N8N_OWNER_PASSWORD": (_password, "n8n's owner account"),
     "PREFECT_API_AUTH_STRING": (_prefect_login, "Prefect's login; the page asks for the whole value"),
     "DOCS_PASSWORD": (_password, "password of the user `reader` at the docs service behind the TLS proxy"),
+    "BROKER_URL": (_broker_url, "address of Redis with its password, for `make up WORKERS=3`"),
     "PSEUDONYM_KEY": (
         _long_secret,
         "key of the hashes of sensitive columns; another key changes every hash",

@@ -79,6 +79,12 @@ class Stack:
             for item in found
         }
 
+    def replicas(self, service):
+        """Return the host name and the health of each running container of a service."""
+        ids = self.compose("ps", "--quiet", service).split()
+        found = json.loads(subprocess.check_output(["docker", "inspect", *ids])) if ids else []
+        return {item["Config"]["Hostname"]: item["State"].get("Health", {}).get("Status") for item in found}
+
     def images(self):
         """Return the image of each running service."""
         ids = self.compose("ps", "--quiet").split()
@@ -136,9 +142,13 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running_stack(folder, project, *, backup=None, **environ):
-    """Start a stack from nothing, or from a backup, for the block; at the end nothing of it is left."""
+def running_stack(folder, project, *, backup=None, lines=(), **environ):
+    """Start a stack from nothing, or from a backup, for the block; at the end nothing of it is left.
+
+    `lines` are in `.env` before anything else.
+    """
     stack = Stack(clone(folder), project, **environ)
+    (stack.folder / ".env").write_text("".join(f"{line}\n" for line in lines))
     for command in stack.left_behind():  # of a run of the tests that was killed
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     try:

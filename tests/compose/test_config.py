@@ -11,9 +11,11 @@ from scripts.admin.env_file import SECRET_NAMES, init_env, write_secret_files
 from scripts.config import PROJECT_DIR, Settings
 from tests.support.clone import clone
 
-PROD, TLS = "docker-compose.prod.yml", "docker-compose.tls.yml"
+PROD, TLS, WORKERS = "docker-compose.prod.yml", "docker-compose.tls.yml", "docker-compose.workers.yml"
+SLOTS = {"WORKERS": "3", "AIRFLOW_PARALLELISM": "16"}
+"""What make computes for `make up WORKERS=3`."""
 ONE_SHOT = {"airflow-init", "n8n-init", "prefect-init"}
-RUNS_DUCKDB = {"scheduler", "prefect-worker"}
+RUNS_DUCKDB = {"scheduler", "prefect-worker", "warehouse-worker"}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,9 @@ def test_a_missing_variable_is_named_with_what_to_do(folder, name):
     assert "make init" in done.stderr or "such as pipeline.example.com" in done.stderr
 
 
-@pytest.mark.parametrize("files", [[], [PROD], [PROD, TLS]])
+@pytest.mark.parametrize("files", [[], [PROD], [PROD, TLS], [WORKERS, PROD, TLS]])
 def test_every_service_is_pinned_watched_limited_and_private(folder, files):
-    done = config(folder, *files)
+    done = config(folder, *files, **SLOTS)
     assert done.returncode == 0, done.stderr
     for name, service in json.loads(done.stdout)["services"].items():
         assert re.search(r":v?\d+|:local$", service["image"]), name
@@ -74,6 +76,38 @@ def test_duckdb_fits_into_the_memory_of_the_container_that_it_runs_in(folder):
     for name in RUNS_DUCKDB:
         # beside it the scheduler, and tasks of about 200 MB
         assert float(limit[:-2]) * 1e9 + 1.2e9 <= int(services[name]["mem_limit"]), name
+
+
+@pytest.mark.parametrize("files", [[], [PROD]])
+def test_workers_share_no_folder(folder, files):
+    """A load has the source, the bucket, the API server and Redis: no folder, and no database."""
+    services = json.loads(config(folder, WORKERS, *files, **SLOTS).stdout)["services"]
+    worker = services["worker"]
+    assert worker.get("volumes", []) == []
+    assert worker["deploy"]["replicas"] == 3
+    assert worker["environment"]["DATA_DIR"].startswith("/tmp/")
+    assert {name for name, service in services.items() if "PGPASSWORD" in service.get("environment", {})} == (
+        {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer", "prefect-server"}
+    )
+    assert services["warehouse-worker"].get("deploy", {}).get("replicas", 1) == 1
+
+
+def test_workers_change_the_executor_of_every_part_of_airflow(folder):
+    parts = {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
+    for files, executor in (([], "LocalExecutor"), ([WORKERS], "CeleryExecutor")):
+        services = json.loads(config(folder, *files, **SLOTS).stdout)["services"]
+        assert {services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in parts} == {executor}
+        on_workers = {
+            services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in ("worker", "warehouse-worker")
+        }
+        assert on_workers == {"CeleryExecutor"}
+    assert services["scheduler"]["environment"]["AIRFLOW__CORE__PARALLELISM"] == "16"
+
+
+def test_workers_need_make_which_counts_their_slots(folder):
+    done = config(folder, WORKERS)
+    assert done.returncode != 0
+    assert "make up WORKERS=3" in done.stderr
 
 
 def test_production_shows_no_secret(folder):
@@ -118,6 +152,10 @@ NEEDS = {
     **dict.fromkeys(("api-server", "dag-processor", "triggerer"), AIRFLOW),
     # builds run there
     "scheduler": AIRFLOW | {"PSEUDONYM_KEY"},
+    "redis": {"BROKER_URL"},
+    # it serves its logs to the API server, which signs its requests
+    "worker": {"BROKER_URL", "AIRFLOW_API_SECRET"},
+    "warehouse-worker": {"BROKER_URL", "AIRFLOW_API_SECRET", "PSEUDONYM_KEY"},
     "docs": {"ALERT_SERVICE_SECRET"},
     "n8n-init": {
         "N8N_ENCRYPTION_KEY",
@@ -132,7 +170,7 @@ NEEDS = {
     "grafana": {"GRAFANA_ADMIN_PASSWORD"},
 }
 """The secrets that each service has to have; it gets no other."""
-WRITES_DATA = {"api-server", "docs", "scheduler", "triggerer", "prefect-worker"}
+WRITES_DATA = {"api-server", "docs", "scheduler", "triggerer", "prefect-worker", "warehouse-worker"}
 
 
 def test_each_service_gets_only_its_own_secrets(folder):
@@ -148,15 +186,15 @@ def test_each_service_gets_only_its_own_secrets(folder):
         assert ("DOCS_PASSWORD" in given) == (name == "docs"), name
 
 
-@pytest.mark.parametrize("files", [[], [PROD], [PROD, TLS]])
+@pytest.mark.parametrize("files", [[], [PROD], [PROD, TLS], [WORKERS, PROD, TLS]])
 def test_services_write_and_reach_only_what_they_have_to(folder, files):
-    document = json.loads(config(folder, *files).stdout)
+    document = json.loads(config(folder, *files, **SLOTS).stdout)
     services = document["services"]
     mounts = {
         name: mount
         for name, service in services.items()
         for mount in service.get("volumes", [])
-        if mount["target"] == "/data" and name != "caddy"  # its certificates are in a volume of its own
+        if mount["target"] == "/data" and mount["type"] == "bind"  # certificates and the broker's queue have volumes
     }
     assert {name for name, mount in mounts.items() if not mount.get("read_only")} == WRITES_DATA
     assert document["networks"]["database"]["internal"] is True
@@ -172,6 +210,12 @@ def test_services_write_and_reach_only_what_they_have_to(folder, files):
     assert not networks["sample-api"] & networks["postgres"]
     assert not networks["docs"] & networks["postgres"]
     assert not networks["prefect-worker"] & networks["postgres"]
+    assert not networks["worker"] & networks["postgres"]
+    assert networks["redis"] == {"broker"}
+    assert document["networks"]["broker"]["internal"] is True
+    assert {name for name, found in networks.items() if "broker" in found} == (
+        {"redis", "worker", "warehouse-worker"} | ({"scheduler"} if WORKERS in files else set())
+    )
 
 
 def test_prefect_asks_for_its_login_and_answers_its_own_page_only(folder):

@@ -68,6 +68,15 @@ def test_a_webhook_that_does_not_answer_is_an_error(docker, monkeypatch):
         compose_up.finish_n8n("stack")
 
 
+def test_workers_with_bronze_in_a_folder_are_refused_before_anything_is_touched(docker, monkeypatch, tmp_path):
+    calls = docker()
+    monkeypatch.setattr(compose_up, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setattr(sys, "argv", ["compose_up.py", "docker", "compose", "-f", compose_up.WORKERS_FILE, "up"])
+    with pytest.raises(SystemExit, match="nothing was touched: workers share no folder, and Bronze is in /"):
+        compose_up.main()
+    assert "compose -f" not in calls.read_text()
+
+
 def test_an_export_asks_the_n8n_in_docker_and_an_import_is_refused(docker, monkeypatch, capsys):
     calls = docker(exported=json.dumps([{"id": "x", "name": "of a user", "nodes": []}]))
     monkeypatch.setattr(sys, "argv", ["n8n_workflows.py", "export"])

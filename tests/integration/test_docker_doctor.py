@@ -110,3 +110,22 @@ def test_without_secrets_it_says_how_to_make_them(docker, tmp_path):
     docker()
     settings().data_dir.mkdir(parents=True, exist_ok=True)
     assert problems(tmp_path / ".env")["secrets"][1] == "`make init`"
+
+
+@pytest.mark.parametrize(
+    ("place", "count", "found", "fix"),
+    [
+        ("", "3", "WORKERS=3, with Bronze in", "a bucket"),
+        ("s3://mine/bronze", "many", "WORKERS=many", "a number"),
+        ("s3://mine/bronze", "3", "", ""),
+    ],
+)
+def test_workers_need_a_number_and_a_bucket(docker, env_file, env, place, count, found, fix):
+    docker()
+    env("BRONZE_DIR", place)
+    with env_file.open("a") as file:
+        file.write(f"WORKERS={count}\n")
+    wrong = problems(env_file).get("workers", ("", ""))
+    assert found in wrong[0]
+    assert fix in wrong[1]
+    assert bool(wrong[0]) == bool(found)

@@ -125,6 +125,12 @@ def test_builds_take_turns(facts):
     assert pools == {"build_silver": "warehouse", "build_gold": "warehouse"}
 
 
+def test_only_loads_leave_the_machine_of_the_warehouse(facts):
+    """With CeleryExecutor, a task runs where its queue is read: `default` has only the source and Bronze."""
+    queues = {dag_id: {task["queue"] for task in dag["tasks"].values()} for dag_id, dag in facts["dags"].items()}
+    assert queues == {dag_id: {"default" if dag_id == "pipeline_bronze" else "warehouse"} for dag_id in DAGS}
+
+
 def test_every_alert_leads_to_an_entry_of_the_runbook():
     from scripts.monitoring.alerts import RUNBOOK  # noqa: PLC0415 — the test is about it
 

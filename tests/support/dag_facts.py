@@ -58,6 +58,7 @@ def about(dag: DAG) -> dict[str, Any]:
                 "timeout_s": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                 "alerts": count(task.on_failure_callback),
                 "pool": task.pool,
+                "queue": task.queue,
                 "doc": task.python_callable.__doc__ if hasattr(task, "python_callable") else None,
             }
             for task in dag.tasks
