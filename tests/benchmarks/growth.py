@@ -27,7 +27,7 @@ DAYS, RESOURCES, TINY_DAYS, OLD_DAYS = (20, 200, 1000), (5, 50, 200), 365, 1000
 YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 
 
-def _project(folder, resources):
+def project(folder, resources):
     """Make a project with so many resources; return the environment of its commands, without a data folder."""
     home = folder / f"project-{resources}"
     if not home.exists():
@@ -48,7 +48,7 @@ def many_partitions(folder, _):
     """
     found = collections.defaultdict(list)
     for days in DAYS:
-        environ = {**_project(folder, 50), "DATA_DIR": folder / f"days-{days}"}
+        environ = {**project(folder, 50), "DATA_DIR": folder / f"days-{days}"}
         _days(environ, YESTERDAY - dt.timedelta(days=days - 1), days)
         found["build, the first"].append(cost(*CLI, "build", **environ))
         for name, command in COMMANDS.items():
@@ -72,7 +72,7 @@ def many_resources(folder, _):
     """
     found = []
     for resources in RESOURCES:
-        environ = {**_project(folder, resources), "DATA_DIR": folder / f"resources-{resources}"}
+        environ = {**project(folder, resources), "DATA_DIR": folder / f"resources-{resources}"}
         _days(environ, YESTERDAY - dt.timedelta(days=2), 3)
         first = cost(*CLI, "build", **environ)
         _days(environ, YESTERDAY - dt.timedelta(days=3), 1, "r000")
@@ -96,7 +96,7 @@ def tiny_partitions(folder, peers):
     Goal: dlt's time, and at most twice its CPU. The pipeline writes 7,300 partitions that can be loaded again one by
     one, each with a record and synced to the disk; dlt writes some twenty files.
     """
-    environ = {**_project(folder, 20), "DATA_DIR": folder / "tiny"}
+    environ = {**project(folder, 20), "DATA_DIR": folder / "tiny"}
     first = dt.date(2024, 1, 1)
     days = ["--start-date", first, "--end-date", first + dt.timedelta(days=TINY_DAYS - 1)]
     with serving_by("many_server.py", 20) as url:
