@@ -1,0 +1,136 @@
+"""Loads on Celery workers that share only a bucket: one is killed in the middle, and two load one partition."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from scripts.bronze.bucket_store import BucketStore
+from scripts.config import PROJECT_DIR
+from scripts.sample_api.server import serving
+from tests.support.object_server import serving_objects
+from tests.support.tables import tables
+
+from .airflow_stack import open_folder
+from .celery_stack import running_redis, running_workers
+from .waiting import wait_for
+
+pytestmark = [pytest.mark.long, pytest.mark.scale, pytest.mark.timeout(6000)]
+DAYS = [f"2024-03-{day:02}" for day in range(1, int(os.environ.get("WORKER_TEST_DAYS", "7")) + 1)]
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    with serving_objects(tmp_path_factory.mktemp("objects") / "s3") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def api():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(objects):
+    return {"BRONZE_DIR": objects.new_prefix(), **objects.variables()}
+
+
+@pytest.fixture(scope="module")
+def stack(api, bucket):
+    with open_folder() as folder, running_redis(folder) as broker:
+        sources = {"API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url}
+        with running_workers(folder, 3, bucket, broker, **sources) as found:
+            yield found
+
+
+def loading(airflow):
+    """Return the running loads."""
+    path = "dags/pipeline_bronze/dagRuns/~/taskInstances?state=running&limit=100"
+    return [task for task in airflow.get(path)["task_instances"] if task["task_id"] == "load.ingest"]
+
+
+def place(task):
+    """Return what a task is the load of, whatever its try."""
+    return task["dag_run_id"], task["map_index"]
+
+
+def held(api, monkeypatch):
+    """Let no request of a load be answered until the returned event is set."""
+    gate, answer = threading.Event(), api.RequestHandlerClass.do_GET
+
+    def wait_then_answer(handler):
+        gate.wait(25)
+        answer(handler)
+
+    monkeypatch.setattr(api.RequestHandlerClass, "do_GET", wait_then_answer)
+    return gate
+
+
+def one_machine(folder, api, *days):
+    """Return the tables of the same days, loaded by the command line into a folder."""
+    environ = {"DATA_DIR": str(folder), "API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url}
+    for first, last in days:
+        command = [sys.executable, "-m", "scripts.cli.main", "backfill", "--source", "jsonplaceholder"]
+        command += ["--start-date", first, "--end-date", last]
+        environ = {name: value for name, value in os.environ.items() if name != "BRONZE_DIR"} | environ
+        done = subprocess.run(command, cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return tables(folder / "warehouse.duckdb")
+
+
+def test_a_killed_worker_loses_and_doubles_nothing(stack, api, bucket, tmp_path, monkeypatch):
+    airflow, workers, owner = stack
+    wait_for(lambda: airflow.runs("pipeline_bronze"), "the first run")
+    airflow.wait_for_loads()
+
+    gate = held(api, monkeypatch)
+    airflow.start_backfill(DAYS[0], DAYS[-1])
+    lost = wait_for(lambda: loading(airflow), "loads", 300)
+    killed = next(worker for worker in workers if worker.name == lost[0]["hostname"])
+    lost = {place(task) for task in loading(airflow) if task["hostname"] == killed.name}
+    killed.kill()
+    gate.set()
+    wait_for(lambda: set(DAYS) <= airflow.gold_days(), "the days in Gold", 3000)
+    airflow.wait_for_loads()
+
+    runs = [run["dag_run_id"] for run in airflow.runs("pipeline_bronze")]
+    ran = [task for run in runs for task in airflow.tasks("pipeline_bronze", run).values()]
+    assert {task["state"] for task in ran} <= {"success", "skipped"}
+    again = [task for task in ran if task["try_number"] > 1]
+    assert lost
+    assert lost <= {place(task) for task in again}
+    assert killed.name not in {task["hostname"] for task in again}
+    assert {task["hostname"] for task in ran} - {None, ""} <= {worker.name for worker in workers}
+    built = [run["dag_run_id"] for run in airflow.runs("dbt_dag")]
+    hosts = {task["hostname"] for run in built for task in airflow.tasks("dbt_dag", run).values()}
+    assert hosts - {None, ""} == {owner.name}
+    # the worker has no log of a task any more: they are in the bucket
+    assert "s3://" in airflow.log(again[0])
+
+    yesterday = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
+    expected = one_machine(tmp_path / "one", api, (DAYS[0], DAYS[-1]), (yesterday, yesterday))
+    assert len(expected["gold.fct_events"]) > 100
+    assert tables(airflow.data_dir / "warehouse.duckdb") == expected
+    assert not (airflow.data_dir / "bronze").exists()
+
+
+def test_of_two_loads_of_one_partition_one_wins(stack, api, bucket, tmp_path, monkeypatch):
+    airflow, _, _ = stack
+    day = "2024-05-01"
+    gate = held(api, monkeypatch)
+    options = {"day": day, "source": "jsonplaceholder", "resources": ["users"]}
+    runs = [airflow.trigger("pipeline_bronze", **options) for _ in range(2)]
+    wait_for(lambda: len(loading(airflow)) == 2, "two loads", 300)
+    gate.set()
+    assert {airflow.wait("pipeline_bronze", run)["state"] for run in runs} == {"success"}
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+    store = BucketStore(bucket["BRONZE_DIR"], tmp_path)
+    (entry,) = [found for found in store.entries() if str(found.day) == day]
+    assert entry.run_id in runs
+    airflow.wait_for_loads()
+    assert day in airflow.gold_days("users")
