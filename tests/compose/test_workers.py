@@ -18,7 +18,7 @@ DAYS = [f"2024-03-{day:02}" for day in range(1, int(os.environ.get("WORKER_TEST_
 BUCKET = (
     "BRONZE_DIR=s3://pipeline/bronze",
     "AWS_ENDPOINT_URL=http://bucket:8333",
-    # no word that logs use: its value is masked there
+    # no word: Airflow masks it also in the name of a DAG that a task starts
     "AWS_ACCESS_KEY_ID=key-of-this-test",
     "AWS_SECRET_ACCESS_KEY=only-for-this-test",
 )
