@@ -45,14 +45,14 @@ def loading(airflow):
 
 def one_machine(stack, folder, *days):
     """Return the tables of the same days, loaded by the command line on this machine into a folder."""
-    url = stack.url("SAMPLE_API")
-    environ = {"DATA_DIR": str(folder), "API_BASE_URL": url, "COIN_API_BASE_URL": url, "PYTHONPATH": str(stack.folder)}
+    environ = {"DATA_DIR": str(folder), "BRONZE_DIR": str(folder / "bronze"), "PYTHONPATH": str(stack.folder)}
+    environ |= dict.fromkeys(("API_BASE_URL", "COIN_API_BASE_URL"), stack.url("SAMPLE_API"))
     for first, last in days:
         command = ["backfill", "--source", "jsonplaceholder", "--start-date", first, "--end-date", last]
         done = subprocess.run(
             [sys.executable, "-m", "scripts.cli.main", *command],
             cwd=stack.folder,
-            env={name: value for name, value in os.environ.items() if name != "BRONZE_DIR"} | environ,
+            env=os.environ | environ,
             text=True,
             capture_output=True,
             check=False,
