@@ -28,6 +28,8 @@ KILLED = (
     " or a person marked it as failed"
 )
 """The text of an alert about a task that ended without an error."""
+TOLD = "alert"
+"""The XCom of a task that has sent its alert itself: on another machine, its notes in `DATA_DIR` are not seen."""
 KINDS: Mapping[str, Kind] = {"check_freshness": "data stale", "verify_ledger": "ledger"}
 """The kind of the alert for tasks that have a special kind."""
 
@@ -36,8 +38,11 @@ def alert_failure(context: Context) -> None:
     """Send the alert for a task that failed after all retries, then log its error."""
     ti, error = context["ti"], context.get("exception")
     about = FailedTask(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, getattr(ti, "rendered_map_index", None) or "")
-    alerts.notify(about_failure(about, error if isinstance(error, BaseException) else None))
+    alert = about_failure(about, error if isinstance(error, BaseException) else None)
+    alerts.notify(alert)
     log_error(context)
+    if alerts.was_sent(alert):
+        ti.xcom_push(key=TOLD, value=alert.kind)
 
 
 class FailedTask(NamedTuple):

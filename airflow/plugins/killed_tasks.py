@@ -7,24 +7,18 @@ a task that has no retries left. When a run has failed, the scheduler looks for 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from dag_alerts import FailedTask, about_failure
+from dag_alerts import TOLD, FailedTask, about_failure
 from scripts.monitoring import alerts
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from airflow.models.dagrun import DagRun
 
 _TELLS_BY_ITSELF = ("reconcile", "load_due")
 """`tell_problems` sends one alert for each problem of this task, and not one for each try."""
-
-
-class _Ended(NamedTuple):
-    task: FailedTask
-    started: dt.datetime
 
 
 def tell_killed(dag_run: DagRun) -> None:
@@ -34,8 +28,9 @@ def tell_killed(dag_run: DagRun) -> None:
         threading.Thread(target=_tell, args=[found], name="alerts for killed tasks", daemon=True).start()
 
 
-def _failed_tasks(dag_run: DagRun) -> Sequence[_Ended]:
+def _failed_tasks(dag_run: DagRun) -> Sequence[FailedTask]:
     from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
     from airflow.utils.state import TaskInstanceState
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
@@ -43,20 +38,27 @@ def _failed_tasks(dag_run: DagRun) -> Sequence[_Ended]:
     if (session := object_session(dag_run)) is None:
         return []
     label = TaskInstance._rendered_map_index  # noqa: SLF001 — its column
-    query = select(TaskInstance.task_id, TaskInstance.map_index, label, TaskInstance.start_date).where(
+    told = select(XComModel.key).where(
+        XComModel.dag_id == TaskInstance.dag_id,
+        XComModel.run_id == TaskInstance.run_id,
+        XComModel.task_id == TaskInstance.task_id,
+        XComModel.map_index == TaskInstance.map_index,
+        XComModel.key == TOLD,
+    )
+    query = select(TaskInstance.task_id, TaskInstance.map_index, label).where(
         TaskInstance.dag_id == dag_run.dag_id,
         TaskInstance.run_id == dag_run.run_id,
         TaskInstance.state == TaskInstanceState.FAILED,
         TaskInstance.start_date.is_not(None),
+        ~told.exists(),
     )
     return [
-        _Ended(FailedTask(dag_run.dag_id, task_id, dag_run.run_id, map_index, label or ""), started)
-        for task_id, map_index, label, started in session.execute(query)
+        FailedTask(dag_run.dag_id, task_id, dag_run.run_id, map_index, text or "")
+        for task_id, map_index, text in session.execute(query)
         if (dag_run.dag_id, task_id) != _TELLS_BY_ITSELF
     ]
 
 
-def _tell(found: Sequence[_Ended]) -> None:
-    for ended in found:
-        if not alerts.was_sent(ended.task.key, ended.started):
-            alerts.notify(about_failure(ended.task, None))
+def _tell(found: Sequence[FailedTask]) -> None:
+    for task in found:
+        alerts.notify(about_failure(task, None))

@@ -24,7 +24,6 @@ from scripts.utils.files import locked, make_dir, write_atomically
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -98,7 +97,7 @@ def notify(alert: Alert) -> Sequence[str]:
         outside_text.one_line(alert.title, longest=_LONGEST_TITLE),
         extra={"alert": alert.kind},
     )
-    note = _note_file(alert.key or f"{alert.kind}: {alert.title}")
+    note = _note_of(alert)
     with contextlib.ExitStack() as stack:
         try:
             lock = note.with_suffix(".lock")
@@ -108,10 +107,10 @@ def notify(alert: Alert) -> Sequence[str]:
         return _send(note, alert)
 
 
-def was_sent(key: str, since: dt.datetime) -> bool:
-    """Return whether an alert with a key was sent since a moment."""
+def was_sent(alert: Alert) -> bool:
+    """Return whether the same alert was sent from this `DATA_DIR` less than an hour ago."""
     try:
-        return _note_file(key).stat().st_mtime >= since.timestamp()
+        return _is_recent(_note_of(alert))
     except OSError:
         return False
 
@@ -119,7 +118,7 @@ def was_sent(key: str, since: dt.datetime) -> bool:
 def _send(note: Path, alert: Alert) -> Sequence[str]:
     config = settings()
     try:
-        if note.exists() and abs(time.time() - note.stat().st_mtime) < _REPEAT_AFTER_SECONDS:
+        if _is_recent(note):
             _log.info("the same alert was sent less than an hour ago")
             return []
     except OSError as error:
@@ -235,8 +234,14 @@ def _mail_server(config: Settings, host: str) -> smtplib.SMTP:
     return server
 
 
-def _note_file(key: str) -> Path:
+def _note_of(alert: Alert) -> Path:
+    key = alert.key or f"{alert.kind}: {alert.title}"
     return settings().data_dir / "alerts" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
+
+
+def _is_recent(note: Path) -> bool:
+    # the clock of the machine may have been ahead
+    return note.exists() and abs(time.time() - note.stat().st_mtime) < _REPEAT_AFTER_SECONDS
 
 
 def _keep(note: Path, alert: Alert) -> None:

@@ -10,15 +10,18 @@ import pytest
 
 from scripts.bronze.bucket_store import BucketStore
 from scripts.config import PROJECT_DIR
-from scripts.sample_api.server import serving
+from scripts.sample_api.server import Fault, serving
+from tests.support.alert_sink import alert_sink
 from tests.support.object_server import serving_objects
 from tests.support.tables import tables
 
 from .airflow_stack import open_folder
 from .celery_stack import running_redis, running_workers
+from .operating import load, told
 from .waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.scale, pytest.mark.timeout(6000)]
+HELD_SECONDS = 240
 DAYS = [f"2024-03-{day:02}" for day in range(1, int(os.environ.get("WORKER_TEST_DAYS", "7")) + 1)]
 
 
@@ -40,10 +43,17 @@ def bucket(objects):
 
 
 @pytest.fixture(scope="module")
-def stack(api, bucket):
+def sink():
+    with alert_sink() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(api, bucket, sink):
     with open_folder() as folder, running_redis(folder) as broker:
-        sources = {"API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url}
-        with running_workers(folder, 3, bucket, broker, **sources) as found:
+        environ = {"API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url, "SLACK_WEBHOOK": sink.url}
+        environ["API_TIMEOUT"] = HELD_SECONDS + 60
+        with running_workers(folder, 3, bucket, broker, **environ) as found:
             yield found
 
 
@@ -63,7 +73,7 @@ def held(api, monkeypatch):
     gate, answer = threading.Event(), api.RequestHandlerClass.do_GET
 
     def wait_then_answer(handler):
-        gate.wait(25)
+        gate.wait(HELD_SECONDS)
         answer(handler)
 
     monkeypatch.setattr(api.RequestHandlerClass, "do_GET", wait_then_answer)
@@ -134,3 +144,16 @@ def test_of_two_loads_of_one_partition_one_wins(stack, api, bucket, tmp_path, mo
     assert entry.run_id in runs
     airflow.wait_for_loads()
     assert day in airflow.gold_days("users")
+
+
+def test_a_load_that_fails_on_a_worker_is_told_once(stack, api, sink):
+    """The scheduler tells of killed tasks, and cannot see what a worker has noted about its own alert."""
+    airflow, _, _ = stack
+    days = ["2024-05-02", "2024-05-03"]
+    for day in days:
+        api.faults.append(Fault("status", path="/users", status=404, times=10_000, day=day))
+        _, state = load(airflow, day)
+        assert state == "failed"
+        # the first one's run has long ended when the second one is told
+        told(sink, "TASK FAILED", f"load.ingest jsonplaceholder/users {day}")
+    assert len([text for text in sink.texts if "users 2024-05-02" in text]) == 1

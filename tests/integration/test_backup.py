@@ -14,7 +14,7 @@ COMPOSE = """#!/bin/sh
 # the state of a stack lies in the folder `volumes` beside the clone
 case "$*" in
     *"ps --quiet postgres") echo 1 ;;
-    *"ps --services"*) echo scheduler; echo n8n ;;
+    *"ps --services"*) echo scheduler; echo warehouse-worker; echo worker; echo n8n ;;
     config) echo "name: copy" ;;
     *pg_dump*) for name; do :; done; [ ! -e broken ] || exit 1; cat "volumes/$name" ;;
     *backup.js) cat volumes/n8n ;;
@@ -85,7 +85,8 @@ def test_a_backup_comes_back(stack, clone):
     done = run("infra/backup.sh", "backups/monday", "compose")
     assert (done.returncode, done.stderr) == (0, "")
     assert "it holds every secret" in done.stdout
-    assert (folder / "calls").read_text() == "--profile * pause scheduler\n--profile * unpause scheduler\n"
+    tasks = "scheduler warehouse-worker worker"
+    assert (folder / "calls").read_text() == f"--profile * pause {tasks}\n--profile * unpause {tasks}\n"
     other, run_other = clone("other", "AIRFLOW_PORT=9090\n")
     done = run_other("infra/restore.sh", folder / "backups/monday", "compose")
     assert done.returncode == 0, done.stderr

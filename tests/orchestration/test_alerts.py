@@ -31,7 +31,8 @@ def alerts(tmp_path_factory):
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return {text.partition(":")[0]: text for text in sink.texts} | {"all": sink.texts}
+        found = {text.partition(":")[0]: text for text in sink.texts}
+        return found | {"all": sink.texts, "told": done.stdout.splitlines()}
 
 
 def test_every_failure_has_a_kind_of_its_own(alerts):
@@ -43,6 +44,18 @@ def test_every_failure_has_a_kind_of_its_own(alerts):
         "LEDGER: pipeline_bronze.verify_ledger",
         "RUN LATE: dbt_dag is not done after 2 hours",
     ], "and the killed ingest of the same partition is the alert that was just sent"
+
+
+def test_a_task_notes_in_airflow_that_it_has_told(alerts):
+    """On a worker, its notes in `DATA_DIR` are not those of the scheduler, which tells of killed tasks."""
+    assert alerts["told"] == [
+        "load.ingest alert task failed",
+        "load.validate alert validation failed",
+        "build_gold alert dbt failed",
+        "check_freshness alert data stale",
+        "verify_ledger alert ledger",
+        "load.ingest alert task failed",
+    ]
 
 
 @pytest.mark.parametrize(
