@@ -25,8 +25,9 @@ DOCS_PORT ?= 8090
 N8N_DIR ?= $(HOME)/.cache/data-pipeline/n8n
 
 PROFILES ?=
-# containers that load, and loads that each of them runs at the same time; .env may set both
+# containers that load, and loads that each of them runs at the same time; .env may set both, and 0 is one machine
 WORKERS ?= $(shell sed -n 's/^WORKERS=//p' .env 2>/dev/null)
+override WORKERS := $(filter-out 0,$(WORKERS))
 WORKER_SLOTS ?= $(or $(shell sed -n 's/^WORKER_SLOTS=//p' .env 2>/dev/null),4)
 COMPOSE = docker compose --env-file .env -f infra/docker-compose.yml \
 	$(if $(WORKERS),-f infra/docker-compose.workers.yml --profile workers) \

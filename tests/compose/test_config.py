@@ -1,6 +1,7 @@
 """What the Compose files say, without an engine: fail closed, nothing public, every service watched and limited."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -108,6 +109,26 @@ def test_workers_need_make_which_counts_their_slots(folder):
     done = config(folder, WORKERS)
     assert done.returncode != 0
     assert "make up WORKERS=3" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "in_file", "slots"), [("3", "", "16"), ("", "2", "12"), ("0", "2", ""), ("", "", "")]
+)
+def test_make_counts_the_slots_of_workers_and_zero_is_one_machine(tmp_path, given, in_file, slots):
+    (tmp_path / ".env").write_text(f"WORKERS={in_file}\n" if in_file else "")
+    show = "show: ; @echo '$(COMPOSE)' \"slots $${AIRFLOW_PARALLELISM:-}.\""
+    command = ["make", "-f", str(PROJECT_DIR / "Makefile"), f"--eval={show}", "show"]
+    environ = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [*command, *([f"WORKERS={given}"] if given else [])],
+        cwd=tmp_path,
+        env=environ,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert f"slots {slots}." in done.stdout
+    assert (WORKERS in done.stdout) == bool(slots)
 
 
 def test_production_shows_no_secret(folder):
