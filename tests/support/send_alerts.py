@@ -24,7 +24,7 @@ def fail(task_id: str, error: BaseException | None, map_index: int = -1) -> None
         map_index=map_index,
         rendered_map_index="s/r 2024-01-01" if map_index >= 0 else None,
         # the scheduler sends no alert for a task that has this XCom
-        xcom_push=lambda key, value: print(task_id, key, value),
+        xcom_push=lambda key, value: print("XCom of", task_id, key, value),
     )
     dag_alerts.alert_failure(cast("Context", {"ti": ti, "exception": error}))
 

@@ -14,6 +14,7 @@ def test_the_example_names_every_setting_and_no_other():
 
     # a contract's own, and those of Compose and of the backups
     others = {"COIN_API_BASE_URL", "PUBLIC_DOMAIN", "TLS_CERTIFICATE", "PROXY_ADDRESS", "BACKUP_PASSPHRASE"}
+    others |= {"WORKERS", "WORKER_SLOTS"}
     of_a_bucket = {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
     assert named == {name.upper() for name in Settings.model_fields} | others | of_a_bucket
 
