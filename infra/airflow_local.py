@@ -56,7 +56,8 @@ def environment(port: int, env_file: Path, database: str) -> dict[str, str]:
     return known | {
         "AIRFLOW_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "airflow" / "dags")]),
+        # as in the image
+        "PYTHONPATH": os.pathsep.join(str(REPOSITORY / folder) for folder in (".", "airflow/dags", "infra")),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "airflow" / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "airflow" / "plugins"),
         "AIRFLOW__CORE__FERNET_KEY": known["AIRFLOW_FERNET_KEY"],

@@ -23,7 +23,6 @@ from entry_points import orchestration, start_up
 from growth import bytes_written, many_partitions, many_resources, memory, tiny_partitions
 from loading import backfill, ingestion, validation
 from measure import REPOSITORY
-from workers import loads_on_workers
 
 PEERS = ("dlt", "airbyte", "sqlmesh")
 PAGE = REPOSITORY / "docs" / "performance.md"
@@ -37,7 +36,6 @@ SECTIONS = {
     "Tiny partitions": tiny_partitions,
     "Bytes written": bytes_written,
     "Memory": memory,
-    "Loads on workers": loads_on_workers,
     "Orchestration": orchestration,
     "Start-up": start_up,
 }

@@ -109,8 +109,7 @@ def running_workers(folder, count, bucket, broker, *, slots=4, **environ):
     }
     path = [PROJECT_DIR, PROJECT_DIR / "airflow/dags", PROJECT_DIR / "infra"]
     with contextlib.ExitStack() as stack:
-        # the launcher adds the first two itself
-        airflow = stack.enter_context(running_airflow(folder, PYTHONPATH=os.pathsep.join(map(str, path)), **celery))
+        airflow = stack.enter_context(running_airflow(folder, **celery))
         known = {name: value for name, value in dotenv_values(PROJECT_DIR / "infra/airflow.env").items() if value}
         of_all = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},

@@ -11,7 +11,7 @@ import pytest
 from scripts.config import PROJECT_DIR
 
 DAGS = {"pipeline_bronze", "pipeline_silver", "dbt_dag", "maintenance", "reconcile", "tables"}
-HEAVY = {"duckdb", "pandas", "pandera", "pyarrow", "dbt", "numpy", "prefect"}
+HEAVY = {"duckdb", "pandas", "pandera", "pyarrow", "dbt", "numpy", "prefect", "obstore", "celery"}
 
 
 @pytest.fixture(scope="module")
