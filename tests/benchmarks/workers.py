@@ -1,4 +1,4 @@
-"""Measure loads on 1, 2 and 4 workers: processes that share nothing but a bucket, without Airflow.
+"""Measure loads on 1 to 16 workers: processes that share nothing but a bucket, without Airflow.
 
 python tests/benchmarks/workers.py      # needs the S3 server of `make test-scale`
 
@@ -26,6 +26,7 @@ from measure import serving_by
 from tests.support.object_server import serving_objects
 
 RESOURCES, DAYS, LATENCY_MS, SLOTS = 20, 50, 50, 1
+COUNTS = (1, 2, 4, 8, 16)
 FIRST = dt.date(2024, 1, 1)
 
 
@@ -38,7 +39,7 @@ def main():
             (weed,) = [one for one in psutil.Process().children() if one.name() == "weed"]
             values = os.environ | server.variables() | {"MANY_BASE_URL": url, "PARALLEL_PARTITIONS": str(SLOTS)}
             values |= {name: str(value) for name, value in environ.items()}
-            for count in (1, 2, 4):
+            for count in COUNTS:
                 bucket, before = server.new_prefix(), sum(weed.cpu_times()[:2])
                 seconds, cpu = together(values | {"BRONZE_DIR": bucket}, folder / f"of-{count}", count)
                 rate, of_server = RESOURCES * DAYS / seconds, sum(weed.cpu_times()[:2]) - before
