@@ -280,9 +280,9 @@ test-crash: setup ## Run the tests of power cuts with all states, and a thousand
 	@CRASH_STATES=all KILLS=1000 RACE_SECONDS=600 $(PYTEST) tests/crash
 
 .PHONY: test-scale
-test-scale: $(filter .tools/%,$(UV)) ## Run the tests with Bronze in a bucket and with Celery workers: on a real S3 server (153 MB), which it installs, and Redis
+test-scale: $(filter .tools/%,$(UV)) ## Run the tests with Bronze in a bucket and with Celery workers: on a real S3 server (153 MB), which it installs, and Redis; QUICK=1 as above
 	@$(UV) sync --locked --quiet --group scale
-	@$(PYTEST) --scale tests/integration tests/e2e/test_workers.py
+	@$(PYTEST) --scale $(LONG) tests/integration tests/e2e/test_workers.py
 
 .PHONY: test-dags
 test-dags: setup ## Run the tests of the rules for DAGs
