@@ -31,6 +31,7 @@ override WORKERS := $(filter-out 0,$(WORKERS))
 WORKER_SLOTS ?= $(or $(shell sed -n 's/^WORKER_SLOTS=//p' .env 2>/dev/null),4)
 COMPOSE = docker compose --env-file .env -f infra/docker-compose.yml \
 	$(if $(WORKERS),-f infra/docker-compose.workers.yml --profile workers) \
+	$(if $(WORKERS),$(if $(filter prefect,$(PROFILES)),--profile prefect-workers)) \
 	$(if $(PROD),-f infra/docker-compose.prod.yml) \
 	$(if $(or $(filter tls,$(PROFILES)),$(shell grep -s '^PUBLIC_DOMAIN=.' .env)),-f infra/docker-compose.tls.yml) \
 	$(addprefix --profile ,$(PROFILES))
@@ -282,7 +283,7 @@ test-crash: setup ## Run the tests of power cuts with all states, and a thousand
 .PHONY: test-scale
 test-scale: $(filter .tools/%,$(UV)) ## Run the tests with Bronze in a bucket and with Celery workers: on a real S3 server (153 MB), which it installs, and Redis; QUICK=1 as above
 	@$(UV) sync --locked --quiet --group scale
-	@$(PYTEST) --scale $(LONG) tests/integration tests/e2e/test_workers.py
+	@$(PYTEST) --scale $(LONG) tests/integration tests/e2e/test_workers.py tests/e2e/test_prefect_workers.py
 
 .PHONY: test-dags
 test-dags: setup ## Run the tests of the rules for DAGs

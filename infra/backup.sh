@@ -17,7 +17,7 @@ else
     keep() { cat >"$folder.part/$1"; }
 fi
 mkdir -p "$folder.part"
-writers=$("$@" --profile '*' ps --services --status running | grep -E '^(scheduler|worker|warehouse-worker|prefect-worker)$' || true)
+writers=$("$@" --profile '*' ps --services --status running | grep -E '^(scheduler|worker|warehouse-worker|prefect-worker|prefect-load-worker)$' || true)
 # the names of services, one word each
 # shellcheck disable=SC2086
 resume() { [ -z "$writers" ] || "$@" --profile '*' unpause $writers >/dev/null 2>&1 || true; }

@@ -5,11 +5,12 @@ python infra/prefect_deploy.py POOL     OVERWRITE=yes: replace what people have 
 It creates what is missing, and updates the code of each deployment and the names of its parameters. Of the settings
 (schedules, pause, concurrency limit, values of parameters, tags), it updates those that nobody has changed in Prefect
 since the last time. It keeps and prints the others. The variable `data-pipeline-deployed` in Prefect records what was
-set.
+set. It also creates an automation that ends loads on other workers whose worker is gone, unless there is one.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -18,8 +19,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.client.schemas.objects import StateType
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 RECORD = "data-pipeline-deployed"
+DEAD_LOADS = "end loads whose worker is gone"
+HEARTBEAT = "prefect.flow-run.heartbeat"
 KEPT = ("paused", "concurrency_limit", "parameters", "tags")
 SCHEDULE = ("schedule", "active", "max_scheduled_runs", "parameters", "slug")
 
@@ -67,6 +72,7 @@ def main(pool: str) -> None:
             if kept:
                 print(f"kept what was set in Prefect at {name}: {', '.join(kept)}; OVERWRITE=yes replaces it")
             known[name] = {field: _hash(value) for field, value in wanted.items()}
+        _watch_loads(client)
         value = json.dumps(known)
         if record:
             client.update_variable(VariableUpdate(name=RECORD, value=value))
@@ -79,6 +85,25 @@ def changed(then: dict[str, Any], wanted: dict[str, Any], known: dict[str, str])
     return {
         field: value for field, value in then.items() if value != wanted[field] and _hash(value) != known.get(field)
     }
+
+
+def _watch_loads(client: SyncPrefectClient) -> None:
+    """Let the server mark a load as crashed that sends no heartbeat: its worker cannot tell if it was killed."""
+    if DEAD_LOADS in {found["name"] for found in client.request("POST", "/automations/filter", json={}).json()}:
+        return
+    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    trigger = EventTrigger(
+        after={HEARTBEAT},
+        expect={HEARTBEAT, *ends},
+        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "elt-load"}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        # prefect_worker.py lets runs send one each 30 seconds
+        within=dt.timedelta(minutes=2),
+    )
+    text = "its worker is gone: no heartbeat for two minutes; other runs load its partitions"
+    action = ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=text, force=False)
+    Automation(name=DEAD_LOADS, trigger=trigger, actions=[action]).create()
 
 
 def _hash(value: object) -> str:

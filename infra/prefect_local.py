@@ -89,9 +89,11 @@ def main() -> None:
 def launch(port: int, env_file: Path) -> None:
     """Start Prefect, print its address, and keep it running."""
     refuse_a_taken_port(port, "make run-prefect PREFECT_PORT=4201")
+    # other workers take the loads
+    queue = ["--work-queue", "warehouse"] if settings().load_runs else []
     commands = {
         "server": [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        "worker": [sys.executable, str(WORKER), "--pool", POOL, "--type", "process"],
+        "worker": [sys.executable, str(WORKER), "--pool", POOL, "--type", "process", *queue],
     }
     print("starting Prefect", flush=True)
     docs_port = free_port(port_of("DOCS_PORT", env_file))
@@ -106,6 +108,8 @@ def launch(port: int, env_file: Path) -> None:
         print(f"Prefect is ready: {environ['PREFECT_UI_URL']}", flush=True)
         print(f"login: PREFECT_API_AUTH_STRING in {env_file}", flush=True)
         print(f"for Prefect's own command line: export PREFECT_API_URL={environ['PREFECT_API_URL']}", flush=True)
+        if queue:
+            print(f"loads wait for workers: {WORKER} --pool {POOL} --type process --work-queue default", flush=True)
         print(f"documentation: {environ['DOCS_URL']}", flush=True)
         print(f"logs: {stack.logs}; stop it with Ctrl-C", flush=True)
         stack.watch()

@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     """A run of an orchestrator that takes longer raises an alert."""
     task_retries: int = Field(default=3, ge=0, le=20)
     """Retries of an orchestrator's task after its first try, for transient errors only."""
+    load_runs: int = Field(default=0, ge=0, le=64)
+    """Prefect: the runs on other workers among which a run divides its loads; 0: it loads itself."""
     task_retry_wait: float = Field(default=30.0, ge=0, le=3600)
     """Seconds before an orchestrator's first retry. The wait doubles with each one, with jitter, up to ten minutes."""
 

@@ -36,6 +36,7 @@ if "PREFECT_HOME" not in os.environ:
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 sys.path.append(str(Path(__file__).resolve().parent))
 
+from load_runs import Request, load_elsewhere
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
@@ -44,7 +45,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from artifacts import show_ledger, show_results
-from flow_runs import BUILDS, alert, end_orphans, error_of, make_limit, watched
+from flow_runs import BUILDS, LOADS, alert, end_orphans, error_of, make_limit, watched
+from scripts.bronze.ledger import Partition  # noqa: TC001 — Prefect reads the type of a parameter
 from scripts.bronze.run import RECONCILE, Run
 from scripts.contracts import catalog
 from scripts.errors import LockedError, PipelineError, TransientError, UsageError
@@ -66,12 +68,12 @@ from scripts.warehouse.build import build_warehouse
 from scripts.warehouse.runner import DbtFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
 
-    from scripts.bronze.ledger import LedgerEntry, Partition
+    from scripts.bronze.ledger import LedgerEntry
     from scripts.warehouse.build import BuildResult
 
 _config = settings()
@@ -197,19 +199,10 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
     planned = reconcile.plan_request(run.store, wanted)
     due = [item.partition for item in planned if again or item.state != "loaded"]
     get_run_logger().info("%d of %d partitions to load", len(due), len(wanted))
-
-    ingested = [ingest.submit(partition, run_id, asked_at, again=again) for partition in due]
-    validated = [
-        validate.submit(partition, run_id, return_state=False, wait_for=[loaded])
-        for partition, loaded in zip(due, ingested, strict=True)
-    ]
-    for future in [*ingested, *validated]:
-        future.wait()
-    errors = {
-        partition: error_of(loaded.state if loaded.state.is_failed() else checked.state)
-        for partition, loaded, checked in zip(due, ingested, validated, strict=True)
-        if not checked.state.is_completed()
-    }
+    if _config.load_runs and due:
+        errors = load_elsewhere(run.store, Request(due, asked_at, again))
+    else:
+        errors = _load(due, run_id, asked_at, again=again)
     show_ledger([entry for partition in wanted if (entry := run.store.entry(partition)) is not None])
     version = None
     if full_refresh or full_tests or reconcile.examine(run.store).build.is_ready:
@@ -217,6 +210,47 @@ def _elt(wanted: Sequence[Partition], *, full_refresh: bool, full_tests: bool, a
     if errors:
         raise partitions.failed(errors, len(wanted))
     return version
+
+
+@flow(name=LOADS, task_runner=_runner)
+def elt_load(
+    wanted: list[Partition],
+    asked_at: dt.datetime,
+    reprocess: bool = False,  # noqa: FBT001, FBT002 — a parameter of the flow in the UI
+) -> None:
+    """Load a share of the partitions of a run of `elt`, which starts this run and builds when all shares are loaded.
+
+    Any worker of the queue `default` takes it; see LOAD_RUNS. The run of `elt` sends the alert of what fails.
+
+    Args:
+        wanted: Partitions: source, resource and day (UTC).
+        asked_at: When the run of `elt` began: a partition that another process has loaded since then is left out.
+        reprocess: Also load days again that are loaded.
+
+    Raises:
+        PipelineError: A load failed; the message names what failed.
+    """
+    with watched():
+        if errors := _load(wanted, f"prefect-{flow_run.id or 'local'}", asked_at, again=reprocess):
+            raise partitions.failed(errors, len(wanted))
+
+
+def _load(
+    due: Sequence[Partition], run_id: str, asked_at: dt.datetime, *, again: bool
+) -> Mapping[Partition, BaseException]:
+    """Load and validate partitions, each as two tasks, and return the error of each that failed."""
+    ingested = [ingest.submit(partition, run_id, asked_at, again=again) for partition in due]
+    validated = [
+        validate.submit(partition, run_id, return_state=False, wait_for=[loaded])
+        for partition, loaded in zip(due, ingested, strict=True)
+    ]
+    for future in [*ingested, *validated]:
+        future.wait()
+    return {
+        partition: error_of(loaded.state if loaded.state.is_failed() else checked.state)
+        for partition, loaded, checked in zip(due, ingested, validated, strict=True)
+        if not checked.state.is_completed()
+    }
 
 
 @flow(name="elt-daily", flow_run_name="daily", on_failure=[alert], on_crashed=[alert])

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 FLOWS = ("elt", "elt-daily", "elt-reconcile")
+LOADS = "elt-load"
+"""The flow that loads on other workers: the run of `elt` that has started it watches it, and sends its alerts."""
 BUILDS = "warehouse-build"
 """The concurrency limit of builds, with one slot: the page *Concurrency* shows which runs build and which wait."""
 _STARTS_MINUTES = {StateType.RUNNING: 2, StateType.CANCELLING: 2, StateType.PENDING: 15}
@@ -133,11 +135,12 @@ def _orphans(client: SyncPrefectClient) -> Sequence[FlowRun]:
 
 def _is_told_by_a_subflow(run: FlowRun, state: State[Any]) -> bool:
     parent = FlowRunFilterParentFlowRunId(any_=[run.id])
+    flows = FlowFilter(name=FlowFilterName(any_=list(FLOWS)))
     same = FlowRunFilterState(type=FlowRunFilterStateType(any_=[state.type]))
     try:
         with get_client(sync_client=True) as client:
             wanted = FlowRunFilter(parent_flow_run_id=parent, state=same)
-            return bool(client.read_flow_runs(flow_run_filter=wanted, limit=1))
+            return bool(client.read_flow_runs(flow_filter=flows, flow_run_filter=wanted, limit=1))
     except Exception:  # noqa: BLE001 — two alerts are better than no alert
         return False
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from scripts import errors
 from scripts.bronze.ledger import Partition, day_of_file
 from scripts.errors import (
     BronzeError,
@@ -64,6 +65,13 @@ class Attempt(msgspec.Struct, frozen=True):
         """When to retry after a transient error."""
         wait: dt.timedelta = _FIRST_WAIT * 2 ** min(self.count - 1, 12)
         return self.failed_at + min(wait, _LONGEST_WAIT)
+
+    def as_error(self) -> PipelineError:
+        """Return the error, for an entry point on another machine; one that is not of the pipeline has no class."""
+        kind = getattr(errors, self.error, None)
+        if isinstance(kind, type) and issubclass(kind, PipelineError):
+            return kind(self.message)
+        return PipelineError(self.message)
 
     def reason_to_wait(self, fingerprint: str, now: dt.datetime) -> str:
         """Return what the next try waits for, as text; empty if it can start now."""

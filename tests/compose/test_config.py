@@ -83,10 +83,12 @@ def test_duckdb_fits_into_the_memory_of_the_container_that_it_runs_in(folder):
 def test_workers_share_no_folder(folder, files):
     """A load has the source, the bucket, the API server and Redis: no folder, and no database."""
     services = json.loads(config(folder, WORKERS, *files, **SLOTS).stdout)["services"]
-    worker = services["worker"]
-    assert worker.get("volumes", []) == []
-    assert worker["deploy"]["replicas"] == 3
-    assert worker["environment"]["DATA_DIR"].startswith("/tmp/")
+    for name in ("worker", "prefect-load-worker"):
+        worker = services[name]
+        assert worker.get("volumes", []) == [], name
+        assert worker["deploy"]["replicas"] == 3, name
+        assert worker["environment"]["DATA_DIR"].startswith("/tmp/"), name
+    assert services["prefect-worker"]["environment"]["LOAD_RUNS"] == "3"
     assert {name for name, service in services.items() if "PGPASSWORD" in service.get("environment", {})} == (
         {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer", "prefect-server"}
     )
@@ -129,6 +131,10 @@ def test_make_counts_the_slots_of_workers_and_zero_is_one_machine(tmp_path, give
     )
     assert f"slots {slots}." in done.stdout
     assert (WORKERS in done.stdout) == bool(slots)
+    assert "prefect-workers" not in done.stdout
+    command += ["WORKERS=2", "PROFILES=prefect"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, text=True, capture_output=True, check=True)
+    assert "--profile prefect-workers" in done.stdout
 
 
 def test_production_shows_no_secret(folder):
@@ -188,6 +194,7 @@ NEEDS = {
     "prefect-server": {"POSTGRES_PASSWORD", "PREFECT_API_AUTH_STRING"},
     "prefect-init": {"PREFECT_API_AUTH_STRING"},
     "prefect-worker": {"PREFECT_API_AUTH_STRING", "PSEUDONYM_KEY"},
+    "prefect-load-worker": {"PREFECT_API_AUTH_STRING"},
     "grafana": {"GRAFANA_ADMIN_PASSWORD"},
 }
 """The secrets that each service has to have; it gets no other."""
@@ -231,7 +238,7 @@ def test_services_write_and_reach_only_what_they_have_to(folder, files):
     assert not networks["sample-api"] & networks["postgres"]
     assert not networks["docs"] & networks["postgres"]
     assert not networks["prefect-worker"] & networks["postgres"]
-    assert not networks["worker"] & networks["postgres"]
+    assert not (networks["worker"] | networks["prefect-load-worker"]) & networks["postgres"]
     assert networks["redis"] == {"broker"}
     assert document["networks"]["broker"]["internal"] is True
     assert {name for name, found in networks.items() if "broker" in found} == (

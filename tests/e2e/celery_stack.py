@@ -16,6 +16,7 @@ from tests.support.required import without
 
 from .airflow_stack import running_airflow
 from .waiting import free_port, wait_for
+from .workers import family, kill_family
 
 HOSTNAME = "import os\n\ndef name():\n    return os.environ['WORKER_NAME']\n"
 """The module by which Airflow asks for the name of a worker's machine: here all of them have the same."""
@@ -33,20 +34,9 @@ class Worker:
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(command, env=environ, stdout=output, stderr=output, start_new_session=True)
 
-    def family(self):
-        """Return its processes: its own, its pool's, and those of tasks."""
-        try:
-            own = psutil.Process(self.process.pid)
-            return [own, *own.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
-
     def kill(self):
         """Kill everything at once, as the end of a machine does."""
-        for one in self.family():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        self.process.wait()
+        kill_family(self.process)
 
     def stop(self):
         self.process.terminate()
@@ -57,7 +47,7 @@ class Worker:
     def cpu(self):
         """Return the CPU seconds of its processes, also of those that have ended."""
         spent = 0.0
-        for one in self.family():
+        for one in family(self.process):
             with contextlib.suppress(psutil.NoSuchProcess):
                 spent += sum(one.cpu_times()[:4])
         return spent

@@ -96,6 +96,12 @@ class Prefect:
         found = (self.data_dir / "bronze/_ledger").glob(f"*/*/{days}*.json")
         return {path.relative_to(self.data_dir): decode(path).run_id for path in found}
 
+    def pause(self, deployment):
+        """Let the schedule of a deployment start no runs."""
+        found = self.get(f"deployments/name/{deployment}")["id"]
+        answer = self.session.patch(f"{self.url}/deployments/{found}", json={"paused": True}, timeout=60)
+        assert answer.ok, answer.text
+
     def set_state(self, run_id, state):
         """Ask for a state of a run, as the pages of Prefect do."""
         return self.post(f"flow_runs/{run_id}/set_state", state={"type": state})

@@ -2,14 +2,10 @@
 
 import datetime as dt
 import os
-import subprocess
-import sys
-import threading
 
 import pytest
 
 from scripts.bronze.bucket_store import BucketStore
-from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import Fault, serving
 from tests.support.alert_sink import alert_sink
 from tests.support.object_server import serving_objects
@@ -19,9 +15,9 @@ from .airflow_stack import open_folder
 from .celery_stack import running_redis, running_workers
 from .operating import load, told
 from .waiting import wait_for
+from .workers import HELD_SECONDS, held, one_machine
 
 pytestmark = [pytest.mark.long, pytest.mark.scale, pytest.mark.timeout(6000)]
-HELD_SECONDS = 240
 DAYS = [f"2024-03-{day:02}" for day in range(1, int(os.environ.get("WORKER_TEST_DAYS", "7")) + 1)]
 
 
@@ -66,30 +62,6 @@ def loading(airflow):
 def place(task):
     """Return what a task is the load of, whatever its try."""
     return task["dag_run_id"], task["map_index"]
-
-
-def held(api, monkeypatch):
-    """Let no request of a load be answered until the returned event is set."""
-    gate, answer = threading.Event(), api.RequestHandlerClass.do_GET
-
-    def wait_then_answer(handler):
-        gate.wait(HELD_SECONDS)
-        answer(handler)
-
-    monkeypatch.setattr(api.RequestHandlerClass, "do_GET", wait_then_answer)
-    return gate
-
-
-def one_machine(folder, api, *days):
-    """Return the tables of the same days, loaded by the command line into a folder."""
-    environ = {"DATA_DIR": str(folder), "API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url}
-    for first, last in days:
-        command = [sys.executable, "-m", "scripts.cli.main", "backfill", "--source", "jsonplaceholder"]
-        command += ["--start-date", first, "--end-date", last]
-        environ = {name: value for name, value in os.environ.items() if name != "BRONZE_DIR"} | environ
-        done = subprocess.run(command, cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-    return tables(folder / "warehouse.duckdb")
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(stack, api, bucket, tmp_path, monkeypatch):

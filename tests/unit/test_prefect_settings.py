@@ -2,8 +2,11 @@
 
 import datetime as dt
 import json
+import os
 import re
+import sys
 
+import pytest
 from dotenv import dotenv_values
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_valid_setting_names
@@ -58,3 +61,13 @@ def test_an_error_about_many_partitions_names_the_first_and_says_where_the_rest_
     assert text.startswith("366 of 400 partitions failed: shop/orders/2024-01-01, ")
     assert "and 346 more (`pipeline status` names all); the first: HTTP 404" in text
     assert len(text) < 1000
+
+
+@pytest.mark.parametrize("script", [("airflow_worker.py", "default"), ("prefect_worker.py", "--work-queue", "default")])
+def test_a_worker_of_loads_refuses_bronze_in_a_folder(start, script, tmp_path):
+    path = os.pathsep.join(str(PROJECT_DIR / folder) for folder in (".", "airflow/dags"))
+    environ = {"PYTHONPATH": path, "AIRFLOW_HOME": tmp_path, "PREFECT_HOME": tmp_path}
+    done = start(*script[1:], program=(sys.executable, PROJECT_DIR / "infra" / script[0]), **environ)
+    assert done.returncode == 1
+    assert "set BRONZE_DIR to a bucket" in done.stderr
+    assert "Traceback" not in done.stderr
