@@ -29,13 +29,14 @@ Every command refuses an invalid value at its start and names the variable.
 |---|---|---|---|
 """
 _TAIL = """
-Three variables are read only from the environment, before the settings:
+Four variables are read only from the environment, before the settings:
 
 | variable | default | meaning |
 |---|---|---|
 | `PIPELINE_HOME` | the repository | Folder that holds `dbt/` and `.env`; relative paths start there. |
 | `PIPELINE_RUN_ID` | the time and a random part | Id of the run, if an orchestrator chooses one. |
 | `DEMO_DIR` | `data/demo` | Where `pipeline demo` writes. |
+| `DEMO_BRONZE_DIR` | `bronze` in `DEMO_DIR` | Bronze of `pipeline demo`; may be a bucket. |
 """
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 

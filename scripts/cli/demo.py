@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from dotenv import dotenv_values
+
 from scripts import config
 from scripts.bronze.run import Run
 from scripts.cli.printing import exit_code, show_quarantine, show_run
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SOURCES = ("jsonplaceholder", "coin_prices")
+_PLACES = ("BRONZE_DIR", "DB_CONNECTION_STRING", "WAREHOUSE_URL")
 _LOOK = "select * from {{ ref('fct_events') }}"
 
 
@@ -43,16 +46,18 @@ def _faults(days: Sequence[dt.date]) -> Sequence[Fault]:
 def run_demo() -> int:
     """Load the last three days, print the row counts and the quarantined rows, and return the exit code."""
     days = day_range(today() - dt.timedelta(days=3), today() - dt.timedelta(days=1))
+    _forget_places()
+    folder = os.environ.get("DEMO_DIR") or str(PROJECT_DIR / "data" / "demo")
     with serving(faults=_faults(days), first_day=days[0]) as api:
         os.environ |= {
             "API_BASE_URL": api.url,
             "COIN_API_BASE_URL": api.url,
-            "DATA_DIR": os.environ.get("DEMO_DIR", str(PROJECT_DIR / "data" / "demo")),
+            "DATA_DIR": folder,
+            "BRONZE_DIR": os.environ.get("DEMO_BRONZE_DIR") or f"{folder}/bronze",
+            "DB_CONNECTION_STRING": f"duckdb:///{folder}/warehouse.duckdb",
             "LOG_LEVEL": "WARNING",
             "LOG_FORMAT": "text",
         }
-        for variable in ("BRONZE_DIR", "DB_CONNECTION_STRING"):
-            os.environ.pop(variable, None)
         config.settings.cache_clear()
         start_logging()
         _say(
@@ -75,6 +80,15 @@ def run_demo() -> int:
     look = f"DATA_DIR={data} uv run pipeline dbt show --limit 5 --inline"
     _say(f'The warehouse is {data / "warehouse.duckdb"}; look around with\n  {look} "{_LOOK}"\n')
     return exit_code(outcomes) or (DataError.exit_code if read_status(run.store).problems else 0)
+
+
+def _forget_places() -> None:
+    """Forget where the environment and `.env` say that data is: the demo must not write there. Their rest stays."""
+    found = dotenv_values(PROJECT_DIR / ".env", encoding="utf-8-sig")
+    config.Settings.model_config["env_file"] = None
+    os.environ |= {name: value for name, value in found.items() if value and not os.environ.get(name)}
+    for name in _PLACES:
+        os.environ.pop(name, None)
 
 
 def _say(text: str) -> None:

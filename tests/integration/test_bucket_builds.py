@@ -83,3 +83,24 @@ def test_each_version_is_published_to_the_bucket_and_can_be_fetched(bucket, run,
     with pytest.raises(WarehouseError, match="is not there as it was published"):
         remote.fetch(copy)
     assert list(copy.parent.iterdir()) == []
+
+
+@pytest.mark.long
+def test_the_demo_gives_the_same_tables_with_bronze_in_a_bucket_and_leaves_that_of_env_alone(bucket, start, tmp_path):
+    mine, places = bucket.new_prefix(), {"bucket": bucket.new_prefix(), "folder": ""}
+    # what a user's own settings name
+    of_user = {
+        "BRONZE_DIR": mine,
+        "WAREHOUSE_URL": f"{mine}/warehouse",
+        "DB_CONNECTION_STRING": "duckdb:///mine.duckdb",
+    }
+    found = {}
+    for name, place in places.items():
+        done = start("demo", DEMO_DIR=tmp_path / name, DEMO_BRONZE_DIR=place, **of_user)
+        assert done.returncode == 0, done.stderr
+        found[name] = tables(tmp_path / name / "warehouse.duckdb")
+    assert found["bucket"] == found["folder"]
+    assert len(found["bucket"]["gold.fct_events"]) > 100
+    assert not (tmp_path / "bucket" / "bronze").exists()
+    assert (tmp_path / "folder" / "bronze").exists()
+    assert list(Bucket(mine, bucket.variables()).list()) == []
