@@ -14,8 +14,6 @@ import psutil
 import pytest
 import requests
 from dotenv import dotenv_values
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 from scripts.bronze.ledger import decode
 from scripts.planning import reconcile
@@ -28,106 +26,10 @@ from tests.support.page import foreign_page
 from .invariants import assert_invariants, settings_of, store
 from .launcher import launched
 from .operating import opened, told
+from .prefect_stack import DONE, Prefect
 from .waiting import free_port, wait_for
 
 pytestmark = pytest.mark.timeout(6000)
-
-DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-class Prefect:
-    """The REST API of a running Prefect."""
-
-    def __init__(self, url, data_dir, login, home):
-        self.page, self.url, self.data_dir, self.home = url, f"{url}/api", data_dir, home
-        self.session = requests.Session()
-        self.session.auth = tuple(login.split(":"))
-        # as Prefect's own client does it: the server answers 503 when its SQLite is locked
-        again = Retry(10, status_forcelist=[503], allowed_methods=None, backoff_factor=0.2)
-        self.session.mount("http://", HTTPAdapter(max_retries=again))
-        token = self.get("csrf-token?client=tests")["token"]
-        self.session.headers.update({"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token})
-
-    def post(self, path, **body):
-        answer = self.session.post(f"{self.url}/{path}", json=body, timeout=60)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    def get(self, path):
-        answer = self.session.get(f"{self.url}/{path}", timeout=60)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    def start(self, deployment="elt/range", **parameters):
-        """Start a run of a deployment, and return its id."""
-        found = self.get(f"deployments/name/{deployment}")["id"]
-        return self.post(f"deployments/{found}/create_flow_run", parameters=parameters)["id"]
-
-    def run(self, *days, **parameters):
-        """Run the flow for a range of days to its end, and return the run."""
-        return self.wait(self.start(start_date=days[0], end_date=days[-1], **parameters))
-
-    def wait(self, run_id):
-        """Return a run when it has ended."""
-        return wait_for(
-            lambda: (run := self.get(f"flow_runs/{run_id}"))["state_type"] in DONE and run, f"flow run {run_id}", 1500
-        )
-
-    def tasks(self, run, last=None):
-        """Return the task runs of a run by their names; with a last one, when it has ended.
-
-        The server records them a moment later.
-        """
-
-        def found():
-            answer = self.post("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
-            tasks = {task["name"]: task for task in answer}
-            return (tasks, True) if last is None or tasks.get(last, {}).get("state_type") in DONE else None
-
-        return wait_for(found, last, 60)[0]
-
-    def artifacts(self, run):
-        """Return what a person reads of a run, by key."""
-        found = self.post("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})
-        return {artifact["key"]: artifact["data"] for artifact in found}
-
-    def loads(self, days):
-        """Return the run that loaded each partition of the days that begin so."""
-        found = (self.data_dir / "bronze/_ledger").glob(f"*/*/{days}*.json")
-        return {path.relative_to(self.data_dir): decode(path).run_id for path in found}
-
-    def pause(self, deployment):
-        """Let the schedule of a deployment start no runs."""
-        found = self.get(f"deployments/name/{deployment}")["id"]
-        answer = self.session.patch(f"{self.url}/deployments/{found}", json={"paused": True}, timeout=60)
-        assert answer.ok, answer.text
-
-    def set_state(self, run_id, state):
-        """Ask for a state of a run, as the pages of Prefect do."""
-        return self.post(f"flow_runs/{run_id}/set_state", state={"type": state})
-
-    def slots(self):
-        """Return how many slots of each limit are taken."""
-        limits = self.post("v2/concurrency_limits/filter")
-        return {limit["name"]: limit["active_slots"] for limit in limits if limit["active_slots"]}
-
-    def waiting(self):
-        """Return what runs or waits: runs, also those whose time has come and that do not start, and slots."""
-        states = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]}}
-        found = self.post("flow_runs/filter", flow_runs={"state": states})
-        late = self.post(
-            "flow_runs/filter", flow_runs={"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot"]}}}
-        )
-        return [f"{run['name']} is {run['state_name']}" for run in found + late] + [
-            f"{number} slots of {name} are taken" for name, number in self.slots().items()
-        ]
-
-    def log(self, run_id):
-        """Return the text of a run's log."""
-        lines, asked = [], {"flow_run_id": {"any_": [run_id]}}
-        while page := self.post("logs/filter", logs=asked, limit=200, offset=len(lines)):
-            lines += page
-        return "\n".join(line["message"] for line in lines)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 
 import pytest
 from dotenv import dotenv_values
@@ -15,7 +13,7 @@ from tests.support.object_server import serving_objects
 from tests.support.tables import tables
 
 from .launcher import launched
-from .test_prefect import DONE, Prefect
+from .prefect_stack import DONE, Prefect, load_worker, shares
 from .waiting import free_port, wait_for
 from .workers import HELD_SECONDS, family, held, kill_family, one_machine
 
@@ -59,27 +57,6 @@ def stack(tmp_path_factory, source, bucket, sink):
         for name in ("elt-daily/daily", "elt-reconcile/reconcile"):
             prefect.pause(name)
         yield prefect, workers
-
-
-@contextlib.contextmanager
-def load_worker(folder, environ):
-    """Run a worker of the queue `default` for the block, in a folder of its own; yields its process."""
-    folder.mkdir()
-    own = environ | {"DATA_DIR": str(folder / "data"), "PREFECT_HOME": str(folder / "home")}
-    command = [sys.executable, str(PROJECT_DIR / "infra/prefect_worker.py"), "--pool", "data-pipeline"]
-    command += ["--type", "process", "--work-queue", "default", "--name", folder.name]
-    with (folder / "log").open("wb") as output:
-        process = subprocess.Popen(command, env=os.environ | own, cwd=folder, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        kill_family(process)
-
-
-def shares(prefect, run_id):
-    """Return the runs of `load` that a run has started, the oldest first."""
-    found = prefect.post("flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [run_id]}})
-    return sorted((run for run in found if run["name"].count("/") >= 2), key=lambda run: run["created"])
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(stack, source, tmp_path, monkeypatch):
