@@ -91,6 +91,7 @@ def running_workers(folder, count, bucket, broker, *, slots=4, **environ):
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(slots * (count + 1)),
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(slots * (count + 1)),
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "300",
         "AIRFLOW__CELERY__BROKER_URL": broker,
         "AIRFLOW__CELERY__RESULT_BACKEND": broker,
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(slots),
