@@ -258,7 +258,7 @@ test-integration: setup ## Run the tests of loads against the sample API: faults
 
 .PHONY: test-cases
 test-cases: setup ## Run the tests of inputs that once went wrong for users; CASES_DIR names their folder
-	@$(PYTEST) --dist worksteal tests/cases
+	@$(PYTEST) $(LONG) --dist worksteal tests/cases
 
 .PHONY: test-cases-dbt
 test-cases-dbt: setup ## Run all cases of ordinary work in dbt; CASES_DBT_DIR names their folder

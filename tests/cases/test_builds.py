@@ -83,7 +83,9 @@ select id, v from {{ ref('stg_demo__items') }}
 """
 
 
-@pytest.mark.parametrize("kept", ["a snapshot", "an incremental model that is never rebuilt"])
+@pytest.mark.parametrize(
+    "kept", ["a snapshot", pytest.param("an incremental model that is never rebuilt", marks=pytest.mark.long)]
+)
 def test_contract_changes_a_type_below_history(kept, cases_dir, tmp_path, env, monkeypatch, capsys):
     """Tables that keep history get the new type: DuckDB would cast the text `007` to the old type, without a word."""
     with case_of("contract_changes_a_type", tmp_path, env, monkeypatch, capsys) as case:

@@ -17,6 +17,7 @@ from scripts.sample_api.server import serving
 from tests.support.alert_sink import alert_sink
 from tests.support.clone import clone
 from tests.support.lineage_receiver import receiving
+from tests.support.object_server import serving_objects
 from tests.support.required import without
 
 from .airflow_stack import open_folder, running_airflow
@@ -109,6 +110,13 @@ def source():
     """The sample API that Airflow's tasks ask."""
     with serving() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """The variables of Bronze in a bucket, on an S3 server of its own."""
+    with serving_objects(tmp_path_factory.mktemp("objects") / "s3") as server:
+        yield {"BRONZE_DIR": server.new_prefix(), **server.variables()}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from dotenv import dotenv_values
 from scripts.bronze.bucket_store import BucketStore
 from scripts.config import PROJECT_DIR
 from scripts.sample_api.server import Fault
-from tests.support.object_server import serving_objects
 from tests.support.tables import tables
 
 from .launcher import launched
@@ -20,12 +19,6 @@ from .workers import HELD_SECONDS, family, held, kill_family, one_machine
 pytestmark = [pytest.mark.long, pytest.mark.scale, pytest.mark.timeout(6000)]
 WORKERS = 3
 DAYS = [f"2024-03-{day:02}" for day in range(1, int(os.environ.get("WORKER_TEST_DAYS", "7")) + 1)]
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    with serving_objects(tmp_path_factory.mktemp("objects") / "s3") as server:
-        yield {"BRONZE_DIR": server.new_prefix(), **server.variables()}
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ import os
 import pytest
 
 from scripts.bronze.bucket_store import BucketStore
-from scripts.sample_api.server import Fault, serving
-from tests.support.alert_sink import alert_sink
-from tests.support.object_server import serving_objects
+from scripts.sample_api.server import Fault
 from tests.support.tables import tables
 
 from .airflow_stack import open_folder
@@ -22,32 +20,9 @@ DAYS = [f"2024-03-{day:02}" for day in range(1, int(os.environ.get("WORKER_TEST_
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory):
-    with serving_objects(tmp_path_factory.mktemp("objects") / "s3") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def api():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def bucket(objects):
-    return {"BRONZE_DIR": objects.new_prefix(), **objects.variables()}
-
-
-@pytest.fixture(scope="module")
-def sink():
-    with alert_sink() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def stack(api, bucket, sink):
+def stack(source, bucket, sink):
     with open_folder() as folder, running_redis(folder) as broker:
-        environ = {"API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url, "SLACK_WEBHOOK": sink.url}
+        environ = {"API_BASE_URL": source.url, "COIN_API_BASE_URL": source.url, "SLACK_WEBHOOK": sink.url}
         environ["API_TIMEOUT"] = HELD_SECONDS + 60
         with running_workers(folder, 3, bucket, broker, **environ) as found:
             yield found
@@ -64,12 +39,12 @@ def place(task):
     return task["dag_run_id"], task["map_index"]
 
 
-def test_a_killed_worker_loses_and_doubles_nothing(stack, api, bucket, tmp_path, monkeypatch):
+def test_a_killed_worker_loses_and_doubles_nothing(stack, source, bucket, tmp_path, monkeypatch):
     airflow, workers, owner = stack
     wait_for(lambda: airflow.runs("pipeline_bronze"), "the first run")
     airflow.wait_for_loads()
 
-    gate = held(api, monkeypatch)
+    gate = held(source, monkeypatch)
     airflow.start_backfill(DAYS[0], DAYS[-1])
     lost = wait_for(lambda: loading(airflow), "loads", 300)
     killed = next(worker for worker in workers if worker.name == lost[0]["hostname"])
@@ -94,16 +69,16 @@ def test_a_killed_worker_loses_and_doubles_nothing(stack, api, bucket, tmp_path,
     assert "s3://" in airflow.log(again[0])
 
     yesterday = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
-    expected = one_machine(tmp_path / "one", api, (DAYS[0], DAYS[-1]), (yesterday, yesterday))
+    expected = one_machine(tmp_path / "one", source, (DAYS[0], DAYS[-1]), (yesterday, yesterday))
     assert len(expected["gold.fct_events"]) > 100
     assert tables(airflow.data_dir / "warehouse.duckdb") == expected
     assert not (airflow.data_dir / "bronze").exists()
 
 
-def test_of_two_loads_of_one_partition_one_wins(stack, api, bucket, tmp_path, monkeypatch):
+def test_of_two_loads_of_one_partition_one_wins(stack, source, bucket, tmp_path, monkeypatch):
     airflow, _, _ = stack
     day = "2024-05-01"
-    gate = held(api, monkeypatch)
+    gate = held(source, monkeypatch)
     options = {"day": day, "source": "jsonplaceholder", "resources": ["users"]}
     runs = [airflow.trigger("pipeline_bronze", **options) for _ in range(2)]
     wait_for(lambda: len(loading(airflow)) == 2, "two loads", 300)
@@ -118,12 +93,12 @@ def test_of_two_loads_of_one_partition_one_wins(stack, api, bucket, tmp_path, mo
     assert day in airflow.gold_days("users")
 
 
-def test_a_load_that_fails_on_a_worker_is_told_once(stack, api, sink):
+def test_a_load_that_fails_on_a_worker_is_told_once(stack, source, sink):
     """The scheduler tells of killed tasks, and cannot see what a worker has noted about its own alert."""
     airflow, _, _ = stack
     days = ["2024-05-02", "2024-05-03"]
     for day in days:
-        api.faults.append(Fault("status", path="/users", status=404, times=10_000, day=day))
+        source.faults.append(Fault("status", path="/users", status=404, times=10_000, day=day))
         _, state = load(airflow, day)
         assert state == "failed"
         # the first one's run has long ended when the second one is told

@@ -41,6 +41,7 @@ def rows(path, query):
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.long
 def test_dbt_works_by_hand_and_never_changes_what_is_published(fresh):
     def dbt(*arguments, **more):
         return fresh("dbt", *arguments, folder="dbt", **more)
