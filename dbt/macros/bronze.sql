@@ -19,7 +19,7 @@
             __latest.*{{ ', __days.deleted_date' if deletes is string }}
         from (
             select
-                * exclude (dt, _row),
+                {{ all_except(['dt', '_row']) }},
                 min(dt) over (partition by {{ key }}) as first_seen_date,
                 dt as last_seen_date
                 {%- if deletes is mapping %},
@@ -46,12 +46,15 @@
     {%- elif pipeline_mode() == 'fingerprint' -%}
         {{ return("bronze_rows('" ~ source_name ~ "', '" ~ table_name ~ "')") }}
     {%- endif -%}
-    {%- set files = bronze_files(source_name, table_name, which) -%}
-    {%- if not files -%}
-        {{ return(no_rows(source_name, table_name)) }}
-    {%- endif -%}
-    {%- set rows = with_new_names(source_name, table_name, rows_of_files(files)) -%}
+    {%- set rows = adapter.dispatch('rows_of_ledger')(source_name, table_name, which) -%}
+    {%- set rows = with_new_names(source_name, table_name, rows) -%}
     {{ return(without_sensitive_values(source_name, table_name, rows)) }}
+{%- endmacro %}
+
+{#- Return the rows of the validated files that the ledger names, as they are in the files. -#}
+{% macro default__rows_of_ledger(source_name, table_name, which) -%}
+    {%- set files = bronze_files(source_name, table_name, which) -%}
+    {{ return(rows_of_files(files) if files else no_rows(source_name, table_name)) }}
 {%- endmacro %}
 
 {#- Override dbt's `source()`: for a Bronze resource, return its validated rows; for other sources, dbt's result. -#}

@@ -49,6 +49,10 @@
     quarantine is not complete: it does not show that a key is deleted.
 -#}
 {% macro loaded_days(source_name, table_name) -%}
+    {{ return(adapter.dispatch('loaded_days')(source_name, table_name)) }}
+{%- endmacro %}
+
+{% macro default__loaded_days(source_name, table_name) -%}
     {%- set records = ledger_records(source_name ~ '/' ~ table_name) -%}
     {%- if pipeline_mode() == 'build' -%}
         {%- set query -%}

@@ -41,10 +41,6 @@
     exists (select 1 from {{ keys }} as __keys where {{ same_key(key, '__keys', alias) }})
 {%- endmacro %}
 
-{% macro string_literal(text) -%}
-    {{ return("'" ~ text | string | replace("'", "''") ~ "'") }}
-{%- endmacro %}
-
 {#- Return the name of a temporary table of the present model; `what` describes its content. -#}
 {% macro temporary_table(what) -%}
     {{ return(adapter.quote('temp') ~ '.main.' ~ adapter.quote(model.unique_id ~ ' ' ~ what)) }}

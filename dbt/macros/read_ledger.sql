@@ -1,5 +1,9 @@
 {#- If dbt is run by hand, read the ledger into a table that `dbt source freshness` and people can query. -#}
 {% macro read_ledger() -%}
+    {{ return(adapter.dispatch('read_ledger')()) }}
+{%- endmacro %}
+
+{% macro default__read_ledger() -%}
     {%- if execute and pipeline_mode() == '' and flags.WHICH not in ('compile', 'parse', 'list', 'show') -%}
         {%- set records = ledger_records('*/*') -%}
         {%- set columns -%}

@@ -7,8 +7,13 @@
     {%- if not renamed -%}
         {{ rows }}
     {%- else -%}
-        {%- set names = renamed.items() | map('join', "', '") | join("', '") -%}
-        (
+        {{ adapter.dispatch('with_new_names')(rows, renamed) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__with_new_names(rows, renamed) -%}
+    {%- set names = renamed.items() | map('join', "', '") | join("', '") -%}
+    (
         select
             columns(lambda name: name not in ('{{ names }}'))
             {%- for new_name, old_name in renamed.items() %},
@@ -16,5 +21,4 @@
             {%- endfor %}
         from {{ rows }}
     )
-    {%- endif -%}
 {%- endmacro %}

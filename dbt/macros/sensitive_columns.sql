@@ -8,13 +8,18 @@
     {%- if not hashed and not dropped -%}
         {{ rows }}
     {%- else -%}
-        {%- if hashed and run_query("select getvariable('pseudonym_inner') is null").columns[0].values()[0] -%}
-            {{ exceptions.raise_compiler_error(
-                "no key for the hashes of " ~ source_name ~ "." ~ table_name
-                ~ ": set PSEUDONYM_KEY for `pipeline build`, DBT_ENV_SECRET_PSEUDONYM_KEY for dbt by hand"
-            ) }}
-        {%- endif -%}
-        (
+        {{ adapter.dispatch('without_sensitive_values')(source_name, table_name, rows, hashed, dropped) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__without_sensitive_values(source_name, table_name, rows, hashed, dropped) -%}
+    {%- if hashed and run_query("select getvariable('pseudonym_inner') is null").columns[0].values()[0] -%}
+        {{ exceptions.raise_compiler_error(
+            "no key for the hashes of " ~ source_name ~ "." ~ table_name
+            ~ ": set PSEUDONYM_KEY for `pipeline build`, DBT_ENV_SECRET_PSEUDONYM_KEY for dbt by hand"
+        ) }}
+    {%- endif -%}
+    (
         select
             * {% if dropped %}exclude ({{ quoted_columns(dropped) | join(', ') }}) {% endif -%}
             replace (
@@ -25,7 +30,6 @@
             )
         from {{ rows }}
     )
-    {%- endif -%}
 {%- endmacro %}
 
 {#- Return the SQL of the HMAC-SHA256 of a value's text, in hexadecimal digits; null stays null. -#}

@@ -22,7 +22,7 @@ _GROUP_OF_TYPE = {
     "timestamp": "timestamps",
     "date": "dates",
 }
-_TYPES = {"string": "varchar", "json": "varchar", "integer": "bigint", "number": "double"}
+_TYPES = {"json": "string", "integer": "bigint", "number": "double"}
 _ADDED = ("extra_fields_json", "loaded_date", "first_seen_date", "last_seen_date", DELETED)
 _NOT_ROW_BY_ROW = {"exists", "over", "sample", "unnest"}
 """Words that are not reserved, but by which a build recognizes a model that does not work row by row."""
@@ -34,7 +34,7 @@ class SilverColumn(NamedTuple):
     Attributes:
         name: Its name in Silver and Gold.
         expression: The SQL that computes it from a row of Bronze.
-        data_type: Its type in DuckDB.
+        data_type: Its type, by a name that DuckDB and Spark have.
         group: The kind of values, one of `GROUPS`.
         description: Its description in the contract.
         is_required: Whether it must not be null.
@@ -93,9 +93,9 @@ def _silver_column(column: Column, name: str, resource: Resource) -> SilverColum
         group = "ids"
     kind, value = _TYPES.get(column.type, column.type), _quoted(column.name)
     if group == "ids" and column.type == "integer":
-        kind, value = "varchar", f"cast({value} as varchar)"
+        kind, value = "string", f"cast({value} as string)"
     elif column.type == "timestamp":
-        value = f"{value} at time zone 'UTC'"
+        value = f"{{{{ utc_timestamp({value!r}) }}}}"
     expression = name if value == name else f"{value} as {name}"
     return SilverColumn(name, expression, kind, group, column.description, column.name in resource.required)
 

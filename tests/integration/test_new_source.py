@@ -345,7 +345,7 @@ def test_models_stay_generated_until_their_first_line_is_deleted(project):
     staging.write_text(staging.read_text().partition("\n")[2])
 
     assert sorted({*models} - {*generated_models(source)}) == [staging]
-    assert "cast(id as varchar) as order_id" in staging.read_text()
+    assert "cast(id as string) as order_id" in staging.read_text()
 
 
 def test_words_that_are_no_names_are_renamed_in_silver(project):
@@ -356,7 +356,7 @@ def test_words_that_are_no_names_are_renamed_in_silver(project):
 
     text = next(path for path in written if path.name == "stg_demo__items.sql").read_text()
     assert '"group" as item_group' in text
-    assert 'cast("order" as varchar) as item_order' in text or '"order" as item_order' in text
+    assert 'cast("order" as string) as item_order' in text or '"order" as item_order' in text
     assert '"sample" as item_sample' in text
     assert "lastSeenDate as item_last_seen_date" in text
     assert "HTMLUrl as html_url" in text

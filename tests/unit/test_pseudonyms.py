@@ -5,19 +5,17 @@ import hmac
 from types import SimpleNamespace
 
 import duckdb
-import jinja2
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog, source_yaml
 from scripts.contracts.source import Source
 from scripts.contracts.staging_model import staging_sql
 from scripts.errors import SettingsError
 from scripts.warehouse import pseudonyms
+from tests.support.macros import render
 
-MACROS = (PROJECT_DIR / "dbt" / "macros" / "sensitive_columns.sql").read_text()
 KEY = "0123456789abcdef" * 4
 
 
@@ -25,7 +23,7 @@ class RefusedError(Exception):
     """How dbt's `raise_compiler_error` ends a macro."""
 
 
-def render(connection, rows, **meta):
+def written(connection, rows, **meta):
     """Return the rows as the macro gives them to a model."""
 
     def refuse(message):
@@ -41,8 +39,7 @@ def render(connection, rows, **meta):
         "run_query": ask,
         "exceptions": {"raise_compiler_error": refuse},
     }
-    environment = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)
-    return environment.from_string(MACROS, globals=known).module.without_sensitive_values("s", "r", rows)
+    return render("sensitive_columns.sql", "without_sensitive_values", "s", "r", rows, known=known)
 
 
 @pytest.fixture
@@ -59,7 +56,7 @@ def rows():
 @pytest.mark.parametrize("key", [KEY, "k" * 32, "long" * 30])
 def test_hashed_columns_are_hmacs_and_dropped_ones_are_gone(rows, key):
     pseudonyms.hand_over_key(rows, key)
-    query = render(rows, "rows", hashed=["email", "code"], dropped=["phone"])
+    query = written(rows, "rows", hashed=["email", "code"], dropped=["phone"])
     found = rows.execute(f"select * from {query} order by id").fetchall()
     assert [column[0] for column in rows.description] == ["id", "email", "code", "_extra"]
 
@@ -72,11 +69,11 @@ def test_hashed_columns_are_hmacs_and_dropped_ones_are_gone(rows, key):
 
 def test_without_a_key_nothing_is_read(rows):
     with pytest.raises(RefusedError, match=r"no key for the hashes of s\.r: set PSEUDONYM_KEY"):
-        render(rows, "rows", hashed=["email"])
+        written(rows, "rows", hashed=["email"])
 
 
 def test_other_resources_are_read_as_they_are(rows):
-    assert render(rows, "rows", primary_key=["id"]).strip() == "rows"
+    assert written(rows, "rows", primary_key=["id"]).strip() == "rows"
 
 
 @pytest.fixture

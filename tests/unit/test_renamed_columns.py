@@ -1,21 +1,17 @@
 """The macro that reads a renamed column under its new name, from files with either name or both."""
 
 import duckdb
-import jinja2
 import pytest
 import yaml
 
-from scripts.config import PROJECT_DIR
 from scripts.contracts import catalog, source_yaml
 from scripts.contracts.source import Source
+from tests.support.macros import render
 
-MACROS = (PROJECT_DIR / "dbt" / "macros" / "renamed_columns.sql").read_text()
 
-
-def render(renamed, rows):
-    environment = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)
+def written(renamed, rows):
     known = {"bronze_meta": lambda *_: {"renamed": renamed} if renamed else {}}
-    return environment.from_string(MACROS, globals=known).module.with_new_names("s", "r", rows)
+    return render("renamed_columns.sql", "with_new_names", "s", "r", rows, known=known)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +26,7 @@ def render(renamed, rows):
 def test_a_renamed_column_is_read_from_both_names(files, tmp_path):
     for number, query in enumerate(files):
         duckdb.execute(f"copy ({query}) to '{tmp_path}/{number}.parquet'")
-    rows = render({"w": "v"}, f"read_parquet('{tmp_path}/*.parquet', union_by_name = true)")
+    rows = written({"w": "v"}, f"read_parquet('{tmp_path}/*.parquet', union_by_name = true)")
 
     found = duckdb.sql(f"select id, w from {rows} order by id")
 
@@ -39,7 +35,7 @@ def test_a_renamed_column_is_read_from_both_names(files, tmp_path):
 
 
 def test_without_renamed_columns_the_rows_are_read_as_they_are():
-    assert render({}, "t").strip() == "t"
+    assert written({}, "t").strip() == "t"
 
 
 def test_the_generated_sources_name_renamed_columns(mocker):

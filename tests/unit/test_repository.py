@@ -87,10 +87,12 @@ def test_every_model_has_a_file_beside_it_that_states_its_grain_and_columns():
 
 def test_every_macro_is_described_with_its_arguments():
     folders = ("macros", "tests/generic")
-    text = "".join(path.read_text() for name in folders for path in (PROJECT_DIR / "dbt" / name).glob("*.sql"))
+    text = "".join(path.read_text() for name in folders for path in (PROJECT_DIR / "dbt" / name).rglob("*.sql"))
     written = {
         ("test_" if kind == "test" else "") + name: [part.partition("=")[0].strip() for part in arguments.split(",")]
         for kind, name, arguments in re.findall(r"\{%-?\s*(macro|test)\s+(\w+)\(([^)]*)\)", text)
+        # what `adapter.dispatch` calls does what the macro of that name says
+        if not name.startswith(("default__", "spark__"))
     }
     document = yaml.safe_load((PROJECT_DIR / "dbt" / "macros" / "_macros.yml").read_text())
     described = {macro["name"]: [item["name"] for item in macro["arguments"]] or [""] for macro in document["macros"]}

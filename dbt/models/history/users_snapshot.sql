@@ -20,14 +20,14 @@ source as (
 renamed as (
 
     select
-        cast(id as varchar) as user_id,
+        cast(id as string) as user_id,
         name,
         username,
         email,
         phone,
         website,
-        json_extract_string(address, '$.city') as city,
-        json_extract_string(company, '$.name') as company_name,
+        {{ json_text('address', '$.city') }} as city,
+        {{ json_text('company', '$.name') }} as company_name,
         dt as dbt_valid_from
     from source
 
@@ -38,27 +38,27 @@ versions as (
     select * from renamed
     {% if is_incremental() %}
     union all by name
-    select * exclude (dbt_valid_to, dbt_scd_id)
+    select {{ all_except(['dbt_valid_to', 'dbt_scd_id']) }}
     from {{ this }}
     where dbt_valid_to is null
     {% endif %}
 
 ),
 
-hashed as (
+compared as (
 
     select
         *,
-        md5(cast(row(name, username, email, phone, website, city, company_name) as varchar)) as version_hash
+        {{ row_of(['name', 'username', 'email', 'phone', 'website', 'city', 'company_name']) }} as version_values
     from versions
 
 ),
 
 changed as (
 
-    select * exclude (version_hash)
-    from hashed
-    qualify version_hash is distinct from lag(version_hash) over (
+    select {{ all_except(['version_values']) }}
+    from compared
+    qualify version_values is distinct from lag(version_values) over (
         partition by user_id order by dbt_valid_from
     )
 
@@ -71,7 +71,7 @@ bounded as (
         lead(dbt_valid_from) over (
             partition by user_id order by dbt_valid_from
         ) as dbt_valid_to,
-        md5(user_id || '|' || cast(dbt_valid_from as varchar)) as dbt_scd_id
+        md5(user_id || '|' || cast(dbt_valid_from as string)) as dbt_scd_id
     from changed
 
 )

@@ -58,15 +58,11 @@ final as (
         events_dated.event_id,
         events_dated.user_id,
         events_dated.event_title,
-        length(events_dated.body) as body_length_chars,
+        cast(length(events_dated.body) as bigint) as body_length_chars,
         coalesce(comments_per_event.comment_count, 0) as comment_count,
         events_dated.occurred_at,
         cast(events_dated.occurred_at as date) as event_date,
-        date_diff(
-            'day',
-            cast(events_dated.occurred_at as date),
-            events_dated.first_seen_date
-        ) as arrival_lag_days
+        {{ days_between('cast(events_dated.occurred_at as date)', 'events_dated.first_seen_date') }} as arrival_lag_days
     from events_dated
     left join comments_per_event
         on events_dated.event_id = comments_per_event.event_id

@@ -16,7 +16,8 @@
 {%- set changed = is_planned_incremental(test_node.unique_id) -%}
 {%- set silver = api.Relation.create(database=tested.database, schema=tested.schema, identifier=tested.alias) -%}
 {#- the fingerprint of the test must not depend on whether the table exists -#}
-{%- set names = [] if pipeline_mode() == 'fingerprint' else adapter.get_columns_in_relation(silver) | map(attribute='name') | list -%}
+{%- set columns = [] if pipeline_mode() == 'fingerprint' else adapter.get_columns_in_relation(silver) -%}
+{%- set names = columns | map(attribute='name') | list -%}
 {%- set has_days = 'first_seen_date' in names and 'last_seen_date' in names -%}
 
 with
@@ -24,8 +25,8 @@ with
 bronze_keys as (
 
     select
-        {%- for column in quoted_columns(silver_key) %}
-        cast_to_type(__bronze.{{ bronze_columns[loop.index0] }}, __silver.{{ column }}) as {{ column }},
+        {%- for column in silver_key %}
+        {{ as_in_silver('__bronze.' ~ bronze_columns[loop.index0], column, columns) }} as {{ adapter.quote(column) }},
         {%- endfor %}
         min(__bronze.dt) as __first_day,
         max(__bronze.dt) as __last_day

@@ -12,8 +12,8 @@ renamed as (
 
     select
         ---------- ids
-        cast(id as varchar) as event_id,
-        cast(userId as varchar) as user_id,
+        cast(id as string) as event_id,
+        cast(userId as string) as user_id,
 
         ---------- strings
         title as event_title,
@@ -21,7 +21,7 @@ renamed as (
         _extra as extra_fields_json,
 
         ---------- timestamps
-        createdAt at time zone 'UTC' as created_at,
+        {{ utc_timestamp('createdAt') }} as created_at,
 
         ---------- dates
         first_seen_date,

@@ -12,8 +12,8 @@ renamed as (
 
     select
         ---------- ids
-        cast(id as varchar) as comment_id,
-        cast(postId as varchar) as event_id,
+        cast(id as string) as comment_id,
+        cast(postId as string) as event_id,
 
         ---------- strings
         name as title,

@@ -12,8 +12,8 @@ renamed as (
 
     select
         ---------- ids
-        cast(id as varchar) as todo_id,
-        cast(userId as varchar) as user_id,
+        cast(id as string) as todo_id,
+        cast(userId as string) as user_id,
 
         ---------- strings
         title,

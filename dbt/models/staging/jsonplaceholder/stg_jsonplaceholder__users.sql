@@ -12,7 +12,7 @@ renamed as (
 
     select
         ---------- ids
-        cast(id as varchar) as user_id,
+        cast(id as string) as user_id,
 
         ---------- strings
         name,
@@ -20,8 +20,8 @@ renamed as (
         email,
         phone,
         website,
-        json_extract_string(address, '$.city') as city,
-        json_extract_string(company, '$.name') as company_name,
+        {{ json_text('address', '$.city') }} as city,
+        {{ json_text('company', '$.name') }} as company_name,
         _extra as extra_fields_json,
 
         ---------- dates
