@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
-    from scripts.warehouse.build import BuildResult
+    from scripts.warehouse.build_result import BuildResult
     from scripts.warehouse.lineage import Exposure, Table
     from scripts.warehouse.project import Layer
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from scripts.bronze.run import Run
-    from scripts.warehouse.build import BuildResult
+    from scripts.warehouse.build_result import BuildResult
     from scripts.warehouse.project import Layer
     from scripts.warehouse.runner import NodeResult
 

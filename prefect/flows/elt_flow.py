@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
 
     from scripts.bronze.ledger import LedgerEntry
-    from scripts.warehouse.build import BuildResult
+    from scripts.warehouse.build_result import BuildResult
 
 _config = settings()
 ALL_DAILY = "all daily"

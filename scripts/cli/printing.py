@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scripts.monitoring.status import ModelStatus, PartitionStatus, Status
     from scripts.planning.due import Due, Planned
     from scripts.planning.reconcile import Reconciled
-    from scripts.warehouse.build import BuildResult
+    from scripts.warehouse.build_result import BuildResult
     from scripts.warehouse.plan import BuildPlan
 
 _PARTITION_COLUMNS = ("source", "resource", "day", "state", "declared", "fetched", "bronze", "quarantined", "silver")

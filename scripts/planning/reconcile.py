@@ -18,7 +18,7 @@ from scripts.planning.published import attempt_document, fingerprint_of_build, r
 from scripts.utils.days import is_ahead
 from scripts.utils.files import is_locked
 from scripts.utils.logging_config import get_logger
-from scripts.warehouse.build import BuildResult, build_warehouse, warehouse
+from scripts.warehouse.build import build_warehouse, warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scripts.bronze.ledger import LedgerEntry, Partition
     from scripts.bronze.run import Run
     from scripts.bronze.store import Store
+    from scripts.warehouse.build_result import BuildResult
 
 _log = get_logger("reconcile")
 

@@ -27,6 +27,7 @@ from scripts.warehouse import (
     kept_manifest,
     pseudonyms,
 )
+from scripts.warehouse.build_result import BuildResult
 from scripts.warehouse.candidate import Candidate, Layer
 from scripts.warehouse.failing_rows import with_failing_rows
 from scripts.warehouse.plan import BuildPlan, State, plan_build
@@ -49,25 +50,6 @@ if TYPE_CHECKING:
 _log = get_logger("build")
 _ATTEMPTS = 3
 """How often a build tries to read partitions that are loaded again while it reads them."""
-
-
-class BuildResult(NamedTuple):
-    """What a build did."""
-
-    version: str | None
-    """The published version; None if the build published nothing: it ended after Silver, or had nothing to do."""
-    partitions: Sequence[Partition]
-    """The partitions that it processed."""
-    results: Sequence[NodeResult]
-    """The result of each node and test that ran."""
-    seconds: float
-    dropped: Sequence[str] = ()
-    """Tables and views that the version no longer has."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there was nothing to do."""
-        return self.version is None and not self.results
 
 
 class _Build(NamedTuple):
