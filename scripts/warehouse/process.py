@@ -11,17 +11,22 @@ import subprocess
 import sys
 import tempfile
 import threading
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from scripts.utils.logging_config import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 _log = get_logger("dbt")
-_DBT = (sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()")
-_READ = (*_DBT[:-1], f"from scripts.warehouse.worker import end_without_reader; end_without_reader(); {_DBT[-1]}")
+_DBT = "import json, sys; sys.argv = ['dbt', *json.load(open(int(sys.argv[1])))]; from dbt.cli.main import cli; cli()"
+"""A program; the command line is in a file, since the ledger may be in it and the kernel limits an argument."""
+_READ = (
+    f"import sys; sys.path.append({str(Path(__file__).parents[2])!r});"
+    f" from scripts.warehouse.worker import end_without_reader; end_without_reader(); {_DBT}"
+)
+"""The same for another Python too, which does not have our packages."""
 _WORKER = (sys.executable, "-P", "-m", "scripts.warehouse.worker")
 _STDERR = 2
 
@@ -35,6 +40,8 @@ class Command(NamedTuple):
     environment: Mapping[str, str]
     inherited: Sequence[int] = ()
     """File descriptors that dbt keeps open, such as the builder's lock."""
+    python: str | None = None
+    """Another Python than ours, in which the command runs as a program of its own."""
 
 
 class Running(Protocol):
@@ -71,7 +78,8 @@ def running(command: Command) -> Iterator[Running]:
     cannot be started, the command runs as a program of its own.
     """
     with _one_at_a_time() as is_free:
-        process = (_in_worker(command) if is_free else None) or _start(command, output=subprocess.PIPE)
+        in_worker = _in_worker(command) if is_free and command.python is None else None
+        process = in_worker or _start(command, output=subprocess.PIPE)
         try:
             yield process
         finally:
@@ -198,14 +206,17 @@ def _forget_worker() -> None:
 
 
 def _start(command: Command, *, output: int | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 — our own arguments
-        [*(_DBT if output is None else _READ), *command.arguments],
-        cwd=command.folder,
-        env=command.environment,
-        stdout=output,
-        text=True,
-        pass_fds=tuple(command.inherited),
-    )
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as arguments:
+        json.dump([*command.arguments], arguments)
+        arguments.seek(0)
+        return subprocess.Popen(  # noqa: S603 — our own arguments
+            [command.python or sys.executable, "-P", "-c", _DBT if output is None else _READ, str(arguments.fileno())],
+            cwd=command.folder,
+            env=command.environment,
+            stdout=output,
+            text=True,
+            pass_fds=(arguments.fileno(), *command.inherited),
+        )
 
 
 def _end(process: Running) -> None:
