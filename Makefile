@@ -68,6 +68,10 @@ install: setup ## The same as make setup
 core: $(filter .tools/%,$(UV))
 	@$(UV) sync --locked --quiet --inexact --no-default-groups
 
+.PHONY: setup-spark
+setup-spark: $(filter .tools/%,$(UV)) ## Install dbt for Spark into infra/spark/.venv, for DBT_TARGET=spark
+	@$(UV) sync --locked --quiet --project infra/spark
+
 .PHONY: demo
 demo: core ## Load three days from the sample API into a tested warehouse; needs no network
 	@$(BIN)/pipeline demo

@@ -101,8 +101,18 @@ class Settings(BaseSettings):
     """Comma-separated folders whose files models may read and write, besides Bronze, the warehouse and `dbt/`."""
     pseudonym_key: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Key of the hashes in Silver that replace columns with `sensitive: hash`; a secret that `pipeline init` makes."""
-    dbt_target: Literal["dev", "ci", "prod"] = "dev"
-    """Target of `dbt/profiles.yml`."""
+    dbt_target: Literal["dev", "ci", "prod", "spark", "spark_session"] = "dev"
+    """Target of `dbt/profiles.yml`. `spark`: a Spark cluster builds Silver and Gold; `spark_session`: Spark in dbt's
+    own process does."""
+    spark_host: str = "127.0.0.1"
+    """Machine of Spark's Thrift server."""
+    spark_port: int = Field(default=10000, ge=1, le=65535)
+    """Port of Spark's Thrift server."""
+    spark_python: Path = Path("infra/spark/.venv/bin/python")
+    """Python of the environment with dbt-spark, which `make setup-spark` creates."""
+    spark_bronze_url: str | None = None
+    """URL by which the Spark cluster reads Bronze, such as `file:///bronze`; by default, the folder's path here, or the
+    URL of the bucket."""
     backfill_max_days: int = Field(default=366, ge=1, le=36600)
     """Longest range of days that one request may ask for."""
     backfill_callback_hosts: Annotated[tuple[str, ...], NoDecode] = ()
@@ -213,7 +223,7 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return None if value is None else _place(value)
 
-    @field_validator("data_dir", "smtp_ca_file", "api_ca_bundle")
+    @field_validator("data_dir", "smtp_ca_file", "api_ca_bundle", "spark_python")
     @classmethod
     def _absolute(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None:
@@ -237,6 +247,11 @@ class Settings(BaseSettings):
     def bronze_location(self) -> str:
         """The Bronze folder, absolute, or the URL of a bucket."""
         return self.bronze_dir or str(self.data_dir / "bronze")
+
+    @property
+    def on_spark(self) -> bool:
+        """Whether Silver and Gold are on Spark."""
+        return self.dbt_target.startswith("spark")
 
     @property
     def warehouse_path(self) -> Path:

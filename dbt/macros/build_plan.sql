@@ -1,5 +1,6 @@
 {#- Return the mode of this run of dbt. `build`: `pipeline build` has written a plan. `fingerprint`: dbt only compiles,
-    as for a full refresh. Empty: dbt is run by hand, rebuilds every table in full and runs every test over all rows.
+    as for a full refresh. `whole`: a build on Spark. Empty: dbt is run by hand. In both, dbt rebuilds every table in full
+    and runs every test over all rows.
 -#}
 {% macro pipeline_mode() -%}
     {{ return(env_var('PIPELINE_DBT_MODE', '') if execute else '') }}

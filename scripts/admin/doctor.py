@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from scripts.admin import generated_files, warehouse_checks
 from scripts.admin.bucket_checks import examine_bucket
 from scripts.admin.check_result import CheckResult
+from scripts.admin.spark_checks import examine_spark
 from scripts.bronze.store import verify
 from scripts.bronze.stores import open_store
 from scripts.config import settings
@@ -54,7 +55,7 @@ def examine(*, deep: bool = False) -> Sequence[CheckResult]:
         warehouse_checks.versions_set_aside,
         _due,
     )
-    return [*map(_guarded, checks), *examine_bucket()]
+    return [*map(_guarded, checks), *examine_bucket(), *examine_spark()]
 
 
 def _guarded(check: Callable[[], CheckResult]) -> CheckResult:

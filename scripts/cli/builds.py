@@ -39,6 +39,7 @@ def build(
     """Build Silver and Gold from what changed, test them, and publish."""
     from scripts.bronze.loaded_contracts import outdated_days
     from scripts.cli.printing import show_build, show_build_plan
+    from scripts.config import settings
     from scripts.contracts import catalog
     from scripts.monitoring.quarantine_digest import tell_quarantine
     from scripts.monitoring.report import refresh
@@ -52,6 +53,11 @@ def build(
             "--select is given without --full-refresh",
             hint="a build builds all that is due, which `pipeline build --plan` prints; add --full-refresh to rebuild"
             " the selected nodes from all days",
+        )
+    if settings().on_spark and (select or drop or retry):
+        raise UsageError(
+            "--select, --drop or --retry is given, and a build on Spark makes every table again",
+            expected="`pipeline build`, with --full-refresh also if nothing has changed",
         )
     started = options.start_run()
     if only_plan:
@@ -78,17 +84,20 @@ def build(
 @click.option("--list", "listing", is_flag=True, help="List the kept versions and do nothing.")
 def rollback(version: str | None, listing: bool) -> int:
     """Publish the version before the current one; the next build starts from that version."""
+    from scripts.config import settings
     from scripts.portal.pages import refresh_portal
-    from scripts.warehouse.build import roll_back, warehouse
+    from scripts.warehouse.build import kept_versions, roll_back
     from scripts.warehouse.data_docs import docs_page, write_docs
 
-    target = warehouse()
     if listing:
-        for name in target.versions():
-            click.echo(f"{name} published" if name == target.current() else name)
+        versions, published = kept_versions()
+        for name in versions:
+            click.echo(f"{name} published" if name == published else name)
         return 0
     started = options.start_run()
     click.echo(roll_back(started, version))
+    if settings().on_spark:
+        return 0
     refresh_portal()
     if docs_page().exists():
         write_docs(started)

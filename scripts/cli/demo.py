@@ -55,6 +55,7 @@ def run_demo() -> int:
             "DATA_DIR": folder,
             "BRONZE_DIR": os.environ.get("DEMO_BRONZE_DIR") or f"{folder}/bronze",
             "DB_CONNECTION_STRING": f"duckdb:///{folder}/warehouse.duckdb",
+            "DBT_TARGET": "dev",
             "LOG_LEVEL": "WARNING",
             "LOG_FORMAT": "text",
         }

@@ -16,7 +16,8 @@ from scripts.planning.calendar import end_of, is_future
 from scripts.planning.reconcile import examine
 from scripts.utils.days import is_ahead
 from scripts.utils.files import make_dir, storage_errors, write_atomically
-from scripts.warehouse.build import published_build
+from scripts.warehouse import spark_versions
+from scripts.warehouse.build import published_build, warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -186,5 +187,8 @@ def _oldest_verification(store: Store) -> str | None:
 
 
 def _built_at() -> str | None:
+    if settings().on_spark:
+        found = spark_versions.published(warehouse())
+        return found.built_at if found else None
     about = published_build()
     return str(about["built_at"]) if about else None

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from scripts.bronze.ledger import LedgerEntry, Partition
 from scripts.bronze.loaded_contracts import as_of_now, damaged_contracts, outdated_days
 from scripts.bronze.store import verify
+from scripts.config import settings
 from scripts.contracts import catalog
 from scripts.errors import PipelineError
 from scripts.planning.due import state_of
-from scripts.warehouse import build_state
+from scripts.warehouse import build_state, spark_versions
 from scripts.warehouse.bucket_access import register_bucket
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.database import number
@@ -100,6 +101,11 @@ def read_status(store: Store, *, content: bool = False) -> Status:
     notes = [f"{days} (next: {days.remedy})" for days in outdated if not days.is_conflict]
     target, now = warehouse(), dt.datetime.now(dt.UTC)
     is_present = store.presence()
+    if settings().on_spark:
+        found = spark_versions.published(target)
+        held = found.held if found else None
+        rows = [_partition(store, sources, entry, held, None, now, is_present, content=content) for entry in entries]
+        return Status(found.name if found else None, rows, [], problems, notes)
     if target.current() is None:
         rows = [_partition(store, sources, entry, None, None, now, is_present, content=content) for entry in entries]
         return Status(None, rows, [], problems, notes)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from scripts.bronze import attempts
 from scripts.bronze.documents import FileDocument
 from scripts.bronze.stores import open_store
+from scripts.config import settings
 from scripts.errors import WarehouseError
-from scripts.warehouse import candidate
+from scripts.warehouse import candidate, spark_versions
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.next_plan import held_partitions, plan_of_build
 from scripts.warehouse.project import project_digest
@@ -40,6 +41,8 @@ class Published(NamedTuple):
 
 def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
     """Return what the published version and the candidate hold."""
+    if settings().on_spark:
+        return _read_on_spark(ledger)
     target = warehouse()
     version = target.current()
     held: Mapping[Partition, str] = {}
@@ -65,6 +68,15 @@ def read_published(ledger: Mapping[Partition, LedgerEntry]) -> Published:
         attempt=attempts.read(attempt_document()),
         fingerprint=fingerprint_of_build(ledger),
     )
+
+
+def _read_on_spark(ledger: Mapping[Partition, LedgerEntry]) -> Published:
+    found = spark_versions.published(warehouse())
+    attempt, fingerprint = attempts.read(attempt_document()), fingerprint_of_build(ledger)
+    if found is None:
+        return Published(None, {}, attempt=attempt, fingerprint=fingerprint)
+    reasons = [] if found.project == project_digest() else ["the dbt project has changed"]
+    return Published(found.name, found.held, reasons, attempt=attempt, fingerprint=fingerprint)
 
 
 def attempt_document() -> FileDocument:

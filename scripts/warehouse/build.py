@@ -26,6 +26,7 @@ from scripts.warehouse import (
     history,
     kept_manifest,
     pseudonyms,
+    spark_build,
 )
 from scripts.warehouse.build_result import BuildResult
 from scripts.warehouse.candidate import Candidate, Layer
@@ -111,6 +112,8 @@ def build_warehouse(
     target = warehouse()
     with log_context(run_id=run.run_id), storage_errors(target.root), sending():
         run.store.recover()
+        if settings().on_spark:
+            return spark_build.build(run, target, layer, full_refresh=full_refresh)
         purpose = f"{'build' if layer == 'all' else f'build of {layer}'} by {run.triggered_by} ({run.run_id})"
         with target.building(purpose=purpose, timeout=settings().lock_timeout) as lock:
             known = candidate.read(target)
@@ -137,8 +140,8 @@ def build_warehouse(
 
 
 def published_build() -> dict[str, Any] | None:
-    """Return the record of the build that made the published version; None if it cannot be read."""
-    version = warehouse().current()
+    """Return the record of the build that made DuckDB's published version; None if it cannot be read, or on Spark."""
+    version = None if settings().on_spark else warehouse().current()
     return None if version is None else history.about(warehouse(), version)
 
 
@@ -149,6 +152,8 @@ def roll_back(run: Run, version: str | None = None) -> str:
         UsageError: There is no such version.
     """
     target = warehouse()
+    if settings().on_spark:
+        return spark_build.roll_back(run, target, version)
     if target.current() is None:
         return target.rollback(version)
     with target.building(purpose=f"rollback by {run.triggered_by}", timeout=settings().lock_timeout):
@@ -156,6 +161,12 @@ def roll_back(run: Run, version: str | None = None) -> str:
         name = target.rollback(version)
         publish_to_bucket(target)
         return name
+
+
+def kept_versions() -> tuple[Sequence[str], str | None]:
+    """Return the kept versions, oldest first, and the published one."""
+    target = warehouse()
+    return spark_build.list_versions(target) if settings().on_spark else (target.versions(), target.current())
 
 
 def _is_done(build: _Build, going_on: Candidate | None) -> bool:

@@ -17,7 +17,7 @@ class BuildResult(NamedTuple):
     version: str | None
     """The published version; None if the build published nothing: it ended after Silver, or had nothing to do."""
     partitions: Sequence[Partition]
-    """The partitions that it processed."""
+    """The partitions that it processed, or on Spark those for which the build of Gold is due."""
     results: Sequence[NodeResult]
     """The result of each node and test that ran."""
     seconds: float
@@ -27,4 +27,4 @@ class BuildResult(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether there was nothing to do."""
-        return self.version is None and not self.results
+        return self.version is None and not self.results and not self.partitions

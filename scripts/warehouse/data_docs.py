@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scripts.config import settings
 from scripts.errors import WarehouseError
 from scripts.utils.files import make_dir, storage_errors, write_atomically
+from scripts.warehouse import spark_versions
 from scripts.warehouse.build import warehouse
 from scripts.warehouse.fingerprints import hash_of
 from scripts.warehouse.private_copy import run_dbt_on_copy
@@ -28,13 +29,13 @@ def write_docs(run: Run) -> Path:
     page was written, it stays as it is.
 
     Raises:
-        WarehouseError: dbt could not generate it.
+        WarehouseError: dbt could not generate it, or no version is published on Spark.
     """
     page, known = docs_page(), target_dir(warehouse()) / "docs.digest"
     shown = _digest_of_what_is_shown()
     if known.exists() and page.exists() and known.read_bytes() == f"{shown} {page.stat().st_size}".encode():
         return page
-    code = run_dbt_on_copy(run, ["docs", "generate", "--static", "--quiet"])
+    code = run_dbt_on_copy(run, ["docs", "generate", "--static", "--quiet"], version=_version_on_spark())
     if code != 0:
         raise WarehouseError(f"dbt docs ended with code {code}", where="docs", hint="`pipeline dbt docs generate`")
     with storage_errors(page):
@@ -69,10 +70,21 @@ def node_url(unique_id: str, *, page: str = "docs/dbt/index.html") -> str:
 
 def _digest_of_what_is_shown() -> str:
     columns: list[tuple[str, ...]] = []
-    if warehouse().current() is not None:
+    if settings().on_spark:
+        columns = [(_version_on_spark(),)]
+    elif warehouse().current() is not None:
         with reading(warehouse().path) as connection:
             columns = connection.execute(
                 "select schema_name, table_name, column_name, data_type, comment from duckdb_columns()"
                 " where database_name = current_database() order by all"
             ).fetchall()
     return hash_of(project_digest(), columns)
+
+
+def _version_on_spark() -> str:
+    """Return the published version on Spark; empty if the warehouse is DuckDB's."""
+    if not settings().on_spark:
+        return ""
+    if (found := spark_versions.published(warehouse())) is None:
+        raise WarehouseError("no version is published on Spark", where="docs", hint="`pipeline build`")
+    return found.name

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scripts.bronze.schemas import write_schemas
 from scripts.config import settings
+from scripts.errors import UsageError
 from scripts.utils.files import storage_errors
 from scripts.warehouse import build_state, candidate
 from scripts.warehouse.build import warehouse
@@ -42,8 +43,10 @@ def read_plan(
     """Return what a build would do now; if the project has changed, let dbt read it first.
 
     Raises:
-        UsageError: `select` selects no node.
+        UsageError: `select` selects no node, or the warehouse is on Spark.
     """
+    if settings().on_spark:
+        raise UsageError("a build on Spark has no plan", expected="it builds every table from all validated partitions")
     target = warehouse()
     full_refresh = full_refresh and not select
     plan = None if select else plan_of_build(run.store, full_refresh=full_refresh, full_tests=full_tests)

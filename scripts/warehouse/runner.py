@@ -9,7 +9,14 @@ import signal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scripts.config import settings
-from scripts.errors import KilledError, MemoryLimitError, UsageError, WarehouseError
+from scripts.errors import (
+    KilledError,
+    MemoryLimitError,
+    SettingsError,
+    TransientError,
+    UsageError,
+    WarehouseError,
+)
 from scripts.utils.logging_config import get_logger
 from scripts.warehouse.bucket_access import connection_for_dbt
 from scripts.warehouse.database import disk_full, is_disk_full
@@ -19,7 +26,7 @@ from scripts.warehouse.project import named_variables
 from scripts.warehouse.pseudonyms import pseudonym_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from scripts.warehouse.versions import Warehouse
@@ -44,15 +51,21 @@ _HANDED_ON = frozenset(
         "COLUMNS",
         "PYTHONUTF8",
         "LD_LIBRARY_PATH",
+        "JAVA_HOME",
     ]
 )
 """Variables that dbt gets in addition to its own; it gets no other, so that no model or contract can read a secret."""
 _NODE_ENDS = {"LogModelResult", "LogTestResult", "LogSnapshotResult", "LogUnitTestResult", "LogSeedResult"}
 _BUILT_TYPES = ("model", "seed", "snapshot")
 _KEPT_VARIABLES = re.compile(r"DBT_ENV_")
+_UNREACHABLE = re.compile(
+    r"failed to connect|Could not connect|TTransportException|Connection reset|Broken pipe", re.IGNORECASE
+)
+"""What dbt-spark says if the Thrift server does not answer, or no longer does."""
 
-DbtMode = Literal["", "build", "fingerprint"]
-"""How dbt's macros work: `build` follows the plan of a build, `fingerprint` only compiles, empty is plain dbt."""
+DbtMode = Literal["", "build", "fingerprint", "whole"]
+"""How dbt's macros work: `build` follows the plan of a build, `fingerprint` only compiles, `whole` (on Spark) builds
+everything from all partitions, empty is plain dbt."""
 
 
 class NodeResult(NamedTuple):
@@ -91,7 +104,7 @@ class DbtFailedError(WarehouseError):
 
 def target_dir(warehouse: Warehouse) -> Path:
     """Return the folder of dbt's own files; it is kept between builds, so that dbt parses only changed files."""
-    return warehouse.root / "dbt"
+    return warehouse.root / ("dbt-spark" if settings().on_spark else "dbt")
 
 
 def run_dbt(
@@ -101,6 +114,8 @@ def run_dbt(
     *,
     mode: DbtMode = "build",
     inherit: Sequence[int] = (),
+    version: str = "",
+    told: list[str] | None = None,
 ) -> Sequence[NodeResult]:
     """Run dbt on the build, log the result of each node, and return the results.
 
@@ -110,11 +125,15 @@ def run_dbt(
         bronze: The folder or URL of Bronze, which the models read.
         mode: How the macros of the project work.
         inherit: File descriptors that dbt inherits and keeps open, such as the builder's lock.
+        version: On Spark, the version that dbt builds.
+        told: A list for the messages of macros.
 
     Raises:
         DbtFailedError: A model or test failed; the message names each, with file, line and reason.
         KilledError: dbt was killed.
         StorageFullError: The disk is full.
+        TransientError: Spark cannot be reached.
+        SettingsError: The environment of dbt for Spark is not installed.
     """
     target = target_dir(warehouse)
     target.mkdir(parents=True, exist_ok=True)
@@ -122,9 +141,9 @@ def run_dbt(
     results_file.unlink(missing_ok=True)
     complaints: list[str] = []
     logged = [*arguments, "--log-format", "json", "--log-level", "info", "--log-level-file", "none"]
-    with running(_command(logged, warehouse, bronze, inherit, mode)) as process:
+    with running(_command(logged, warehouse, bronze, inherit, mode, version)) as process:
         for event in _events(process.stdout or ()):
-            _log_event(event, complaints)
+            _log_event(event, complaints, [] if told is None else told)
         code = process.wait()
     results = read_results(results_file) if results_file.exists() else []
     bad = [result for result in results if result.status in BAD_STATUSES]
@@ -141,6 +160,12 @@ def run_dbt(
             " the published version has not changed",
         )
     message, hint = describe_failures(bad, complaints, code, target)
+    if settings().on_spark and _UNREACHABLE.search(text):
+        raise TransientError(
+            f"Spark cannot be reached: {message}",
+            where="dbt",
+            hint="start its Thrift server, or correct SPARK_HOST and SPARK_PORT; the published version has not changed",
+        )
     if "Out of Memory Error" in text:
         raise MemoryLimitError(
             f"the build needs more memory: {message}",
@@ -162,9 +187,10 @@ def pass_to_dbt(
     *,
     mode: DbtMode = "",
     inherit: Sequence[int] = (),
+    version: str = "",
 ) -> int:
     """Run any dbt command with the input and output of this terminal, and return its exit code."""
-    return run_in_terminal(_command(arguments, warehouse, bronze, inherit, mode))
+    return run_in_terminal(_command(arguments, warehouse, bronze, inherit, mode, version))
 
 
 def list_nodes(
@@ -201,18 +227,42 @@ def read_results(path: Path) -> Sequence[NodeResult]:
             id=result["unique_id"],
         )
         for result in json.loads(path.read_text())["results"]
-        if not result["unique_id"].startswith(("exposure.", "saved_query.", "operation."))
-        or result["status"] in BAD_STATUSES
+        # dbt logs why the macro of `run-operation` failed, and its result has no message
+        if not result["unique_id"].startswith("macro.")
+        and (
+            not result["unique_id"].startswith(("exposure.", "saved_query.", "operation."))
+            or result["status"] in BAD_STATUSES
+        )
     ]
 
 
 def _command(
-    arguments: Sequence[str], warehouse: Warehouse, bronze: str, inherit: Sequence[int], mode: DbtMode
+    arguments: Sequence[str],
+    warehouse: Warehouse,
+    bronze: str,
+    inherit: Sequence[int],
+    mode: DbtMode,
+    version: str = "",
 ) -> Command:
-    return Command(arguments, settings().dbt_dir, environment(warehouse, bronze, mode), inherit)
+    variables = environment(warehouse, bronze, mode) | ({"SPARK_VERSION": version} if version else {})
+    return Command(arguments, settings().dbt_dir, variables, inherit, _python())
 
 
-def environment(warehouse: Warehouse, bronze: str, mode: DbtMode = "") -> Mapping[str, str]:
+def _python() -> str | None:
+    """Return the Python that has dbt for Spark; None if the target is DuckDB, whose dbt our own has."""
+    if not settings().on_spark:
+        return None
+    path = settings().spark_python
+    if not path.exists():
+        raise SettingsError(
+            f"SPARK_PYTHON={path} does not exist",
+            expected="the Python of an environment with dbt-spark",
+            hint="`make setup-spark` creates one in infra/spark/.venv",
+        )
+    return str(path)
+
+
+def environment(warehouse: Warehouse, bronze: str, mode: DbtMode = "") -> dict[str, str]:
     """Return the environment variables of dbt; a variable that the project itself defines starts with `DBT_`.
 
     In a build, dbt gets such a variable only if a file of the project names it. So no variable can make dbt leave out
@@ -241,9 +291,18 @@ def environment(warehouse: Warehouse, bronze: str, mode: DbtMode = "") -> Mappin
         "DBT_ENV_SECRET_PSEUDONYM_KEY": pseudonym_key(),
         "DBT_ENV_SECRET_BUCKET": connection_for_dbt(bronze),
         "DUCKDB_ALLOWED_DIRS": ",".join(map(str, config.duckdb_allowed_dirs)),
+        "SPARK_HOST": config.spark_host,
+        "SPARK_PORT": str(config.spark_port),
+        "SPARK_BRONZE_URL": config.spark_bronze_url or _url_on_spark(bronze),
+        "SPARK_WAREHOUSE": str(warehouse.root / "spark"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
+
+
+def _url_on_spark(bronze: str) -> str:
+    """Return the URL of Bronze by which Spark reads it, if it has the client and the keys of the bucket."""
+    return bronze.replace("s3://", "s3a://", 1) if "://" in bronze else f"file://{bronze}"
 
 
 def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -254,11 +313,13 @@ def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield {"info": {"level": "info", "msg": line.strip(), "name": "text"}, "data": {}}
 
 
-def _log_event(event: dict[str, Any], complaints: list[str]) -> None:
+def _log_event(event: dict[str, Any], complaints: list[str], told: list[str]) -> None:
     info, data = event.get("info", {}), event.get("data", {})
     message = one_line(str(info.get("msg", "")))
     if info.get("name") in _NODE_ENDS:
         _log_node(data)
+    elif info.get("name") == "JinjaLogInfo":
+        told.append(str(data.get("msg", "")))
     elif info.get("level") == "error":
         complaints.append(message)
         _log.debug("%s", message)

@@ -57,6 +57,8 @@ def test_comments_and_white_space_do_not_count_but_in_strings(one, other, same):
 def test_dbt_sets_the_folder_for_large_builds_once():
     """As a setting it would be set by each connection again, which DuckDB refuses once it has been used."""
     profile = yaml.safe_load((PROJECT_DIR / "dbt" / "profiles.yml").read_text())
-    for output in profile["data_pipeline"]["outputs"].values():
+    outputs = [one for one in profile["data_pipeline"]["outputs"].values() if one["type"] == "duckdb"]
+    assert len(outputs) == 3
+    for output in outputs:
         assert "temp_directory" in output["config_options"]
         assert "temp_directory" not in output["settings"]
