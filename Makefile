@@ -285,9 +285,10 @@ test-crash: setup ## Run the tests of power cuts with all states, and a thousand
 	@CRASH_STATES=all KILLS=1000 RACE_SECONDS=600 $(PYTEST) tests/crash
 
 .PHONY: test-scale
-test-scale: $(filter .tools/%,$(UV)) ## Run the tests with Bronze in a bucket and with Celery workers: on a real S3 server (153 MB), which it installs, and Redis; QUICK=1 as above
+test-scale: $(filter .tools/%,$(UV)) $(if $(QUICK),,setup-spark) ## Run the tests with Bronze in a bucket, Celery workers and models on Spark: it installs an S3 server (153 MB) and Spark (480 MB), and needs Redis and Java 17; QUICK=1 as above
 	@$(UV) sync --locked --quiet --group scale
-	@$(PYTEST) --scale $(LONG) tests/integration tests/e2e/test_workers.py tests/e2e/test_prefect_workers.py
+	@$(PYTEST) --scale $(LONG) tests/integration tests/warehouse/test_spark_cluster.py \
+		tests/e2e/test_workers.py tests/e2e/test_prefect_workers.py
 
 .PHONY: test-dags
 test-dags: setup ## Run the tests of the rules for DAGs

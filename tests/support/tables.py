@@ -41,3 +41,30 @@ def tables_and_views(path: Path) -> dict[str, tuple[dict[str, str], list[tuple[A
             names = ", ".join(f'"{column}"' for column in kinds)
             found[name] = (kinds, connection.execute(f"select {names} from {name} order by all").fetchall())
         return found
+
+
+def rows_that_differ(warehouse: Path, spark_tables: Path, version: str) -> dict[str, int]:
+    """Return, for each table and view of Silver and Gold, how many rows only one of DuckDB and Spark has.
+
+    Args:
+        warehouse: The published file of DuckDB.
+        spark_tables: The folder in which Spark keeps the tables, as Parquet.
+        version: The version on Spark.
+    """
+    found = {}
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        names = connection.execute(
+            "select table_schema, table_name from information_schema.tables where table_schema in ('silver', 'gold')"
+        ).fetchall()
+        for schema, table in names:
+            ours, files = f"{schema}.{table}", spark_tables / f"{schema}__{version}.db" / table / "*.parquet"
+            columns = ", ".join(f'"{row[0]}"' for row in connection.execute(f"describe {ours}").fetchall())
+            theirs = f"read_parquet('{files}')"
+            counts = [
+                connection.execute(
+                    f"select count(*) from (select {columns} from {one} except all select {columns} from {other})"
+                ).fetchone()
+                for one, other in ((ours, theirs), (theirs, ours))
+            ]
+            found[ours] = sum(count[0] for count in counts if count)
+    return found
