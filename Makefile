@@ -167,7 +167,7 @@ n8n-export: setup ## Export its workflows to n8n/workflows: make n8n-export NAME
 	@N8N_DIR=$(N8N_DIR) $(BIN)/python infra/n8n_workflows.py export $(if $(NAMES),"$(NAMES)")
 
 .PHONY: up
-up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 WORKERS=3 PROFILES="prefect observability tls" PROD=1 OVERWRITE=yes
+up: init ## Start everything in Docker, until it is healthy: make up DEMO=1 WORKERS=3 PROFILES="prefect observability spark tls" PROD=1 OVERWRITE=yes
 	@mkdir -p data
 	@$(SECRETS) $(BIN)/python infra/compose_up.py $(if $(filter yes,$(ADOPT)),--adopt) $(COMPOSE) up --detach $(if $(shell grep -s '^PIPELINE_IMAGE=.' .env),--no-build,--build) --wait --wait-timeout 900
 	@$(BIN)/python infra/addresses.py
@@ -235,7 +235,7 @@ lint: setup ## Check lint, formatting, and that generated files are up to date
 	@$(BIN)/zizmor -q --offline --persona=auditor .github
 	@$(BIN)/bandit -q -c pyproject.toml -r scripts infra airflow prefect
 	@$(BIN)/hadolint infra/Dockerfile.airflow
-	@$(BIN)/shellcheck infra/*.sh infra/bucket/*.sh infra/redis/*.sh n8n/*.sh
+	@$(BIN)/shellcheck infra/*.sh infra/bucket/*.sh infra/redis/*.sh infra/spark/*.sh n8n/*.sh
 	@$(BIN)/sqlfluff lint -q dbt
 	@$(BIN)/codespell
 

@@ -19,7 +19,7 @@ def main() -> None:
     """Print one line for each port on which a process listens, and for each problem."""
     for name, port in ports().items():
         if not is_free(port):
-            print(f"{name}: http://localhost:{port}")
+            print(f"{name}: {'jdbc:hive2' if 'Spark' in name else 'http'}://localhost:{port}")
     print(f"accounts: see {ENV_FILE.name}; Airflow's admin, operator and viewer have AIRFLOW_*_PASSWORD")
     if problems := [finding for finding in airflow_doctor.examine() if not finding.ok]:
         sys.exit("\n".join(f"{finding.check}: {finding.found}; fix: {finding.fix}" for finding in problems))

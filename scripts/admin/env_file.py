@@ -74,6 +74,7 @@ _PORTS: Mapping[str, tuple[int, str]] = {
     "GRAFANA_PORT": (3001, "Grafana"),
     "PROMETHEUS_PORT": (9090, "Prometheus"),
     "SAMPLE_API_PORT": (3000, "the sample API"),
+    "SPARK_PORT": (10000, "Spark's Thrift server"),
 }
 """The ports that docker compose publishes on 127.0.0.1: the default, and the service."""
 

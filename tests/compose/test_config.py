@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 
 import pytest
 from dotenv import dotenv_values
@@ -244,6 +245,36 @@ def test_services_write_and_reach_only_what_they_have_to(folder, files):
     assert {name for name, found in networks.items() if "broker" in found} == (
         {"redis", "worker", "warehouse-worker"} | ({"scheduler"} if WORKERS in files else set())
     )
+
+
+def test_only_builders_and_the_bucket_reach_spark(folder):
+    """Its Thrift server asks for no password; the containers read Bronze under the path of the pipeline's own."""
+    document = json.loads(config(folder).stdout)
+    services = document["services"]
+    parts = {name for name, service in services.items() if service.get("profiles") == ["spark"]}
+    assert parts == {"spark-master", "spark-worker", "spark-thrift"}
+    assert {name for name in parts if set(services[name]["networks"]) == {"spark"}} == parts
+    reach = {name for name, service in services.items() if "spark" in service["networks"]}
+    assert reach - parts == {"scheduler", "warehouse-worker", "prefect-worker", "bucket"}
+    assert services["spark-worker"]["deploy"]["replicas"] == 2
+    for name in ("spark-worker", "spark-thrift"):
+        (data,) = [
+            mount for mount in services[name]["volumes"] if mount["type"] == "bind" and mount["target"] == "/data"
+        ]
+        assert data["read_only"], name
+    builder = services["scheduler"]["environment"]
+    assert builder["SPARK_HOST"] == "spark-thrift"
+    (port,) = services["spark-thrift"]["ports"]
+    assert int(port["published"]) == port["target"] == int(services["spark-thrift"]["environment"]["SPARK_PORT"])
+
+
+def test_one_version_of_spark_and_of_its_client_everywhere():
+    cluster = tomllib.loads((PROJECT_DIR / "infra/spark/pyproject.toml").read_text())["project"]["dependencies"]
+    image = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text())["dependency-groups"]["spark"]
+    assert set(image) <= set(cluster)
+    (spark,) = [line.partition("==")[2] for line in cluster if line.startswith("pyspark")]
+    images = re.findall(r"image: apache/spark:(\S+)", (PROJECT_DIR / "infra/docker-compose.yml").read_text())
+    assert images == [spark]
 
 
 def test_prefect_asks_for_its_login_and_answers_its_own_page_only(folder):
