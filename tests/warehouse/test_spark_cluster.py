@@ -16,7 +16,6 @@ from scripts.loading.partitions import load, partitions
 from scripts.utils.buckets import Bucket
 from scripts.utils.days import day_range, parse_day
 from scripts.warehouse import build as builds
-from scripts.warehouse.data_docs import write_docs
 from scripts.warehouse.runner import DbtFailedError, run_dbt
 from tests.support.project import copy_project
 from tests.support.required import without
@@ -139,18 +138,6 @@ def test_the_names_of_a_bucket_give_the_same_tables(prices, tmp_path, bucket, en
     done = build(env, "spark")
     assert assert_equal_tables(cluster, done.version) == {"stg_coin_prices__prices", "fct_coin_prices_daily"}
     assert len(list(Path(copy, "coin_prices/prices/dt=2024-03-01").iterdir())) > 1, "Spark reads only what is named"
-
-
-def test_a_session_without_a_cluster_makes_the_same_tables(prices, env):
-    load_days(FIRST, SECOND)
-    build(env, "dev")
-    done = build(env, "spark_session")
-    differing = rows_that_differ(builds.warehouse().path, builds.warehouse().root / "spark/tables", done.version)
-    assert differing == {"silver.stg_coin_prices__prices": 0, "gold.fct_coin_prices_daily": 0}
-    assert builds.kept_versions() == ([done.version], done.version)
-    assert build(env, "spark_session").is_empty
-    # dbt's site shows the published version
-    assert f"gold__{done.version}" in write_docs(Run.create(triggered_by="test")).read_text()
 
 
 def assert_builds_fail(prices, env):
