@@ -164,7 +164,7 @@ def test_ports_are_free_ones_and_the_user_is_this_one(tmp_path):
     values = dotenv_values(path)
     assert values["HOST_UID"] == str(os.getuid())
     found = [int(value) for name, value in values.items() if name.endswith("_PORT")]
-    assert len(found) == len(set(found)) == 7
+    assert len(found) == len(set(found)) == 8
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
