@@ -156,8 +156,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class ObjectServer:
     """The address of the S3 server, and the variables that connect to it."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, filer: str) -> None:
+        self.url, self.filer = url, filer
         self.port = int(url.rpartition(":")[2])
 
     def variables(self, url: str | None = None) -> dict[str, str]:
@@ -171,6 +171,26 @@ class ObjectServer:
     def new_prefix(self) -> str:
         """The URL of a prefix that nothing has used."""
         return f"s3://bronze/{secrets.token_hex(6)}"
+
+    @contextlib.contextmanager
+    def mounted(self, folder: Path) -> Iterator[Path]:
+        """Mount the buckets at a new folder, to read, for the block; for programs without a client of S3."""
+        folder.mkdir()
+        program = Path(sys.executable).with_name("weed")
+        command = [str(program), "mount", f"-dir={folder}", f"-filer={self.filer}", "-filer.path=/buckets", "-readOnly"]
+        with folder.with_suffix(".log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + _READY_SECONDS
+            while not folder.is_mount():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(folder.with_suffix(".log").read_text()[-2000:])
+                time.sleep(0.1)
+            yield folder
+        finally:
+            # it unmounts at its end
+            process.terminate()
+            process.wait(60)
 
     def proxy(self) -> contextlib.AbstractContextManager[Proxy]:
         """A proxy in front of the server."""
@@ -205,7 +225,8 @@ def serving_objects(folder: Path) -> Iterator[ObjectServer]:
     try:
         url = f"http://127.0.0.1:{ports[-2]}"
         _wait(url, process, Path(folder) / "log")
-        server = ObjectServer(url)
+        found = dict(zip(_PORTS, ports, strict=False))
+        server = ObjectServer(url, f"127.0.0.1:{found['filer.port']}.{found['filer.port.grpc']}")
         # the first object creates the bucket
         Bucket("s3://bronze", server.variables()).put("ready", b"")
         yield server
