@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd  # noqa: F401 — shared by fork
 from airflow.__main__ import main as airflow
 from celery.signals import heartbeat_sent
+from load_worker import refuse_a_folder
 
 # the imports of the DAG files and of the core; pyarrow imports pandas when it makes its first array
 import dag_support
@@ -25,7 +26,6 @@ import scripts.monitoring.status
 import scripts.planning.reconcile
 import scripts.validate_data
 import scripts.warehouse.build  # noqa: F401 — shared by fork
-from scripts.config import settings
 
 ALIVE = Path(tempfile.gettempdir(), "worker.alive")
 """A file that is written whenever the worker tells the broker that it is alive, every two seconds."""
@@ -34,11 +34,8 @@ ALIVE = Path(tempfile.gettempdir(), "worker.alive")
 def main(queue: str, *options: str) -> None:
     """Start the worker, or exit with the reason why it cannot work."""
     is_loading = queue == dag_support.LOAD_QUEUE
-    if is_loading and "://" not in settings().bronze_location:
-        sys.exit(
-            f"Bronze is in the folder {settings().bronze_location}, which only this worker would have; "
-            "set BRONZE_DIR to a bucket, such as s3://bucket/prefix"
-        )
+    if is_loading:
+        refuse_a_folder()
     heartbeat_sent.connect(_note_alive)
     sys.argv[1:] = ["celery", "worker", "--queues", queue, *([] if is_loading else ["--skip-serve-logs"]), *options]
     airflow()

@@ -42,7 +42,7 @@ def main() -> None:
         sys.exit(f"nothing was touched: {problem}\n{compose_owner.ways_out(project)}")
     if "--check" in options:
         return
-    if WORKERS_FILE in command and "://" not in settings().bronze_location:
+    if WORKERS_FILE in command and not settings().is_in_bucket:
         sys.exit(
             f"nothing was touched: workers share no folder, and Bronze is in {settings().bronze_location}\n"
             "set BRONZE_DIR in .env to a bucket, such as s3://bucket/prefix; see docs/scaling.md"

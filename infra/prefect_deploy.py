@@ -25,8 +25,9 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import StateType
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "prefect" / "flows")]
 
+from flow_runs import LOADS  # noqa: E402 — its folder has to be on the path
 from scripts.config import settings  # noqa: E402 — the repository has to be on the path
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _watch_loads(client: SyncPrefectClient) -> None:
     trigger = EventTrigger(
         after={HEARTBEAT},
         expect={HEARTBEAT, *ends},
-        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "elt-load"}),
+        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": LOADS}),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         # prefect_worker.py lets runs send one each 30 seconds

@@ -15,8 +15,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "prefect" / "flows")]
 
+from load_worker import refuse_a_folder  # noqa: E402 — it needs the repository on the path
+
 from flow_runs import end_orphans  # noqa: E402 — its folder has to be on the path
-from scripts.config import settings  # noqa: E402 — the same
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 LOAD_QUEUE = "default"
@@ -27,12 +28,9 @@ def main() -> None:
     # prefect_deploy.py makes an automation that takes a load for dead after two minutes without a heartbeat
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     is_loading = LOAD_QUEUE in sys.argv[1:]
-    if is_loading and "://" not in settings().bronze_location:
-        sys.exit(
-            f"Bronze is in the folder {settings().bronze_location}, which only this worker would have; "
-            "set BRONZE_DIR to a bucket, such as s3://bucket/prefix"
-        )
-    if not is_loading:
+    if is_loading:
+        refuse_a_folder()
+    else:
         _end_orphans()
     os.execv(PREFECT, [PREFECT, "worker", "start", *sys.argv[1:]])  # noqa: S606 — its own program
 

@@ -249,6 +249,11 @@ class Settings(BaseSettings):
         return self.bronze_dir or str(self.data_dir / "bronze")
 
     @property
+    def is_in_bucket(self) -> bool:
+        """Whether Bronze is in a bucket, which other machines reach too."""
+        return "://" in self.bronze_location
+
+    @property
     def on_spark(self) -> bool:
         """Whether Silver and Gold are on Spark."""
         return self.dbt_target.startswith("spark")

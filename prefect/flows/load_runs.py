@@ -19,6 +19,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
 from scripts.bronze import attempts
+from scripts.bronze.store import for_each
 from scripts.config import settings
 from scripts.errors import PipelineError
 from scripts.planning import reconcile
@@ -58,15 +59,12 @@ def load_elsewhere(store: Store, request: Request) -> Mapping[Partition, BaseExc
         ended = _ended(_started(request._replace(partitions=left)))
         last |= {partition: run for share, run in ended for partition in share}
         lost = [share for share, run in ended if run.state_type == StateType.CRASHED]
-        left = [partition for share in lost for partition in share if not _is_done(store, partition, request)]
+        left = _missing(store, [partition for share in lost for partition in share], request)
         if not left:
             break
         get_run_logger().warning("%d partitions of workers that are gone are given to other runs", len(left))
-    return {
-        partition: _error(store, partition, run, request.asked_at)
-        for partition, run in last.items()
-        if not _is_done(store, partition, request)
-    }
+    missing = _missing(store, [*last], request)
+    return {partition: _error(store, partition, last[partition], request.asked_at) for partition in missing}
 
 
 def _started(request: Request) -> Mapping[UUID, Sequence[Partition]]:
@@ -108,10 +106,13 @@ def _end_a_run_that_never_starts(client: SyncPrefectClient, run: FlowRun) -> Non
         client.set_flow_run_state(run.id, state, force=True)
 
 
-def _is_done(store: Store, partition: Partition, request: Request) -> bool:
-    entry = store.entry(partition)
+def _missing(store: Store, partitions: Sequence[Partition], request: Request) -> Sequence[Partition]:
+    """Return the partitions that the ledger does not have as the request asks for them."""
     is_done = reconcile.done_since(request.asked_at, again=request.again)
-    return entry is not None and entry.status == "validated" and is_done(entry)
+    entries = zip(partitions, for_each(store, store.entry, partitions), strict=True)
+    return [
+        partition for partition, entry in entries if entry is None or entry.status != "validated" or not is_done(entry)
+    ]
 
 
 def _error(store: Store, partition: Partition, run: FlowRun, since: dt.datetime) -> BaseException:

@@ -128,12 +128,12 @@ def _workers(env_file: Path) -> CheckResult:
     count = (dotenv_values(env_file) if env_file.exists() else {}).get("WORKERS") or ""
     if not count:
         return CheckResult("workers", ok=True, found="none: the scheduler runs all tasks")
-    place = settings().bronze_location
+    config = settings()
     is_number = count.isdigit() and int(count) > 0
     return CheckResult(
         "workers",
-        ok=is_number and "://" in place,
-        found=f"WORKERS={count}, with Bronze in {place}",
+        ok=is_number and config.is_in_bucket,
+        found=f"WORKERS={count}, with Bronze in {config.bronze_location}",
         fix="set BRONZE_DIR to a bucket: workers share no folder" if is_number else "set a number, such as WORKERS=3",
     )
 

@@ -3,12 +3,12 @@
 import datetime as dt
 import os
 import subprocess
-import sys
 
 import pytest
 
 from tests.e2e.airflow_stack import Airflow
 from tests.e2e.waiting import wait_for
+from tests.e2e.workers import one_machine
 from tests.support.tables import tables
 
 from .stack import SERVICES, running_stack
@@ -41,24 +41,6 @@ def loading(airflow):
     path = "dags/pipeline_bronze/dagRuns/~/taskInstances?state=running&limit=100"
     running = [task for task in airflow.get(path)["task_instances"] if task["task_id"] == "load.ingest"]
     return {host: [task for task in running if task["hostname"] == host] for host in {t["hostname"] for t in running}}
-
-
-def one_machine(stack, folder, *days):
-    """Return the tables of the same days, loaded by the command line on this machine into a folder."""
-    environ = {"DATA_DIR": str(folder), "BRONZE_DIR": str(folder / "bronze"), "PYTHONPATH": str(stack.folder)}
-    environ |= dict.fromkeys(("API_BASE_URL", "COIN_API_BASE_URL"), stack.url("SAMPLE_API"))
-    for first, last in days:
-        command = ["backfill", "--source", "jsonplaceholder", "--start-date", first, "--end-date", last]
-        done = subprocess.run(
-            [sys.executable, "-m", "scripts.cli.main", *command],
-            cwd=stack.folder,
-            env=os.environ | environ,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    return tables(folder / "warehouse.duckdb")
 
 
 @pytest.mark.long
@@ -99,7 +81,7 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack, 
     assert "source" in airflow.log(tried_again[0])
 
     yesterday = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
-    expected = one_machine(stack, tmp_path, (DAYS[0], DAYS[-1]), (yesterday, yesterday))
+    expected = one_machine(tmp_path, stack.url("SAMPLE_API"), (DAYS[0], DAYS[-1]), (yesterday, yesterday))
     assert tables(stack.folder / "data" / "warehouse.duckdb") == expected
     assert not (stack.folder / "data" / "bronze").exists()
 

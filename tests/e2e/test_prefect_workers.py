@@ -71,7 +71,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(stack, source, tmp_path, monk
     assert [one["state_type"] for one in ended if one["id"] in {one["id"] for one in began}].count("CRASHED") >= 1
     assert {one["state_type"] for one in ended[WORKERS:]} == {"COMPLETED"}
 
-    expected = one_machine(tmp_path / "one", source, (DAYS[0], DAYS[-1]))
+    expected = one_machine(tmp_path / "one", source.url, (DAYS[0], DAYS[-1]))
     assert len(expected["gold.fct_events"]) > 100
     assert tables(prefect.data_dir / "warehouse.duckdb") == expected
     assert not (prefect.data_dir / "bronze").exists()

@@ -69,7 +69,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(stack, source, bucket, tmp_pa
     assert "s3://" in airflow.log(again[0])
 
     yesterday = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
-    expected = one_machine(tmp_path / "one", source, (DAYS[0], DAYS[-1]), (yesterday, yesterday))
+    expected = one_machine(tmp_path / "one", source.url, (DAYS[0], DAYS[-1]), (yesterday, yesterday))
     assert len(expected["gold.fct_events"]) > 100
     assert tables(airflow.data_dir / "warehouse.duckdb") == expected
     assert not (airflow.data_dir / "bronze").exists()

@@ -26,13 +26,13 @@ def held(api, monkeypatch):
     return gate
 
 
-def one_machine(folder, api, *days):
-    """Return the tables of the same days, loaded by the command line into a folder."""
-    environ = {"DATA_DIR": str(folder), "API_BASE_URL": api.url, "COIN_API_BASE_URL": api.url}
+def one_machine(folder, url, *days):
+    """Return the tables of the same days, loaded by the command line into a folder, whatever `.env` says."""
+    environ = os.environ | {"DATA_DIR": str(folder), "BRONZE_DIR": str(folder / "bronze")}
+    environ |= dict.fromkeys(("API_BASE_URL", "COIN_API_BASE_URL"), url)
     for first, last in days:
         command = [sys.executable, "-m", "scripts.cli.main", "backfill", "--source", "jsonplaceholder"]
         command += ["--start-date", first, "--end-date", last]
-        environ = {name: value for name, value in os.environ.items() if name != "BRONZE_DIR"} | environ
         done = subprocess.run(command, cwd=PROJECT_DIR, env=environ, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
     return tables(folder / "warehouse.duckdb")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
-import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from scripts.config import PROJECT_DIR
+from tests.support.answering import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from tests.support.answering import Answer, Ask
 
 CATEGORIES = ("beauty", "groceries", "tops")
 PRODUCTS = 194
@@ -37,30 +37,14 @@ def product(number: int) -> dict[str, Any]:
 def serving_products() -> Iterator[str]:
     """Run a server of products; return its URL."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-            skip, limit = int(asked["skip"][0]), int(asked["limit"][0])
-            rows = [product(number) for number in range(1, PRODUCTS + 1)][skip : skip + limit]
-            body = json.dumps({"products": rows, "total": PRODUCTS, "skip": skip, "limit": len(rows)}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(ask: Ask) -> Answer:
+        skip, limit = int(ask.query["skip"]), int(ask.query["limit"])
+        rows = [product(number) for number in range(1, PRODUCTS + 1)][skip : skip + limit]
+        body = json.dumps({"products": rows, "total": PRODUCTS, "skip": skip, "limit": len(rows)}).encode()
+        return 200, {"Content-Type": "application/json"}, body
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(answer) as (url, _):
+        yield url
 
 
 def copy_repository(folder: Path) -> Mapping[str, str]:
